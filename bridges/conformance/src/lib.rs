@@ -1,0 +1,1 @@
+//! The bridge contract as a program.

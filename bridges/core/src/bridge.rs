@@ -1,0 +1,211 @@
+//! The two seams of every database: opening a source, and asking it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use protocol::{
+    AggregateCapabilities, AggregateOptions, BatchReadOptions, Capabilities, CountOptions, JobKind, Manifest,
+    PoolUse, QueryOptions, ReadOptions, SourceConfig, Tail,
+};
+use serde_json::value::RawValue;
+
+use crate::{BridgeError, ConfigMistakes, RowBatch, TargetSchema};
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Rows on their way. Dropping it cancels the query at the server and gives the connection back.
+pub type RowStream = Box<dyn Rows>;
+
+/// A kind of database.
+pub trait Driver: Send + Sync {
+    /// Package name, `@semilayer/bridge-<database>`.
+    fn name(&self) -> &str;
+
+    /// The bridge's own version.
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// What a configuration has. Constant, and known before anything connects.
+    fn manifest(&self) -> &Manifest;
+
+    /// What the bridge can do. Constant.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// What the bridge can aggregate. Constant.
+    fn aggregate_capabilities(&self) -> &AggregateCapabilities;
+
+    /// Looks for every mistake in a configuration, without IO.
+    fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes>;
+
+    /// Opens the source: at least one connection has been made and has answered when this returns.
+    fn connect<'a>(
+        &'a self,
+        config: &'a SourceConfig,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>>;
+}
+
+/// An opened source. Many jobs use it at once; it bounds its own connections and waits for one no longer than the call's
+/// deadline. Dropping any future or row stream of it cancels that work at the server.
+pub trait Bridge: Send + Sync {
+    /// Proves that the database answers.
+    fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>>;
+
+    /// Rows by filter, order, limit and offset, or by key.
+    fn query<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: QueryOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>>;
+
+    /// One page of a full scan in the order of the primary key.
+    fn read<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: ReadOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>>;
+
+    /// Rows by keys.
+    fn batch_read<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: BatchReadOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        self.query(call, target, options.into())
+    }
+
+    /// How many rows match.
+    fn count<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: CountOptions,
+    ) -> BoxFuture<'a, Result<Counted, BridgeError>>;
+
+    /// Buckets, each a row `{"dims":{…},"measures":{…},"count":n}`.
+    fn aggregate<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: AggregateOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>>;
+
+    /// The targets, sorted by name.
+    fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>>;
+
+    /// The columns of one target.
+    fn introspect_target<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+    ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>>;
+
+    /// Rows ranked by text. No bridge has it yet.
+    fn search<'a>(
+        &'a self,
+        _call: &'a Call,
+        _target: &'a str,
+        _options: &'a RawValue,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        Box::pin(std::future::ready(Err(self.unsupported(&JobKind::Search))))
+    }
+
+    /// Rows ranked by distance. No bridge has it yet.
+    fn similar<'a>(
+        &'a self,
+        _call: &'a Call,
+        _target: &'a str,
+        _options: &'a RawValue,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        Box::pin(std::future::ready(Err(self.unsupported(&JobKind::Similar))))
+    }
+
+    /// Package name of the driver that made this.
+    fn driver_name(&self) -> &str;
+
+    /// Connections now.
+    fn pool_use(&self) -> PoolUse;
+
+    /// Closes every connection. Jobs that still run fail.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
+    /// The refusal of a job kind.
+    fn unsupported(&self, kind: &JobKind) -> BridgeError {
+        BridgeError::UnsupportedKind { what: kind.to_string(), bridge: self.driver_name().to_owned() }
+    }
+}
+
+/// A cursor that is pulled. Back-pressure is not pulling.
+pub trait Rows: Send {
+    /// The next batch of at least one row, or nothing after the last.
+    ///
+    /// A batch holds about `room` bytes at the most, but always at least one row. A bridge does not hold rows back to
+    /// fill a batch: once it has a row it waits no longer than [`Call::LINGER`] for more.
+    fn next(&mut self, room: usize) -> BoxFuture<'_, Result<Option<RowBatch>, BridgeError>>;
+
+    /// Cursor and total, once [`next`](Rows::next) has returned nothing.
+    fn tail(&self) -> Tail {
+        Tail::default()
+    }
+}
+
+/// Limits of one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// When the work must have ended. Bridges hand it to the database as a statement timeout too, so that the statement
+    /// ends even when the runner does not.
+    pub deadline: Instant,
+    /// A row above so many bytes fails the job.
+    pub row_limit: usize,
+}
+
+impl Call {
+    /// How long a batch with rows in it waits for more.
+    pub const LINGER: Duration = Duration::from_millis(5);
+
+    /// A call that may take `limit`, with the default row limit.
+    pub fn within(limit: Duration) -> Self {
+        let now = Instant::now();
+        Self { deadline: now.checked_add(limit).unwrap_or(now), row_limit: protocol::ROW_LIMIT_BYTES }
+    }
+
+    /// What is left.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// How many rows match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Rows.
+    pub total: u64,
+    /// Whether that is an estimate.
+    pub approximate: bool,
+}
+
+/// A stream of rows that are already there.
+pub fn answer_rows(batches: Vec<RowBatch>, tail: Tail) -> RowStream {
+    Box::new(Answer { batches: batches.into_iter(), tail })
+}
+
+struct Answer {
+    batches: std::vec::IntoIter<RowBatch>,
+    tail: Tail,
+}
+
+impl Rows for Answer {
+    fn next(&mut self, _room: usize) -> BoxFuture<'_, Result<Option<RowBatch>, BridgeError>> {
+        Box::pin(std::future::ready(Ok(self.batches.next())))
+    }
+
+    fn tail(&self) -> Tail {
+        self.tail.clone()
+    }
+}

@@ -1,0 +1,1 @@
+//! The gateway: applications ask, runners answer, operators watch.

@@ -1,0 +1,605 @@
+//! The `where` grammar: parsed and validated once, before any IO.
+//!
+//! Meaning of the operators: spec, bridges 2.2. Three-valued logic as in SQL: a row for which a test is unknown (its
+//! column is null) is neither in a filter nor in that filter's `$not`. `$like` and `$exists` are ours.
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::json::{Kind, Object, push_text};
+use crate::{Capabilities, Invalid, LogicalOp, RequestError, Scalar, StringOp, UnsupportedOperator};
+
+/// How deep `$or`, `$and` and `$not` may nest.
+const MAX_DEPTH: usize = 32;
+/// How many tests and logical operators one filter may have.
+const MAX_NODES: usize = 10_000;
+/// How many values one `$in` or `$nin` may have.
+const MAX_LIST: usize = 100_000;
+
+/// A parsed `where`, with the optional operators that it uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    root: Where,
+    logical: Vec<LogicalOp>,
+    strings: Vec<StringOp>,
+}
+
+/// A condition on one row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Where {
+    /// Matches every row. Also what an empty `$or`, `$and`, `$not` or operator object becomes.
+    #[default]
+    Everything,
+    /// All of them. Never empty.
+    All(Vec<Where>),
+    /// Any of them. Never empty.
+    Any(Vec<Where>),
+    /// Not this one. Never around [`Where::Everything`].
+    Not(Box<Where>),
+    /// A test on one column.
+    Field {
+        /// The column, or the lens field before it is mapped.
+        name: String,
+        /// What is asked of it.
+        test: Test,
+    },
+}
+
+/// A test on one column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Test {
+    /// `$eq`; with [`Scalar::Null`]: is null.
+    Equal(Scalar),
+    /// `$ne`: not equal and not null; with [`Scalar::Null`]: is not null.
+    NotEqual(Scalar),
+    /// `$gt`, `$gte`, `$lt`, `$lte`; with [`Scalar::Null`] no row matches.
+    Compare(Comparison, Scalar),
+    /// `$in`: equal to one of them. An empty list matches no row; a null in it matches nothing.
+    In(Vec<Scalar>),
+    /// `$nin`: not null and equal to none of them. An empty list matches every row; a null in it means no row matches.
+    NotIn(Vec<Scalar>),
+    /// A string operator with its operand.
+    Text(TextMatch, String),
+    /// `$exists`: not null when true, null when false.
+    Exists(bool),
+    /// No row: `$in` without a list, a string operator without a string.
+    Never,
+    /// Every row, nulls too: `$nin` without a list.
+    Always,
+}
+
+/// An order comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// `$gt`
+    Greater,
+    /// `$gte`
+    GreaterOrEqual,
+    /// `$lt`
+    Less,
+    /// `$lte`
+    LessOrEqual,
+}
+
+/// A string operator. All but [`TextMatch::Like`] ignore case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TextMatch {
+    /// `$ilike`: the whole value matches a pattern; `%` any run, `_` one character, `\` escapes.
+    ILike,
+    /// `$like`: the same, case-sensitive.
+    Like,
+    /// `$contains`: the operand is literal text.
+    Contains,
+    /// `$startsWith`: the operand is literal text.
+    StartsWith,
+    /// `$endsWith`: the operand is literal text.
+    EndsWith,
+}
+
+impl Filter {
+    /// Matches every row.
+    pub fn everything() -> Self {
+        Self::default()
+    }
+
+    /// Reads a `where` object. Mistakes name the field below `where`.
+    pub fn parse(raw: &RawValue) -> Result<Self, RequestError> {
+        let mut parser = Parser { filter: Self::default(), nodes: 0 };
+        let root = parser.object(raw, 0).map_err(|error| error.within("where"))?;
+        Ok(Self { root, ..parser.filter })
+    }
+
+    /// Reads a `where` from JSON text.
+    pub fn from_json(text: &str) -> Result<Self, RequestError> {
+        let raw = serde_json::from_str::<&RawValue>(text)
+            .map_err(|error| Invalid::new("where", format!("an object of valid JSON ({error})")))?;
+        Self::parse(raw)
+    }
+
+    /// A filter made by ourselves.
+    pub fn from_where(root: Where) -> Self {
+        let mut filter = Self::default();
+        filter.note(&root);
+        Self { root, ..filter }
+    }
+
+    /// The condition.
+    pub fn condition(&self) -> &Where {
+        &self.root
+    }
+
+    /// The condition, by value.
+    pub fn into_condition(self) -> Where {
+        self.root
+    }
+
+    /// Whether every row matches because nothing is asked.
+    pub fn is_everything(&self) -> bool {
+        self.root == Where::Everything
+    }
+
+    /// Refuses operators that a bridge does not declare: at any depth, and even where their operand is empty.
+    pub fn check(&self, capabilities: &Capabilities) -> Result<(), UnsupportedOperator> {
+        let logical = self.logical.iter().find(|op| !capabilities.where_logical_ops.contains(op));
+        if let Some(op) = logical {
+            return Err(UnsupportedOperator::new(op.as_str()));
+        }
+        match self.strings.iter().find(|op| !capabilities.where_string_ops.contains(op)) {
+            Some(op) => Err(UnsupportedOperator::new(op.as_str())),
+            None => Ok(()),
+        }
+    }
+
+    /// Rows that match both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let root = match (self.root, other.root) {
+            (Where::Everything, root) | (root, Where::Everything) => root,
+            (left, right) => Where::All(vec![left, right]),
+        };
+        let mut filter = Self { root, logical: self.logical, strings: self.strings };
+        other.logical.into_iter().for_each(|op| filter.note_logical(op));
+        other.strings.into_iter().for_each(|op| filter.note_string(op));
+        filter
+    }
+
+    /// The same filter over other names. The first refusal ends it.
+    pub fn try_rename<E>(&self, rename: &mut impl FnMut(&str) -> Result<String, E>) -> Result<Self, E> {
+        Ok(Self {
+            root: self.root.try_rename(rename)?,
+            logical: self.logical.clone(),
+            strings: self.strings.clone(),
+        })
+    }
+
+    /// The filter as JSON; it reads back as an equal condition.
+    pub fn to_json(&self) -> String {
+        let mut out = String::new();
+        self.root.write_json(&mut out);
+        out
+    }
+
+    fn note(&mut self, condition: &Where) {
+        match condition {
+            Where::Everything => {}
+            Where::All(parts) => parts.iter().for_each(|part| self.note(part)),
+            Where::Any(parts) => {
+                self.note_logical(LogicalOp::Or);
+                parts.iter().for_each(|part| self.note(part));
+            }
+            Where::Not(part) => {
+                self.note_logical(LogicalOp::Not);
+                self.note(part);
+            }
+            Where::Field { test, .. } => self.note_test(test),
+        }
+    }
+
+    fn note_test(&mut self, test: &Test) {
+        if let Test::Text(text_match, _) = test {
+            self.note_string(text_match.capability());
+        }
+    }
+
+    fn note_logical(&mut self, op: LogicalOp) {
+        if !self.logical.contains(&op) {
+            self.logical.push(op);
+        }
+    }
+
+    fn note_string(&mut self, op: StringOp) {
+        if !self.strings.contains(&op) {
+            self.strings.push(op);
+        }
+    }
+}
+
+impl Serialize for Filter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_json()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl Where {
+    /// A test on a column.
+    pub fn field(name: impl Into<String>, test: Test) -> Self {
+        Self::Field { name: name.into(), test }
+    }
+
+    /// Every column that is tested, in order, with repetitions.
+    pub fn fields(&self) -> Vec<&str> {
+        match self {
+            Self::Everything => Vec::new(),
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::fields).collect(),
+            Self::Not(part) => part.fields(),
+            Self::Field { name, .. } => vec![name],
+        }
+    }
+
+    fn try_rename<E>(&self, rename: &mut impl FnMut(&str) -> Result<String, E>) -> Result<Self, E> {
+        Ok(match self {
+            Self::Everything => Self::Everything,
+            Self::All(parts) => {
+                Self::All(parts.iter().map(|part| part.try_rename(rename)).collect::<Result<_, _>>()?)
+            }
+            Self::Any(parts) => {
+                Self::Any(parts.iter().map(|part| part.try_rename(rename)).collect::<Result<_, _>>()?)
+            }
+            Self::Not(part) => Self::Not(Box::new(part.try_rename(rename)?)),
+            Self::Field { name, test } => Self::Field { name: rename(name)?, test: test.clone() },
+        })
+    }
+
+    fn write_json(&self, out: &mut String) {
+        match self {
+            Self::Everything => out.push_str("{}"),
+            Self::All(parts) => write_list(out, "$and", parts),
+            Self::Any(parts) => write_list(out, "$or", parts),
+            Self::Not(part) => {
+                out.push_str("{\"$not\":");
+                part.write_json(out);
+                out.push('}');
+            }
+            Self::Field { name, test } => {
+                out.push('{');
+                push_text(out, name);
+                out.push(':');
+                test.write_json(out);
+                out.push('}');
+            }
+        }
+    }
+}
+
+fn write_list(out: &mut String, op: &str, parts: &[Where]) {
+    out.push_str("{\"");
+    out.push_str(op);
+    out.push_str("\":[");
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        part.write_json(out);
+    }
+    out.push_str("]}");
+}
+
+impl Test {
+    fn write_json(&self, out: &mut String) {
+        match self {
+            Self::Equal(value) => write_operator(out, "$eq", value),
+            Self::NotEqual(value) => write_operator(out, "$ne", value),
+            Self::Compare(comparison, value) => write_operator(out, comparison.as_str(), value),
+            Self::In(values) => write_values(out, "$in", values),
+            Self::NotIn(values) => write_values(out, "$nin", values),
+            Self::Text(text_match, operand) => {
+                write_operator(out, text_match.as_str(), &Scalar::Text(operand.clone()))
+            }
+            Self::Exists(exists) => write_operator(out, "$exists", &Scalar::Bool(*exists)),
+            Self::Never => write_values(out, "$in", &[]),
+            Self::Always => write_values(out, "$nin", &[]),
+        }
+    }
+}
+
+fn write_operator(out: &mut String, op: &str, value: &Scalar) {
+    out.push_str("{\"");
+    out.push_str(op);
+    out.push_str("\":");
+    value.write_json(out);
+    out.push('}');
+}
+
+fn write_values(out: &mut String, op: &str, values: &[Scalar]) {
+    out.push_str("{\"");
+    out.push_str(op);
+    out.push_str("\":[");
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        value.write_json(out);
+    }
+    out.push_str("]}");
+}
+
+impl Comparison {
+    /// The operator's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Greater => "$gt",
+            Self::GreaterOrEqual => "$gte",
+            Self::Less => "$lt",
+            Self::LessOrEqual => "$lte",
+        }
+    }
+}
+
+impl TextMatch {
+    /// The operator's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ILike => "$ilike",
+            Self::Like => "$like",
+            Self::Contains => "$contains",
+            Self::StartsWith => "$startsWith",
+            Self::EndsWith => "$endsWith",
+        }
+    }
+
+    /// The capability that a bridge declares for it.
+    pub const fn capability(self) -> StringOp {
+        match self {
+            Self::ILike => StringOp::Ilike,
+            Self::Like => StringOp::Like,
+            Self::Contains => StringOp::Contains,
+            Self::StartsWith => StringOp::StartsWith,
+            Self::EndsWith => StringOp::EndsWith,
+        }
+    }
+}
+
+struct Parser {
+    filter: Filter,
+    nodes: usize,
+}
+
+impl Parser {
+    fn object(&mut self, raw: &RawValue, depth: usize) -> Result<Where, RequestError> {
+        if depth > MAX_DEPTH {
+            return Err(Invalid::new("", format!("at most {MAX_DEPTH} levels of $or, $and and $not")).into());
+        }
+        let object = Object::parse(raw)?;
+        let mut parts = Vec::new();
+        for (key, value) in object.iter() {
+            let part = self.entry(key, value, depth).map_err(|error| error.within(key))?;
+            parts.push(part);
+        }
+        Ok(all(parts))
+    }
+
+    fn entry(&mut self, key: &str, value: &RawValue, depth: usize) -> Result<Where, RequestError> {
+        self.count()?;
+        match key {
+            "$or" => {
+                self.filter.note_logical(LogicalOp::Or);
+                Ok(any(self.list(value, depth)?))
+            }
+            "$and" => {
+                self.filter.note_logical(LogicalOp::And);
+                Ok(all(self.list(value, depth)?))
+            }
+            "$not" => {
+                self.filter.note_logical(LogicalOp::Not);
+                Ok(match self.object(value, depth + 1)? {
+                    Where::Everything => Where::Everything,
+                    part => Where::Not(Box::new(part)),
+                })
+            }
+            // A key like `$where` or `$expr` means code to some engines; it never gets that far.
+            unknown if unknown.starts_with('$') => Err(UnsupportedOperator::new(unknown).into()),
+            name => self.field(name, value),
+        }
+    }
+
+    fn list(&mut self, raw: &RawValue, depth: usize) -> Result<Vec<Where>, RequestError> {
+        let Kind::Array(items) = Kind::of(raw)? else {
+            return Err(Invalid::new("", "a list of where objects").into());
+        };
+        let mut parts = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            self.count()?;
+            parts.push(self.object(item, depth + 1).map_err(|error| error.within(&format!("[{index}]")))?);
+        }
+        Ok(parts)
+    }
+
+    fn field(&mut self, name: &str, raw: &RawValue) -> Result<Where, RequestError> {
+        match Kind::of(raw)? {
+            Kind::Object(operators) => {
+                let mut tests = Vec::new();
+                for (op, operand) in operators.iter() {
+                    self.count()?;
+                    let test = self.test(op, operand).map_err(|error| error.within(op))?;
+                    tests.push(Where::field(name, test));
+                }
+                Ok(all(tests))
+            }
+            Kind::Array(items) => Ok(Where::field(name, Test::In(scalars(items)?))),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {
+                Ok(Where::field(name, Test::Equal(Scalar::parse(raw)?)))
+            }
+        }
+    }
+
+    fn test(&mut self, op: &str, operand: &RawValue) -> Result<Test, RequestError> {
+        let compare = |comparison| Ok(Test::Compare(comparison, Scalar::parse(operand)?));
+        match op {
+            "$eq" => Ok(Test::Equal(Scalar::parse(operand)?)),
+            "$ne" => Ok(Test::NotEqual(Scalar::parse(operand)?)),
+            "$gt" => compare(Comparison::Greater),
+            "$gte" => compare(Comparison::GreaterOrEqual),
+            "$lt" => compare(Comparison::Less),
+            "$lte" => compare(Comparison::LessOrEqual),
+            "$in" => values(operand).map(|values| values.map_or(Test::Never, Test::In)),
+            "$nin" => values(operand).map(|values| values.map_or(Test::Always, Test::NotIn)),
+            "$exists" => match operand.get() {
+                "true" => Ok(Test::Exists(true)),
+                "false" => Ok(Test::Exists(false)),
+                _ => Err(Invalid::new("", "true or false").into()),
+            },
+            "$ilike" => self.text(TextMatch::ILike, operand),
+            "$like" => self.text(TextMatch::Like, operand),
+            "$contains" => self.text(TextMatch::Contains, operand),
+            "$startsWith" => self.text(TextMatch::StartsWith, operand),
+            "$endsWith" => self.text(TextMatch::EndsWith, operand),
+            unknown => Err(UnsupportedOperator::new(unknown).into()),
+        }
+    }
+
+    fn text(&mut self, text_match: TextMatch, operand: &RawValue) -> Result<Test, RequestError> {
+        self.filter.note_string(text_match.capability());
+        Ok(match Kind::of(operand)? {
+            Kind::Text(text) => Test::Text(text_match, text.into_owned()),
+            _ => Test::Never,
+        })
+    }
+
+    fn count(&mut self) -> Result<(), Invalid> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(Invalid::new("", format!("at most {MAX_NODES} conditions in one filter")));
+        }
+        Ok(())
+    }
+}
+
+fn values(operand: &RawValue) -> Result<Option<Vec<Scalar>>, RequestError> {
+    match Kind::of(operand)? {
+        Kind::Array(items) => Ok(Some(scalars(items)?)),
+        _ => Ok(None),
+    }
+}
+
+fn scalars(items: Vec<&RawValue>) -> Result<Vec<Scalar>, Invalid> {
+    if items.len() > MAX_LIST {
+        return Err(Invalid::new("", format!("at most {MAX_LIST} values")));
+    }
+    let scalar = |(index, raw)| Scalar::parse(raw).map_err(|invalid| invalid.within(&format!("[{index}]")));
+    items.into_iter().enumerate().map(scalar).collect()
+}
+
+fn all(parts: Vec<Where>) -> Where {
+    combine(parts, Where::All)
+}
+
+fn any(parts: Vec<Where>) -> Where {
+    combine(parts, Where::Any)
+}
+
+/// Parts that ask nothing vanish; one part stands for itself.
+fn combine(parts: Vec<Where>, several: fn(Vec<Where>) -> Where) -> Where {
+    let mut parts: Vec<Where> = parts.into_iter().filter(|part| *part != Where::Everything).collect();
+    match parts.len() {
+        0 => Where::Everything,
+        1 => parts.pop().unwrap_or_default(),
+        _ => several(parts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Filter {
+        Filter::from_json(text).unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        Filter::from_json(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_asks_nothing_vanishes() {
+        for text in [
+            "{}",
+            r#"{"$or":[]}"#,
+            r#"{"$or":[{}]}"#,
+            r#"{"$not":{}}"#,
+            r#"{"a":{}}"#,
+            r#"{"$and":[{},{"$or":[]}]}"#,
+        ] {
+            assert!(parse(text).is_everything(), "{text}");
+        }
+        assert_eq!(parse(r#"{"a":{},"b":1}"#), parse(r#"{"b":1}"#));
+    }
+
+    #[test]
+    fn operands_of_the_wrong_kind_match_nothing_where_the_reference_says_so() {
+        assert_eq!(parse(r#"{"a":{"$in":null}}"#).condition(), &Where::field("a", Test::Never));
+        assert_eq!(parse(r#"{"a":{"$nin":5}}"#).condition(), &Where::field("a", Test::Always));
+        assert_eq!(parse(r#"{"a":{"$contains":5}}"#).condition(), &Where::field("a", Test::Never));
+    }
+
+    #[test]
+    fn mistakes_name_the_field() {
+        assert_eq!(
+            refusal(r#"{"price":{"$gt":[1]}}"#),
+            "where.price.$gt: expected a string, a number, a boolean or null"
+        );
+        assert_eq!(refusal(r#"{"$or":{"a":1}}"#), "where.$or: expected a list of where objects");
+        assert_eq!(
+            refusal(r#"{"$or":[{},{"a":{"$exists":1}}]}"#),
+            "where.$or[1].a.$exists: expected true or false"
+        );
+        assert_eq!(refusal(r#"{"a":[1,{}]}"#), "where.a[1]: expected a string, a number, a boolean or null");
+        assert!(refusal(r#"{"a":1,"a":2}"#).contains("occurs twice"));
+        assert_eq!(refusal("[]"), "where: expected an object");
+    }
+
+    #[test]
+    fn unknown_operators_are_typed() {
+        assert_eq!(refusal(r#"{"a":{"$regex":"x"}}"#), "Bridge does not support where operator \"$regex\"");
+        assert_eq!(refusal(r#"{"a":{"nested":1}}"#), "Bridge does not support where operator \"$nested\"");
+        assert_eq!(refusal(r#"{"$where":"1"}"#), "Bridge does not support where operator \"$where\"");
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        let deep = format!("{}{}{}", r#"{"$not":"#.repeat(40), r#"{"a":1}"#, "}".repeat(40));
+        assert!(refusal(&deep).contains("levels"), "{}", refusal(&deep));
+        let wide = format!(r#"{{"$or":[{}]}}"#, vec![r#"{"a":1}"#; 6_000].join(","));
+        assert!(refusal(&wide).contains("conditions"));
+        let bottomless = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+        assert!(Filter::from_json(&bottomless).is_err());
+    }
+
+    #[test]
+    fn undeclared_operators_are_refused_at_any_depth_and_even_when_empty() {
+        let only_and = Capabilities { where_logical_ops: vec![LogicalOp::And], ..Capabilities::default() };
+        let refused = |text: &str| parse(text).check(&only_and).unwrap_err().op;
+        assert_eq!(refused(r#"{"$and":[{"$or":[{"a":1}]}]}"#), "$or");
+        assert_eq!(refused(r#"{"$or":[]}"#), "$or");
+        assert_eq!(refused(r#"{"a":{"$ilike":5}}"#), "$ilike");
+        assert_eq!(parse(r#"{"$and":[{"a":1},{"b":{"$in":[1]}}]}"#).check(&only_and), Ok(()));
+    }
+
+    #[test]
+    fn json_reads_back() {
+        for text in [
+            r#"{"a":1,"b":{"$gte":10.50,"$lt":12345678901234567890},"$or":[{"c":null},{"$not":{"d":["x",true]}}]}"#,
+            r#"{"quote\"d":{"$contains":"a\\b\n"},"e":{"$exists":false},"f":{"$nin":[]}}"#,
+        ] {
+            let filter = parse(text);
+            assert_eq!(parse(&filter.to_json()).condition(), filter.condition());
+        }
+        assert!(parse(r#"{"a":12345678901234567890.10}"#).to_json().contains("12345678901234567890.10"));
+    }
+
+    #[test]
+    fn renaming_reaches_every_field() {
+        let filter = parse(r#"{"a":1,"$or":[{"b":2},{"$not":{"c":3}}]}"#);
+        let renamed = filter.try_rename(&mut |name| Ok::<_, ()>(name.to_uppercase())).unwrap();
+        assert_eq!(renamed.condition().fields(), ["A", "B", "C"]);
+    }
+}

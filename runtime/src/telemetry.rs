@@ -1,0 +1,221 @@
+//! Logs on stderr.
+//!
+//! A panic is logged with its place and never with its text. Where the log goes is a [`MakeWriter`], so that a test can
+//! [capture](Capture) every byte.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use crate::error::TelemetryError;
+use crate::panics;
+use crate::settings::{Key, Reader};
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    directives: String,
+    /// The format.
+    pub format: Format,
+}
+
+/// The format of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line, for collectors.
+    Json,
+}
+
+impl LogSettings {
+    /// Reads `SEMILAYER_LOG_LEVEL` and `SEMILAYER_LOG_FORMAT`; the arguments are the values of `--log-level` and
+    /// `--log-format`.
+    ///
+    /// A level is `error`, `warn`, `info` or `debug`, or the directives of an `EnvFilter` such as
+    /// `info,sqlx=debug`. `debug` alone is for our own crates; libraries stay at `info`. Defaults: `info`, and text on a
+    /// terminal, JSON elsewhere.
+    pub fn load(reader: &mut Reader<'_>, level: Option<String>, format: Option<String>) -> Self {
+        let level_key = Key::env("SEMILAYER_LOG_LEVEL").file("log.level").flag("--log-level", level);
+        let format_key = Key::env("SEMILAYER_LOG_FORMAT").file("log.format").flag("--log-format", format);
+        let expected = "error, warn, info, debug or filter directives such as info,sqlx=debug";
+        Self {
+            directives: reader
+                .parsed_by(level_key, expected, directives)
+                .unwrap_or_else(|| Self::default().directives),
+            format: reader.parsed_by(format_key, "text or json", parse_format).unwrap_or_else(default_format),
+        }
+    }
+
+    fn filter(&self) -> EnvFilter {
+        EnvFilter::new(&self.directives)
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { directives: "info".to_owned(), format: default_format() }
+    }
+}
+
+/// Starts logging to stderr for the whole process and installs the panic hook.
+pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
+    init_with(settings, io::stderr)
+}
+
+/// The same, into `writer`.
+pub fn init_with<W>(settings: &LogSettings, writer: W) -> Result<(), TelemetryError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing::subscriber::set_global_default(subscriber(settings, writer))
+        .map_err(|_| TelemetryError::AlreadySet)?;
+    panics::install_hook();
+    Ok(())
+}
+
+/// The subscriber that [`init`] installs, for a test that wants one of its own.
+pub fn subscriber<W>(settings: &LogSettings, writer: W) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    Registry::default().with(log_layer(settings, writer).with_filter(settings.filter()))
+}
+
+/// A writer that keeps what was logged. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Capture(Arc<Mutex<Vec<u8>>>);
+
+impl Capture {
+    /// An empty capture.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everything that was logged so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Capture {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+fn log_layer<S, W>(settings: &LogSettings, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'s> tracing_subscriber::registry::LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    match settings.format {
+        Format::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Json => layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+    }
+}
+
+fn directives(text: &str) -> Option<String> {
+    match text.to_ascii_lowercase().as_str() {
+        level @ ("error" | "warn" | "info") => Some(level.to_owned()),
+        level @ ("debug" | "trace") => Some(format!("info,semilayer={level}")),
+        _ => EnvFilter::builder().parse(text).ok().map(|_| text.to_owned()),
+    }
+}
+
+fn parse_format(text: &str) -> Option<Format> {
+    match text {
+        "text" => Some(Format::Text),
+        "json" => Some(Format::Json),
+        _ => None,
+    }
+}
+
+fn default_format() -> Format {
+    if io::stderr().is_terminal() { Format::Text } else { Format::Json }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Mapping;
+
+    fn load<const N: usize>(pairs: [(&str, &str); N]) -> Result<LogSettings, String> {
+        let source: Mapping = pairs.into_iter().collect();
+        let mut reader = Reader::new(&source);
+        let settings = LogSettings::load(&mut reader, None, None);
+        reader.finish().map(|_| settings).map_err(|mistakes| mistakes.to_string())
+    }
+
+    fn logged(settings: &LogSettings, log: impl FnOnce()) -> String {
+        let capture = Capture::new();
+        tracing::subscriber::with_default(subscriber(settings, capture.clone()), log);
+        capture.text()
+    }
+
+    #[test]
+    fn a_json_line_has_level_message_fields_and_span() {
+        let settings = load([("SEMILAYER_LOG_FORMAT", "json")]).unwrap();
+        let text = logged(&settings, || {
+            tracing::info_span!("job", job = 7).in_scope(|| tracing::info!(rows = 3, "query finished"));
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["message"], "query finished");
+        assert_eq!(line["rows"], 3);
+        assert_eq!(line["span"]["job"], 7);
+    }
+
+    #[test]
+    fn debug_is_for_our_own_crates() {
+        let settings = load([("SEMILAYER_LOG_LEVEL", "debug")]).unwrap();
+        let text = logged(&settings, || {
+            tracing::debug!(target: "semilayer_runner::link", "ours");
+            tracing::debug!(target: "hyper::proto", "theirs");
+            tracing::info!(target: "hyper::proto", "important");
+        });
+        assert!(text.contains("ours") && text.contains("important") && !text.contains("theirs"), "{text}");
+    }
+
+    #[test]
+    fn the_default_is_info_and_filters_are_understood() {
+        let quiet = load([]).unwrap();
+        let text = logged(&quiet, || {
+            tracing::debug!("hidden");
+            tracing::info!("shown");
+        });
+        assert!(text.contains("shown") && !text.contains("hidden"), "{text}");
+
+        let filtered = load([("SEMILAYER_LOG_LEVEL", "error,sqlx=debug")]).unwrap();
+        let text = logged(&filtered, || {
+            tracing::warn!("hidden");
+            tracing::debug!(target: "sqlx::query", "shown");
+        });
+        assert!(text.contains("shown") && !text.contains("hidden"), "{text}");
+    }
+
+    #[test]
+    fn wrong_settings_are_mistakes() {
+        let text = load([("SEMILAYER_LOG_LEVEL", "a=b=c"), ("SEMILAYER_LOG_FORMAT", "xml")]).unwrap_err();
+        assert!(text.contains("SEMILAYER_LOG_LEVEL: expected error, warn, info"), "{text}");
+        assert!(text.contains("SEMILAYER_LOG_FORMAT: expected text or json"), "{text}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Everything together: real processes, real databases, faults and benchmarks.

@@ -1,0 +1,47 @@
+//! `cargo xtask`: what this workspace needs beyond cargo itself.
+//!
+//! A task is one module with one public function; [`arguments::Task`] lists them and [`perform`] calls
+//! them. To add a task: a module, a variant, a line of the usage text, an arm.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a developer's command: the terminal is its user interface"
+)]
+
+use std::process::ExitCode;
+
+use crate::arguments::{Task, USAGE, Verb};
+use crate::error::Error;
+
+mod arguments;
+mod check;
+mod command;
+mod error;
+mod services;
+mod test;
+mod workspace;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match Task::parse(&arguments).and_then(perform) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {}", error.with_causes());
+            error.exit_code()
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<(), Error> {
+    match task {
+        Task::Help => println!("{USAGE}"),
+        Task::Services(Verb::Up(choice)) => services::up(choice)?,
+        Task::Services(Verb::Down) => services::down()?,
+        Task::Services(Verb::Env) => services::env()?,
+        Task::Services(Verb::Status) => services::status()?,
+        Task::Test(selection) => test::run(&selection)?,
+        Task::Check => check::run()?,
+    }
+    Ok(())
+}
