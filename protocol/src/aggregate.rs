@@ -10,6 +10,8 @@ use crate::{Direction, Invalid, RequestError, Scalar};
 
 const MAX_DIMENSIONS: usize = 32;
 const MAX_MEASURES: usize = 128;
+const MAX_JOINS: usize = 32;
+const MAX_SORT_KEYS: usize = 256;
 const MAX_BREAKS: usize = 1_000;
 const MAX_IDS: usize = 100_000;
 const MAX_TOP_K: u64 = 10_000;
@@ -228,6 +230,12 @@ impl AggregateOptions {
     fn check(&self) -> Result<(), Invalid> {
         if self.dimensions.len() > MAX_DIMENSIONS {
             return Err(Invalid::new("dimensions", format!("at most {MAX_DIMENSIONS}")));
+        }
+        if self.joins.len() > MAX_JOINS {
+            return Err(Invalid::new("joins", format!("at most {MAX_JOINS}")));
+        }
+        if self.sort.len() > MAX_SORT_KEYS {
+            return Err(Invalid::new("sort", format!("at most {MAX_SORT_KEYS} keys")));
         }
         for (index, join) in self.joins.iter().enumerate() {
             if self.joins.iter().take(index).any(|other| other.alias == join.alias) {

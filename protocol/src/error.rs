@@ -5,6 +5,10 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::ErrorCode;
+use crate::json::quoted;
+
+/// Characters of a field's path that are kept; keys of a filter can be megabytes.
+const MAX_PATH: usize = 1_000;
 
 /// A value that is not what its field takes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -19,7 +23,7 @@ pub struct Invalid {
 impl Invalid {
     /// A mistake in `field`, which takes `expected`.
     pub fn new(field: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { field: field.into(), expected: expected.into() }
+        Self { field: bounded(field.into()), expected: expected.into() }
     }
 
     /// The same mistake seen from one level up: `prefix.field`.
@@ -30,8 +34,15 @@ impl Invalid {
             field if field.starts_with('[') => format!("{prefix}{field}"),
             field => format!("{prefix}.{field}"),
         };
-        Self { field, ..self }
+        Self { field: bounded(field), ..self }
     }
+}
+
+fn bounded(mut path: String) -> String {
+    if let Some((end, _)) = path.char_indices().nth(MAX_PATH) {
+        path.truncate(end);
+    }
+    path
 }
 
 /// A `where` operator that the bridge does not have. The message follows spec section "Unsupported operators", because
@@ -47,9 +58,10 @@ pub struct UnsupportedOperator {
 }
 
 impl UnsupportedOperator {
-    /// An operator that is not known; the `$` is added where it is missing.
+    /// An operator that is not known; the `$` is added where it is missing, and of a very long one the beginning is kept.
     pub fn new(op: &str) -> Self {
-        let op = if op.starts_with('$') { op.to_owned() } else { format!("${op}") };
+        let op = quoted(op);
+        let op = if op.starts_with('$') { op } else { format!("${op}") };
         Self { op, target: None, bridge: None }
     }
 

@@ -1,5 +1,7 @@
 //! What the two ends may add to version 1 of the socket, offered in `hello` and confirmed in `hello-ack`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One negotiated addition. A side never sends what was not confirmed.
@@ -45,7 +47,7 @@ impl Extension {
 }
 
 /// A set of extensions. On the wire a list of names; names that are not known are passed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct Extensions(u16);
 
@@ -83,6 +85,13 @@ impl Extensions {
     /// The members, in the order of [`Extension::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Extension> {
         Extension::ALL.into_iter().filter(move |extension| self.has(*extension))
+    }
+}
+
+/// The names, as on the wire.
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(Extension::as_str)).finish()
     }
 }
 

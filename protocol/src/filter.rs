@@ -9,10 +9,13 @@ use serde_json::value::RawValue;
 use crate::json::{Kind, Object, push_text};
 use crate::{Capabilities, Invalid, LogicalOp, RequestError, Scalar, StringOp, UnsupportedOperator};
 
-/// How deep `$or`, `$and` and `$not` may nest.
+/// How deep conditions may nest: in the text, and once parsed, where the keys of one object are a level, too.
 const MAX_DEPTH: usize = 32;
 /// How many tests and logical operators one filter may have.
 const MAX_NODES: usize = 10_000;
+/// How many entries the text of a filter may have. One test has up to three (its place in a list, its column, its
+/// operator), so that what [`Filter::to_json`] writes is never above the limit.
+const MAX_ENTRIES: usize = 3 * MAX_NODES;
 /// How many values one `$in` or `$nin` may have.
 const MAX_LIST: usize = 100_000;
 
@@ -54,17 +57,19 @@ pub enum Test {
     NotEqual(Scalar),
     /// `$gt`, `$gte`, `$lt`, `$lte`; with [`Scalar::Null`] no row matches.
     Compare(Comparison, Scalar),
-    /// `$in`: equal to one of them. An empty list matches no row; a null in it matches nothing.
+    /// `$in`: equal to one of them. A null in it matches nothing. An empty list, which is parsed as [`Test::Never`],
+    /// matches no row.
     In(Vec<Scalar>),
-    /// `$nin`: not null and equal to none of them. An empty list matches every row; a null in it means no row matches.
+    /// `$nin`: not null and equal to none of them. A null in it means no row matches. An empty list, which is parsed as
+    /// [`Test::Always`], matches every row.
     NotIn(Vec<Scalar>),
     /// A string operator with its operand.
     Text(TextMatch, String),
     /// `$exists`: not null when true, null when false.
     Exists(bool),
-    /// No row: `$in` without a list, a string operator without a string.
+    /// No row: `$in` without a list or with an empty one, a string operator without a string.
     Never,
-    /// Every row, nulls too: `$nin` without a list.
+    /// Every row, nulls too: `$nin` without a list or with an empty one.
     Always,
 }
 
@@ -104,8 +109,9 @@ impl Filter {
 
     /// Reads a `where` object. Mistakes name the field below `where`.
     pub fn parse(raw: &RawValue) -> Result<Self, RequestError> {
-        let mut parser = Parser { filter: Self::default(), nodes: 0 };
+        let mut parser = Parser { filter: Self::default(), entries: 0 };
         let root = parser.object(raw, 0).map_err(|error| error.within("where"))?;
+        root.check_size().map_err(|invalid| invalid.within("where"))?;
         Ok(Self { root, ..parser.filter })
     }
 
@@ -172,7 +178,8 @@ impl Filter {
         })
     }
 
-    /// The filter as JSON; it reads back as an equal condition.
+    /// The filter as JSON; it reads back as an equal condition. `$and` is written only where the keys of one object cannot
+    /// say the same, because a bridge need not have `$and`.
     pub fn to_json(&self) -> String {
         let mut out = String::new();
         self.root.write_json(&mut out);
@@ -250,77 +257,138 @@ impl Where {
         })
     }
 
-    fn write_json(&self, out: &mut String) {
+    fn check_size(&self) -> Result<(), Invalid> {
+        if self.depth() > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        if self.nodes() > MAX_NODES {
+            return Err(Invalid::new("", format!("at most {MAX_NODES} conditions in one filter")));
+        }
+        Ok(())
+    }
+
+    fn depth(&self) -> usize {
         match self {
-            Self::Everything => out.push_str("{}"),
-            Self::All(parts) => write_list(out, "$and", parts),
-            Self::Any(parts) => write_list(out, "$or", parts),
-            Self::Not(part) => {
-                out.push_str("{\"$not\":");
-                part.write_json(out);
-                out.push('}');
-            }
-            Self::Field { name, test } => {
-                out.push('{');
-                push_text(out, name);
-                out.push(':');
-                test.write_json(out);
-                out.push('}');
-            }
+            Self::Everything | Self::Field { .. } => 0,
+            Self::All(parts) | Self::Any(parts) => 1 + parts.iter().map(Self::depth).max().unwrap_or(0),
+            Self::Not(part) => 1 + part.depth(),
         }
     }
-}
 
-fn write_list(out: &mut String, op: &str, parts: &[Where]) {
-    out.push_str("{\"");
-    out.push_str(op);
-    out.push_str("\":[");
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        part.write_json(out);
-    }
-    out.push_str("]}");
-}
-
-impl Test {
-    fn write_json(&self, out: &mut String) {
+    fn nodes(&self) -> usize {
         match self {
-            Self::Equal(value) => write_operator(out, "$eq", value),
-            Self::NotEqual(value) => write_operator(out, "$ne", value),
-            Self::Compare(comparison, value) => write_operator(out, comparison.as_str(), value),
-            Self::In(values) => write_values(out, "$in", values),
-            Self::NotIn(values) => write_values(out, "$nin", values),
-            Self::Text(text_match, operand) => {
-                write_operator(out, text_match.as_str(), &Scalar::Text(operand.clone()))
+            Self::Everything | Self::Field { .. } => 1,
+            Self::All(parts) | Self::Any(parts) => 1 + parts.iter().map(Self::nodes).sum::<usize>(),
+            Self::Not(part) => 1 + part.nodes(),
+        }
+    }
+
+    fn write_json(&self, out: &mut String) {
+        out.push('{');
+        match self {
+            Self::Everything => {}
+            Self::All(parts) if distinct(parts.iter().map(Self::key)) => {
+                write_separated(out, parts, Self::write_entry);
             }
-            Self::Exists(exists) => write_operator(out, "$exists", &Scalar::Bool(*exists)),
-            Self::Never => write_values(out, "$in", &[]),
-            Self::Always => write_values(out, "$nin", &[]),
+            Self::All(_) | Self::Any(_) | Self::Not(_) | Self::Field { .. } => self.write_entry(out),
+        }
+        out.push('}');
+    }
+
+    /// The key under which the condition stands in an object.
+    fn key(&self) -> &str {
+        match self {
+            Self::All(parts) => tests_of_one_column(parts).map_or("$and", |(name, _)| name),
+            Self::Everything => "$and",
+            Self::Any(_) => "$or",
+            Self::Not(_) => "$not",
+            Self::Field { name, .. } => name,
+        }
+    }
+
+    fn write_entry(&self, out: &mut String) {
+        push_text(out, self.key());
+        out.push(':');
+        match self {
+            Self::Everything => out.push_str("[]"),
+            Self::All(parts) => match tests_of_one_column(parts) {
+                Some((_, tests)) => write_tests(out, &tests),
+                None => write_list(out, parts, Self::write_json),
+            },
+            Self::Any(parts) => write_list(out, parts, Self::write_json),
+            Self::Not(part) => part.write_json(out),
+            Self::Field { test, .. } => write_tests(out, &[test]),
         }
     }
 }
 
-fn write_operator(out: &mut String, op: &str, value: &Scalar) {
-    out.push_str("{\"");
-    out.push_str(op);
-    out.push_str("\":");
-    value.write_json(out);
+/// The column and its tests, when these conditions can be said as one object of operators.
+fn tests_of_one_column(parts: &[Where]) -> Option<(&str, Vec<&Test>)> {
+    let mut column = None;
+    let mut tests = Vec::new();
+    for part in parts {
+        let Where::Field { name, test } = part else { return None };
+        if *column.get_or_insert(name.as_str()) != name {
+            return None;
+        }
+        tests.push(test);
+    }
+    let column = column.filter(|_| distinct(tests.iter().map(|test| test.operator())))?;
+    Some((column, tests))
+}
+
+fn distinct<'a>(mut keys: impl Iterator<Item = &'a str>) -> bool {
+    let mut seen = std::collections::HashSet::new();
+    keys.all(|key| seen.insert(key))
+}
+
+fn write_tests(out: &mut String, tests: &[&Test]) {
+    out.push('{');
+    write_separated(out, tests, |test, out| {
+        push_text(out, test.operator());
+        out.push(':');
+        test.write_operand(out);
+    });
     out.push('}');
 }
 
-fn write_values(out: &mut String, op: &str, values: &[Scalar]) {
-    out.push_str("{\"");
-    out.push_str(op);
-    out.push_str("\":[");
-    for (index, value) in values.iter().enumerate() {
+fn write_list<T>(out: &mut String, items: &[T], write: impl Fn(&T, &mut String)) {
+    out.push('[');
+    write_separated(out, items, write);
+    out.push(']');
+}
+
+fn write_separated<T>(out: &mut String, items: &[T], write: impl Fn(&T, &mut String)) {
+    for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.push(',');
         }
-        value.write_json(out);
+        write(item, out);
     }
-    out.push_str("]}");
+}
+
+impl Test {
+    fn operator(&self) -> &'static str {
+        match self {
+            Self::Equal(_) => "$eq",
+            Self::NotEqual(_) => "$ne",
+            Self::Compare(comparison, _) => comparison.as_str(),
+            Self::In(_) | Self::Never => "$in",
+            Self::NotIn(_) | Self::Always => "$nin",
+            Self::Text(text_match, _) => text_match.as_str(),
+            Self::Exists(_) => "$exists",
+        }
+    }
+
+    fn write_operand(&self, out: &mut String) {
+        match self {
+            Self::Equal(value) | Self::NotEqual(value) | Self::Compare(_, value) => value.write_json(out),
+            Self::In(values) | Self::NotIn(values) => write_list(out, values, Scalar::write_json),
+            Self::Text(_, operand) => push_text(out, operand),
+            Self::Exists(exists) => Scalar::Bool(*exists).write_json(out),
+            Self::Never | Self::Always => out.push_str("[]"),
+        }
+    }
 }
 
 impl Comparison {
@@ -361,13 +429,13 @@ impl TextMatch {
 
 struct Parser {
     filter: Filter,
-    nodes: usize,
+    entries: usize,
 }
 
 impl Parser {
     fn object(&mut self, raw: &RawValue, depth: usize) -> Result<Where, RequestError> {
         if depth > MAX_DEPTH {
-            return Err(Invalid::new("", format!("at most {MAX_DEPTH} levels of $or, $and and $not")).into());
+            return Err(too_deep().into());
         }
         let object = Object::parse(raw)?;
         let mut parts = Vec::new();
@@ -425,7 +493,7 @@ impl Parser {
                 }
                 Ok(all(tests))
             }
-            Kind::Array(items) => Ok(Where::field(name, Test::In(scalars(items)?))),
+            Kind::Array(items) => Ok(Where::field(name, one_of(scalars(items)?))),
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {
                 Ok(Where::field(name, Test::Equal(Scalar::parse(raw)?)))
             }
@@ -441,8 +509,8 @@ impl Parser {
             "$gte" => compare(Comparison::GreaterOrEqual),
             "$lt" => compare(Comparison::Less),
             "$lte" => compare(Comparison::LessOrEqual),
-            "$in" => values(operand).map(|values| values.map_or(Test::Never, Test::In)),
-            "$nin" => values(operand).map(|values| values.map_or(Test::Always, Test::NotIn)),
+            "$in" => Ok(one_of(values(operand)?)),
+            "$nin" => Ok(none_of(values(operand)?)),
             "$exists" => match operand.get() {
                 "true" => Ok(Test::Exists(true)),
                 "false" => Ok(Test::Exists(false)),
@@ -466,18 +534,31 @@ impl Parser {
     }
 
     fn count(&mut self) -> Result<(), Invalid> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(Invalid::new("", format!("at most {MAX_NODES} conditions in one filter")));
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            return Err(Invalid::new("", format!("at most {MAX_ENTRIES} entries in one filter")));
         }
         Ok(())
     }
 }
 
-fn values(operand: &RawValue) -> Result<Option<Vec<Scalar>>, RequestError> {
+fn too_deep() -> Invalid {
+    Invalid::new("", format!("at most {MAX_DEPTH} levels of conditions"))
+}
+
+fn one_of(values: Vec<Scalar>) -> Test {
+    if values.is_empty() { Test::Never } else { Test::In(values) }
+}
+
+fn none_of(values: Vec<Scalar>) -> Test {
+    if values.is_empty() { Test::Always } else { Test::NotIn(values) }
+}
+
+/// What is no list means the same as an empty one.
+fn values(operand: &RawValue) -> Result<Vec<Scalar>, Invalid> {
     match Kind::of(operand)? {
-        Kind::Array(items) => Ok(Some(scalars(items)?)),
-        _ => Ok(None),
+        Kind::Array(items) => scalars(items),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -568,8 +649,10 @@ mod tests {
     fn depth_and_size_are_bounded() {
         let deep = format!("{}{}{}", r#"{"$not":"#.repeat(40), r#"{"a":1}"#, "}".repeat(40));
         assert!(refusal(&deep).contains("levels"), "{}", refusal(&deep));
-        let wide = format!(r#"{{"$or":[{}]}}"#, vec![r#"{"a":1}"#; 6_000].join(","));
+        let wide = format!(r#"{{"$or":[{}]}}"#, vec![r#"{"a":1}"#; 11_000].join(","));
         assert!(refusal(&wide).contains("conditions"));
+        let empty = format!(r#"{{"$or":[{}]}}"#, vec!["{}"; 31_000].join(","));
+        assert!(refusal(&empty).contains("entries"));
         let bottomless = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
         assert!(Filter::from_json(&bottomless).is_err());
     }
@@ -594,6 +677,33 @@ mod tests {
             assert_eq!(parse(&filter.to_json()).condition(), filter.condition());
         }
         assert!(parse(r#"{"a":12345678901234567890.10}"#).to_json().contains("12345678901234567890.10"));
+    }
+
+    #[test]
+    fn json_has_and_only_where_one_object_cannot_say_it() {
+        for (text, written) in [
+            (r#"{"a":1,"b":2}"#, r#"{"a":{"$eq":1},"b":{"$eq":2}}"#),
+            (
+                r#"{"a":{"$gt":1,"$lt":5},"$not":{"b":2}}"#,
+                r#"{"a":{"$gt":1,"$lt":5},"$not":{"b":{"$eq":2}}}"#,
+            ),
+            (r#"{"$and":[{"a":{"$gt":1}},{"a":{"$lt":5}}]}"#, r#"{"a":{"$gt":1,"$lt":5}}"#),
+            (r#"{"$and":[{"a":1},{"a":2}]}"#, r#"{"$and":[{"a":{"$eq":1}},{"a":{"$eq":2}}]}"#),
+            (r#"{"a":[],"b":{"$nin":5}}"#, r#"{"a":{"$in":[]},"b":{"$nin":[]}}"#),
+        ] {
+            assert_eq!(parse(text).to_json(), written);
+            assert_eq!(parse(written).condition(), parse(text).condition());
+        }
+    }
+
+    #[test]
+    fn a_filter_at_the_limits_reads_back() {
+        let deep = format!("{}{}{}", r#"{"$not":"#.repeat(31), r#"{"a":1,"b":2}"#, "}".repeat(31));
+        let wide = format!(r#"{{"$or":[{}]}}"#, vec![r#"{"a":1}"#; 9_999].join(","));
+        for text in [deep, wide] {
+            let filter = parse(&text);
+            assert_eq!(parse(&filter.to_json()).condition(), filter.condition());
+        }
     }
 
     #[test]

@@ -6,17 +6,21 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::json::{Kind, Object, push_text};
+use crate::json::{Kind, MAX_ITEMS, Object, push_text, quoted};
 use crate::{
     AssignedSource, DEFAULT_DEADLINE_MS, Extensions, FrameError, Invalid, JobKind, JobRequest,
     PROTOCOL_VERSION, Secret, Tail,
 };
 
-/// Job ids are text of our or another gateway's making; longer ones are refused.
+/// Bytes of a job id, which is text of our or another gateway's making; longer ones are refused.
 const MAX_ID: usize = 200;
+/// Sources of one runner. Their names are compared with one another.
+const MAX_SOURCES: usize = 10_000;
+const SOURCES_EXPECTED: &str = "a list of assigned sources";
 /// A deadline beyond a day is a day.
 const MAX_DEADLINE_MS: u64 = 86_400_000;
 
@@ -25,7 +29,7 @@ const MAX_DEADLINE_MS: u64 = 86_400_000;
 pub enum Decoded<F> {
     /// A known frame.
     Frame(F),
-    /// A type to ignore and count.
+    /// A type to ignore and count; of a very long name the beginning.
     Unknown(String),
 }
 
@@ -152,12 +156,12 @@ pub struct Heartbeat {
 }
 
 /// A runner's load. Only the first two fields are in version 1; the rest is `stats/1`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Jobs that run.
     pub active_jobs: u32,
-    /// Resident memory in MiB.
+    /// Resident memory in MiB, rounded down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mb: Option<u64>,
     /// Jobs that may run at once.
@@ -172,8 +176,8 @@ pub struct Stats {
 }
 
 /// Connections of one source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PoolUse {
     /// Connections at work.
     pub in_use: u32,
@@ -184,12 +188,12 @@ pub struct PoolUse {
 }
 
 /// Figures about a finished job, with the tail that also stands in the last chunk.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DoneMeta {
     /// Rows or buckets sent.
     pub count: u64,
-    /// Wall time at the runner.
+    /// Wall time at the runner, rounded down.
     pub duration_ms: u64,
     /// Cursor and total.
     #[serde(flatten)]
@@ -361,7 +365,7 @@ pub fn decode_gateway_frame(text: &str) -> Result<Decoded<GatewayFrame>, FrameEr
     let (kind, object) = open(text)?;
     let frame = match kind.as_str() {
         "hello-ack" => hello_ack(&object).map(GatewayFrame::HelloAck).map_err(refuse("hello-ack", None)),
-        "assignments-changed" => sources(&object)
+        "assignments-changed" => changed_sources(&object)
             .map(GatewayFrame::AssignmentsChanged)
             .map_err(refuse("assignments-changed", None)),
         "job" => job(&object)
@@ -370,7 +374,7 @@ pub fn decode_gateway_frame(text: &str) -> Result<Decoded<GatewayFrame>, FrameEr
         "cancel" => id(&object).map(|id| GatewayFrame::Cancel { id }).map_err(refuse("cancel", None)),
         "ping" => Ok(GatewayFrame::Ping),
         "credit" => credit(&object).map_err(refuse("credit", id_if_any(&object))),
-        _ => return Ok(Decoded::Unknown(kind)),
+        _ => return Ok(Decoded::Unknown(quoted(&kind))),
     };
     frame.map(Decoded::Frame)
 }
@@ -380,7 +384,8 @@ pub fn decode_runner_frame(text: &str) -> Result<Decoded<RunnerFrame<'_>>, Frame
     // Our own runners put `type` first; then one pass over the rows is enough.
     if text.starts_with("{\"type\":\"chunk\",")
         && let Ok(chunk) = serde_json::from_str::<ChunkWire<'_>>(text)
-        && chunk.id.len() <= MAX_ID
+        && is_id(&chunk.id)
+        && chunk.rows.len().max(chunk.agg.len()) <= MAX_ITEMS
     {
         return Ok(Decoded::Frame(RunnerFrame::Chunk(chunk.into())));
     }
@@ -394,7 +399,7 @@ pub fn decode_runner_frame(text: &str) -> Result<Decoded<RunnerFrame<'_>>, Frame
         "done" => done(&object).map_err(refuse("done", id_if_any(&object))),
         "error" => error(&object).map(RunnerFrame::Error).map_err(refuse("error", id_if_any(&object))),
         "draining" => draining(&object).map(RunnerFrame::Draining).map_err(refuse("draining", None)),
-        _ => return Ok(Decoded::Unknown(kind)),
+        _ => return Ok(Decoded::Unknown(quoted(&kind))),
     };
     frame.map(Decoded::Frame)
 }
@@ -411,10 +416,14 @@ fn refuse(kind: &'static str, id: Option<String>) -> impl FnOnce(Invalid) -> Fra
 
 fn id(object: &Object<'_>) -> Result<String, Invalid> {
     let id = object.required_text("id")?;
-    if id.is_empty() || id.len() > MAX_ID || id.contains(char::is_control) {
-        return Err(Invalid::new("id", format!("1 to {MAX_ID} characters")));
+    if !is_id(&id) {
+        return Err(Invalid::new("id", format!("1 to {MAX_ID} bytes without control characters")));
     }
     Ok(id)
+}
+
+fn is_id(id: &str) -> bool {
+    (1..=MAX_ID).contains(&id.len()) && !id.contains(char::is_control)
 }
 
 fn id_if_any(object: &Object<'_>) -> Option<String> {
@@ -430,16 +439,20 @@ fn hello_ack(object: &Object<'_>) -> Result<HelloAck, Invalid> {
 }
 
 fn sources(object: &Object<'_>) -> Result<Vec<AssignedSource>, Invalid> {
-    let source = |raw: &RawValue| {
-        serde_json::from_str(raw.get())
-            .map_err(|error| Invalid::new("", format!("an assigned source ({})", short(&error))))
-    };
-    Ok(object.list("assignedSources", "a list of assigned sources", source)?.unwrap_or_default())
+    Ok(sources_if_any(object)?.unwrap_or_default())
 }
 
-/// The kind of a serde error without the text that it quotes, which could be a credential.
-fn short(error: &serde_json::Error) -> String {
-    format!("{:?} error at column {}", error.classify(), error.column())
+/// Here a missing list is a mistake, or an incomplete frame would take every source from the runner.
+fn changed_sources(object: &Object<'_>) -> Result<Vec<AssignedSource>, Invalid> {
+    sources_if_any(object)?.ok_or_else(|| Invalid::new("assignedSources", SOURCES_EXPECTED))
+}
+
+fn sources_if_any(object: &Object<'_>) -> Result<Option<Vec<AssignedSource>>, Invalid> {
+    let sources = object.list("assignedSources", SOURCES_EXPECTED, AssignedSource::parse)?;
+    if sources.as_ref().is_some_and(|sources| sources.len() > MAX_SOURCES) {
+        return Err(Invalid::new("assignedSources", format!("at most {MAX_SOURCES} sources")));
+    }
+    Ok(sources)
 }
 
 fn job(object: &Object<'_>) -> Result<JobFrame, Invalid> {
@@ -450,7 +463,7 @@ fn job(object: &Object<'_>) -> Result<JobFrame, Invalid> {
         credit: object.whole("credit")?,
         traceparent: object.text("traceparent")?,
         tracestate: object.text("tracestate")?,
-        attempt: object.whole("attempt")?.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
+        attempt: object.whole("attempt")?.map_or(1, saturated).max(1),
     })
 }
 
@@ -485,7 +498,7 @@ fn hello(object: &Object<'_>) -> Result<Hello, Invalid> {
     let version = object.whole("version")?.unwrap_or(u64::from(PROTOCOL_VERSION));
     let runner_id = match object.get("runnerId").or_else(|| object.get("runner_id")) {
         // The other dialect's ids are numbers.
-        Some(raw) => match Kind::of(raw)? {
+        Some(raw) => match Kind::of(raw).map_err(|invalid| invalid.within("runnerId"))? {
             Kind::Text(text) => Some(text.into_owned()),
             Kind::Number(number) => Some(number.to_owned()),
             _ => return Err(Invalid::new("runnerId", "a string")),
@@ -502,37 +515,82 @@ fn hello(object: &Object<'_>) -> Result<Hello, Invalid> {
         extensions: object.texts("extensions")?.unwrap_or_default().into(),
         instance_id: object.text("instanceId")?,
         running_jobs: object.texts("runningJobs")?.unwrap_or_default(),
-        max_jobs: object.whole("maxJobs")?.and_then(|jobs| u32::try_from(jobs).ok()),
+        max_jobs: object.whole("maxJobs")?.map(saturated),
         metadata: object.get("metadata").map(|raw| Box::new(RawValueEq(raw.to_owned()))),
     })
 }
 
 fn heartbeat(object: &Object<'_>) -> Result<Heartbeat, Invalid> {
-    let stats = object.get("stats").map(|raw| parse(raw).map_err(|invalid| invalid.within("stats")));
+    let stats = object.get("stats").map(|raw| stats(raw).map_err(|invalid| invalid.within("stats")));
     Ok(Heartbeat { stats: stats.transpose()? })
+}
+
+fn stats(raw: &RawValue) -> Result<Stats, Invalid> {
+    let object = Object::parse(raw)?;
+    let pools = object.get("pools").map(|raw| pools(raw).map_err(|invalid| invalid.within("pools")));
+    Ok(Stats {
+        active_jobs: object.whole("activeJobs")?.map_or(0, saturated),
+        memory_mb: object.floor("memoryMb")?,
+        max_jobs: object.whole("maxJobs")?.map(saturated),
+        free_slots: object.whole("freeSlots")?.map(saturated),
+        pools: pools.transpose()?.unwrap_or_default(),
+    })
+}
+
+fn pools(raw: &RawValue) -> Result<BTreeMap<String, PoolUse>, Invalid> {
+    let pool = |(source, raw): (&str, &RawValue)| {
+        let pool = pool_use(raw).map_err(|invalid| invalid.within(source))?;
+        Ok((source.to_owned(), pool))
+    };
+    Object::parse(raw)?.iter().map(pool).collect()
+}
+
+fn pool_use(raw: &RawValue) -> Result<PoolUse, Invalid> {
+    let object = Object::parse(raw)?;
+    Ok(PoolUse {
+        in_use: object.whole("inUse")?.map_or(0, saturated),
+        idle: object.whole("idle")?.map_or(0, saturated),
+        max: object.whole("max")?.map_or(0, saturated),
+    })
+}
+
+fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn chunk<'a>(object: &Object<'a>) -> Result<ChunkParts<'a>, Invalid> {
     let row = |raw: &'a RawValue| {
         if raw.get().starts_with('{') { Ok(raw) } else { Err(Invalid::new("", "an object")) }
     };
-    let optional_cursor = object.text("nextCursor")?;
     Ok(ChunkParts {
         id: Cow::Owned(id(object)?),
         rows: object.list("rows", "a list of objects", row)?.unwrap_or_default(),
         agg: object.list("agg", "a list of objects", row)?.unwrap_or_default(),
-        tail: Tail {
-            next_cursor: optional_cursor,
-            total: object.whole("total")?,
-            approximate: object.boolean("approximate")?.unwrap_or(false),
-        },
+        tail: tail(object)?,
         seq: object.whole("seq")?,
     })
 }
 
+fn tail(object: &Object<'_>) -> Result<Tail, Invalid> {
+    Ok(Tail {
+        next_cursor: object.text("nextCursor")?,
+        total: object.whole("total")?,
+        approximate: object.boolean("approximate")?.unwrap_or(false),
+    })
+}
+
 fn done(object: &Object<'_>) -> Result<RunnerFrame<'static>, Invalid> {
-    let meta = object.get("meta").map(|raw| parse(raw).map_err(|invalid| invalid.within("meta")));
+    let meta = object.get("meta").map(|raw| done_meta(raw).map_err(|invalid| invalid.within("meta")));
     Ok(RunnerFrame::Done { id: id(object)?, meta: meta.transpose()?.unwrap_or_default() })
+}
+
+fn done_meta(raw: &RawValue) -> Result<DoneMeta, Invalid> {
+    let object = Object::parse(raw)?;
+    Ok(DoneMeta {
+        count: object.whole("count")?.unwrap_or(0),
+        duration_ms: object.floor("durationMs")?.unwrap_or(0),
+        tail: tail(&object)?,
+    })
 }
 
 fn error(object: &Object<'_>) -> Result<ErrorFrame, Invalid> {
@@ -548,11 +606,6 @@ fn error(object: &Object<'_>) -> Result<ErrorFrame, Invalid> {
 
 fn draining(object: &Object<'_>) -> Result<Draining, Invalid> {
     Ok(Draining { deadline_ms: object.whole("deadlineMs")?.unwrap_or(0) })
-}
-
-fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Result<T, Invalid> {
-    serde_json::from_str(raw.get())
-        .map_err(|error| Invalid::new("", format!("its published shape ({})", short(&error))))
 }
 
 /// Our own frames have string keys and no foreign `Serialize`, so this cannot fail.
@@ -729,6 +782,9 @@ struct DrainingWire {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ChunkWire<'a> {
+    /// Known already; named so that a second one is a mistake here as it is elsewhere.
+    #[serde(rename = "type")]
+    _kind: IgnoredAny,
     #[serde(borrow)]
     id: Cow<'a, str>,
     #[serde(borrow, default)]

@@ -9,6 +9,14 @@ use serde_json::value::RawValue;
 
 use crate::Invalid;
 
+/// Keys that one object may have. Frames, filters and rows have far fewer; an object of millions of short keys would take
+/// twenty times its text in memory.
+const MAX_KEYS: usize = 100_000;
+/// Items that one list may have.
+pub(crate) const MAX_ITEMS: usize = 1_000_000;
+/// Characters of a name of the caller's own making that a message repeats.
+const MAX_QUOTED: usize = 100;
+
 /// What a JSON value is, one level deep.
 pub(crate) enum Kind<'a> {
     Null,
@@ -36,17 +44,20 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// An object's entries, in their own order.
-pub(crate) struct Object<'a> {
+/// An object's entries in their own order, each still text: for readers that must name the field that is wrong, and for
+/// rewriting rows without touching the values that stay.
+pub struct Object<'a> {
     entries: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
 impl<'a> Object<'a> {
-    pub(crate) fn parse(raw: &'a RawValue) -> Result<Self, Invalid> {
+    /// Looks into an object; a key that occurs twice is a mistake.
+    pub fn parse(raw: &'a RawValue) -> Result<Self, Invalid> {
         Self::from_text(raw.get())
     }
 
-    pub(crate) fn from_text(text: &'a str) -> Result<Self, Invalid> {
+    /// Looks into the text of an object.
+    pub fn from_text(text: &'a str) -> Result<Self, Invalid> {
         if !text.trim_start().starts_with('{') {
             return Err(Invalid::new("", "an object"));
         }
@@ -55,16 +66,18 @@ impl<'a> Object<'a> {
         Ok(Self { entries })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+    /// Keys and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.entries.iter().map(|(key, value)| (key.as_ref(), *value))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// The value of `key`; JSON `null` counts as absent, because callers write it for "not set".
-    pub(crate) fn get(&self, key: &str) -> Option<&'a RawValue> {
+    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.get_or_null(key).filter(|raw| raw.get() != "null")
     }
 
@@ -72,15 +85,18 @@ impl<'a> Object<'a> {
         self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
-    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, Invalid> {
+    /// A string.
+    pub fn text(&self, key: &str) -> Result<Option<String>, Invalid> {
         self.get(key).map(|raw| text(raw).map_err(|invalid| invalid.within(key))).transpose()
     }
 
-    pub(crate) fn required_text(&self, key: &str) -> Result<String, Invalid> {
+    /// A string that must be there.
+    pub fn required_text(&self, key: &str) -> Result<String, Invalid> {
         self.text(key)?.ok_or_else(|| Invalid::new(key, "a string"))
     }
 
-    pub(crate) fn boolean(&self, key: &str) -> Result<Option<bool>, Invalid> {
+    /// `true` or `false`.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, Invalid> {
         match self.get(key).map(RawValue::get) {
             None => Ok(None),
             Some("true") => Ok(Some(true)),
@@ -90,15 +106,21 @@ impl<'a> Object<'a> {
     }
 
     /// A whole number of at least 0. `5.0` is one; `"5"` and `-1` are not.
-    pub(crate) fn whole(&self, key: &str) -> Result<Option<u64>, Invalid> {
+    pub fn whole(&self, key: &str) -> Result<Option<u64>, Invalid> {
         self.get(key).map(|raw| whole(raw).map_err(|invalid| invalid.within(key))).transpose()
+    }
+
+    /// A number of at least 0 without what stands behind its point: for figures that other programs measure in fractions.
+    pub(crate) fn floor(&self, key: &str) -> Result<Option<u64>, Invalid> {
+        self.get(key).map(|raw| floor(raw).map_err(|invalid| invalid.within(key))).transpose()
     }
 
     pub(crate) fn finite(&self, key: &str) -> Result<Option<f64>, Invalid> {
         self.get(key).map(|raw| finite(raw).map_err(|invalid| invalid.within(key))).transpose()
     }
 
-    pub(crate) fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Invalid> {
+    /// A list of strings.
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Invalid> {
         self.list(key, "a list of strings", text)
     }
 
@@ -144,14 +166,29 @@ pub(crate) fn text(raw: &RawValue) -> Result<String, Invalid> {
 }
 
 pub(crate) fn whole(raw: &RawValue) -> Result<u64, Invalid> {
-    let number = crate::Number::parse(raw.get());
-    let whole = number.and_then(|number| number.as_i64()).and_then(|number| u64::try_from(number).ok());
+    let signed = || crate::Number::parse(raw.get())?.as_i64().and_then(|number| u64::try_from(number).ok());
+    let whole = raw.get().parse().ok().or_else(signed);
     whole.ok_or_else(|| Invalid::new("", "a whole number of at least 0"))
+}
+
+fn floor(raw: &RawValue) -> Result<u64, Invalid> {
+    let expected = || Invalid::new("", "a number of at least 0");
+    let measured = || {
+        let floor = finite(raw).ok()?.floor();
+        // A double's text without fraction is exact, and refused where it does not fit.
+        if floor == 0.0 { Some(0) } else { format!("{floor:.0}").parse().ok() }
+    };
+    whole(raw).ok().or_else(measured).ok_or_else(expected)
 }
 
 pub(crate) fn finite(raw: &RawValue) -> Result<f64, Invalid> {
     let number = crate::Number::parse(raw.get()).map(|number| number.as_f64());
     number.filter(|number| number.is_finite()).ok_or_else(|| Invalid::new("", "a finite number"))
+}
+
+/// The beginning of a name that somebody else made up, for messages.
+pub(crate) fn quoted(name: &str) -> String {
+    name.chars().take(MAX_QUOTED).collect()
 }
 
 /// Appends `text` as a JSON string.
@@ -194,7 +231,10 @@ impl<'de> Visitor<'de> for EntriesVisitor {
         while let Some((Text(key), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
             // Two values for one key mean different things to different parsers; a filter must not be ambiguous.
             if !seen.insert(key.clone()) {
-                return Err(serde::de::Error::custom(format!("key \"{key}\" occurs twice")));
+                return Err(serde::de::Error::custom(format!("key \"{}\" occurs twice", quoted(&key))));
+            }
+            if entries.len() == MAX_KEYS {
+                return Err(serde::de::Error::custom(format!("more than {MAX_KEYS} keys")));
             }
             entries.push((key, value));
         }
@@ -249,6 +289,9 @@ impl<'de> Visitor<'de> for ItemsVisitor {
     fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element::<&'de RawValue>()? {
+            if items.len() == MAX_ITEMS {
+                return Err(serde::de::Error::custom(format!("more than {MAX_ITEMS} items")));
+            }
             items.push(item);
         }
         Ok(Items(items))

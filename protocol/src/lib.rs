@@ -36,6 +36,7 @@ pub use frame::{
     JobFrame, PoolUse, RawValueEq, RunnerFrame, Stats, decode_gateway_frame, decode_runner_frame,
 };
 pub use job::{JobKind, JobRequest};
+pub use json::Object as RawObject;
 pub use manifest::{Field, FieldGroup, FieldKind, Manifest};
 pub use options::{
     BatchReadOptions, CountOptions, Direction, Keyset, OrderBy, Projection, QueryOptions, ReadOptions,

@@ -51,7 +51,11 @@ impl OrderBy {
     /// Reads `{field, dir?}`, a list of those, or the shorthand `{column: "asc" | "desc"}`.
     pub fn parse(raw: &RawValue) -> Result<Vec<Self>, Invalid> {
         match Kind::of(raw)? {
-            Kind::Object(object) => Self::entry(&object),
+            Kind::Object(object) => {
+                let keys = Self::entry(&object)?;
+                bounded(keys.len())?;
+                Ok(keys)
+            }
             Kind::Array(items) => {
                 let mut keys = Vec::with_capacity(items.len());
                 for (index, item) in items.into_iter().enumerate() {
@@ -248,10 +252,13 @@ fn projection(object: &Object<'_>) -> Result<Projection, Invalid> {
 
 fn keyset(object: &Object<'_>) -> Result<Option<Keyset>, Invalid> {
     let Some(raw) = object.get("keyset") else { return Ok(None) };
-    let tiebreak = match Kind::of(raw)? {
+    let tiebreak = match Kind::of(raw).map_err(|invalid| invalid.within("keyset"))? {
         Kind::Bool(false) => return Ok(None),
         Kind::Bool(true) => None,
-        Kind::Array(items) if !items.is_empty() => object.texts("keyset")?,
+        Kind::Array(items) if !items.is_empty() => {
+            bounded(items.len()).map_err(|invalid| invalid.within("keyset"))?;
+            object.texts("keyset")?
+        }
         _ => return Err(Invalid::new("keyset", "true or a list of columns")),
     };
     Ok(Some(Keyset { tiebreak, cursor: cursor(object)? }))

@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 use crate::Invalid;
 use crate::json::{Kind, push_text};
 
+/// The largest 64-bit integer has so many digits.
+const MAX_I64_DIGITS: usize = 19;
+
 /// A value to compare with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scalar {
@@ -78,15 +81,9 @@ impl Number {
         if let Ok(integer) = self.0.parse() {
             return Some(integer);
         }
-        let (digits, scale) = self.decimal()?;
-        let digits: i128 = digits.parse().ok()?;
-        let power = 10_i128.checked_pow(scale.unsigned_abs())?;
-        let value = if scale >= 0 {
-            (digits % power == 0).then_some(digits / power)?
-        } else {
-            digits.checked_mul(power)?
-        };
-        i64::try_from(value).ok()
+        let (sign, digits, zeros) = self.decimal()?;
+        let zeros = usize::try_from(zeros).ok().filter(|zeros| *zeros < MAX_I64_DIGITS)?;
+        format!("{sign}{digits}{}", "0".repeat(zeros)).parse().ok()
     }
 
     /// The nearest double; infinite when the value is beyond its range.
@@ -99,14 +96,24 @@ impl Number {
         !self.0.contains(['.', 'e', 'E'])
     }
 
-    /// Digits with sign, and how many of them stand behind the decimal point (negative: zeros to append).
-    fn decimal(&self) -> Option<(String, i32)> {
+    /// Sign, digits without zeros at either end (`0` for zero), and how many zeros to append; a negative number of them
+    /// means that so many digits stand behind the point.
+    fn decimal(&self) -> Option<(&str, String, i64)> {
         let (mantissa, exponent) = self.0.split_once(['e', 'E']).unwrap_or((&self.0, "0"));
-        let exponent: i32 = exponent.parse().ok()?;
+        let (sign, mantissa) = mantissa.split_at(usize::from(mantissa.starts_with('-')));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let fraction = fraction.trim_end_matches('0');
-        let scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
-        Some((format!("{whole}{fraction}"), scale))
+        let digits = format!("{whole}{fraction}");
+        let significant = digits.trim_end_matches('0');
+        let trailing = i64::try_from(digits.len() - significant.len()).ok()?;
+        match significant.trim_start_matches('0') {
+            "" => Some(("", "0".to_owned(), 0)),
+            significant => {
+                let exponent = exponent.parse::<i64>().ok()?;
+                let zeros =
+                    exponent.checked_add(trailing)?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+                Some((sign, significant.to_owned(), zeros))
+            }
+        }
     }
 }
 
@@ -151,5 +158,8 @@ mod tests {
         assert_eq!(integer("5.5"), None);
         assert_eq!(integer("9223372036854775808"), None);
         assert_eq!(integer("1e999999999"), None);
+        assert_eq!(integer("0e-999999999999999999999"), Some(0));
+        assert_eq!(integer("-0.0"), Some(0));
+        assert_eq!(integer(&format!("-7{}e-60", "0".repeat(60))), Some(-7));
     }
 }

@@ -3,7 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use crate::Invalid;
+use crate::json::Object;
 
 /// Where a source's credentials are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,7 +20,7 @@ pub enum CredentialsLocation {
 }
 
 /// A source that a runner has been given.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AssignedSource {
     /// The source's id at the gateway.
@@ -28,8 +32,33 @@ pub struct AssignedSource {
     /// Where the credentials are.
     pub credentials_location: CredentialsLocation,
     /// The bridge's settings; only for managed sources.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<SourceConfig>,
+}
+
+impl AssignedSource {
+    /// Reads one entry of `assignedSources`. Mistakes name the field and never repeat a value.
+    pub fn parse(raw: &RawValue) -> Result<Self, Invalid> {
+        let object = Object::parse(raw)?;
+        let config = |raw: &RawValue| {
+            serde_json::from_str(raw.get()).map_err(|_| Invalid::new("config", "an object of settings"))
+        };
+        Ok(Self {
+            id: object.required_text("id")?,
+            name: object.required_text("name")?,
+            bridge: object.required_text("bridge")?,
+            credentials_location: credentials_location(&object)?,
+            config: object.get("config").map(config).transpose()?,
+        })
+    }
+}
+
+fn credentials_location(object: &Object<'_>) -> Result<CredentialsLocation, Invalid> {
+    match object.text("credentialsLocation")?.as_deref() {
+        Some("managed") => Ok(CredentialsLocation::Managed),
+        Some("runner-local") => Ok(CredentialsLocation::RunnerLocal),
+        _ => Err(Invalid::new("credentialsLocation", "managed or runner-local")),
+    }
 }
 
 /// A bridge's settings as a JSON object. Holds credentials, so its `Debug` shows the names of the fields alone.
@@ -67,7 +96,7 @@ mod tests {
     #[test]
     fn debug_shows_names_and_no_values() {
         let json = r#"{"id":"1","name":"db","bridge":"postgres","credentialsLocation":"managed","config":{"password":"hunter2"}}"#;
-        let source: AssignedSource = serde_json::from_str(json).unwrap();
+        let source = AssignedSource::parse(serde_json::from_str(json).unwrap()).unwrap();
         let shown = format!("{source:?}");
         assert!(shown.contains("password") && !shown.contains("hunter2"), "{shown}");
         assert_eq!(serde_json::to_string(&source).unwrap(), json);
