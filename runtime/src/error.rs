@@ -73,7 +73,7 @@ pub enum TlsError {
         /// Who issued the certificate, if it can be read.
         issuer: Option<String>,
         /// Why it is not accepted.
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
     /// The handshake failed for another reason.
     #[error("TLS handshake with {host} failed: {source}")]
@@ -85,7 +85,7 @@ pub enum TlsError {
     },
     /// rustls does not accept the configuration.
     #[error("TLS cannot be configured: {0}")]
-    Configuration(#[source] rustls::Error),
+    Configuration(#[source] Box<rustls::Error>),
 }
 
 fn issued_by(issuer: Option<&str>) -> String {
@@ -205,3 +205,33 @@ pub enum ProxyError {
     Io(#[source] io::Error),
 }
 
+/// Spans cannot be sent to the collector.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExportError {
+    /// No stream to the collector.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The exchange failed.
+    #[error("the exchange with the collector failed: {0}")]
+    Http(#[from] hyper::Error),
+    /// The endpoint cannot be written into a request.
+    #[error("the collector's address cannot stand in a request")]
+    Endpoint,
+    /// The collector answered with this status.
+    #[error("the collector answered with status {0}")]
+    Refused(u16),
+    /// No answer in time.
+    #[error("the collector did not answer in time")]
+    TimedOut,
+}
+
+impl ExportError {
+    /// Whether the same batch may be accepted later; the statuses are those that the OTLP specification lists.
+    pub(crate) const fn may_pass(&self) -> bool {
+        match self {
+            Self::Dial(_) | Self::Http(_) | Self::TimedOut => true,
+            Self::Endpoint => false,
+            Self::Refused(status) => matches!(status, 429 | 502 | 503 | 504),
+        }
+    }
+}

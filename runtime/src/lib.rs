@@ -9,6 +9,8 @@ pub mod dial;
 pub mod drain;
 pub mod error;
 pub mod exit;
+#[cfg(test)]
+mod fixtures;
 pub mod health;
 pub mod metrics;
 mod panics;

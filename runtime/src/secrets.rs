@@ -1,7 +1,7 @@
 //! Takes secrets out of text that is about to leave: a driver's error message, a log line.
 //!
 //! A message may hold a secret as it is, inside a URL, inside JSON or Debug output, or in base64. Rather than listing
-//! every encoding of every secret, [`needle`] compares the text character by character and lets each one appear in any
+//! every encoding of every secret, `needle` compares the text character by character and lets each one appear in any
 //! of its spellings.
 
 mod needle;
@@ -33,7 +33,8 @@ impl Scrubber {
     /// Replaces `secrets`, and with each of them: the password of a secret that is a URL, and the lines of one that has
     /// several. Empty secrets are left out.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Self {
-        let mut texts: Vec<String> = secrets.into_iter().flat_map(parts).filter(|text| !text.is_empty()).collect();
+        let mut texts: Vec<String> =
+            secrets.into_iter().flat_map(parts).filter(|text| !text.is_empty()).collect();
         texts.sort_unstable();
         texts.dedup();
         Self { needles: texts.iter().flat_map(|text| needles(text)).collect() }
@@ -91,7 +92,9 @@ fn parts(secret: &Secret) -> Vec<String> {
     let mut parts = vec![text.to_owned()];
     if text.contains('\n') {
         let lines = text.lines().map(str::trim);
-        parts.extend(lines.filter(|line| line.len() >= LONG_LINE && !line.starts_with("-----")).map(str::to_owned));
+        parts.extend(
+            lines.filter(|line| line.len() >= LONG_LINE && !line.starts_with("-----")).map(str::to_owned),
+        );
     }
     if let Some(password) = Url::parse(text).ok().and_then(|url| url.password().map(str::to_owned)) {
         // The needle of the decoded password finds the encoded one as well.

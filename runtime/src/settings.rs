@@ -54,6 +54,19 @@ pub struct Reader<'a> {
     warnings: Vec<Warning>,
 }
 
+/// A value and where it was found.
+struct Found {
+    name: String,
+    origin: Origin,
+    text: String,
+}
+
+impl Found {
+    fn new(name: &str, origin: Origin, text: String) -> Self {
+        Self { name: name.to_owned(), origin, text }
+    }
+}
+
 impl<'a> Reader<'a> {
     /// A reader of `source` without a config file.
     pub fn new(source: &'a dyn Source) -> Self {
@@ -74,7 +87,7 @@ impl<'a> Reader<'a> {
 
     /// The text of a setting. An empty environment value counts as absent.
     pub fn text(&mut self, key: impl Into<Key>) -> Option<String> {
-        self.find(&key.into()).map(|(text, _)| text)
+        self.find(&key.into()).map(|found| found.text)
     }
 
     /// The text of a setting that must be there. Empty after a mistake.
@@ -85,7 +98,7 @@ impl<'a> Reader<'a> {
         if found.is_none() && self.mistakes.len() == before {
             self.mistake(key.name(), format!("is required{}", key.hint()));
         }
-        found.map(|(text, _)| text).unwrap_or_default()
+        found.map(|found| found.text).unwrap_or_default()
     }
 
     /// A setting of any type that parses from text. `expected` completes "expected ..", as in "a port number".
@@ -101,10 +114,10 @@ impl<'a> Reader<'a> {
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let key = key.into();
-        let (text, origin) = self.find(&key)?;
-        let parsed = parse(text.trim());
+        let found = self.find(&key)?;
+        let parsed = parse(found.text.trim());
         if parsed.is_none() {
-            self.mistake(key.name(), format!("expected {expected}, {origin} has something else"));
+            self.mistake(found.name, format!("expected {expected}, {} has something else", found.origin));
         }
         parsed
     }
@@ -130,23 +143,16 @@ impl<'a> Reader<'a> {
     pub fn secret(&mut self, key: impl Into<Key>) -> Option<Secret> {
         let key = key.into();
         let file_key = key.file_form();
-        let value = self.find(&key);
-        let path = self.find(&file_key);
-        match (value, path) {
-            (None, None) => None,
-            (Some((text, origin)), None) => Some(self.plain_secret(&key, text, origin)),
-            (None, Some((path, _))) => self.secret_from_file(&file_key, &path),
-            (Some((text, origin)), Some((path, file_origin))) => {
-                if origin == file_origin {
-                    let other = file_key.name();
-                    self.mistake(key.name(), format!("is set together with {other}; set only one of them"));
-                    None
-                } else if origin < file_origin {
-                    Some(self.plain_secret(&key, text, origin))
-                } else {
-                    self.secret_from_file(&file_key, &path)
-                }
+        match (self.find(&key), self.find(&file_key)) {
+            (Some(value), Some(path)) if value.origin == path.origin => {
+                let message = format!("is set together with {}; set only one of them", path.name);
+                self.mistake(value.name, message);
+                None
             }
+            (Some(value), Some(path)) if path.origin < value.origin => self.secret_from_file(&path),
+            (Some(value), _) => Some(self.plain_secret(value)),
+            (None, Some(path)) => self.secret_from_file(&path),
+            (None, None) => None,
         }
     }
 
@@ -165,43 +171,44 @@ impl<'a> Reader<'a> {
         if self.mistakes.is_empty() { Ok(self.warnings) } else { Err(Mistakes(self.mistakes)) }
     }
 
-    fn plain_secret(&mut self, key: &Key, text: String, origin: Origin) -> Secret {
-        if origin == Origin::Flag {
-            let message = format!("a secret in the arguments can be seen by every user; use {}_FILE", key.name());
-            self.warn(key.name(), message);
+    fn plain_secret(&mut self, found: Found) -> Secret {
+        if found.origin == Origin::Flag {
+            let message =
+                format!("a secret in the arguments can be seen by every user; use {}_FILE", found.name);
+            self.warn(found.name, message);
         }
-        Secret::new(text)
+        Secret::new(found.text)
     }
 
-    fn secret_from_file(&mut self, key: &Key, path: &str) -> Option<Secret> {
-        match read_secret_file(Path::new(path)) {
+    fn secret_from_file(&mut self, found: &Found) -> Option<Secret> {
+        match read_secret_file(Path::new(&found.text)) {
             Ok(file) => {
                 if file.exposed {
-                    self.warn(key.name(), "the file can be read by other users; set its mode to 0600");
+                    self.warn(&found.name, "the file can be read by other users; set its mode to 0600");
                 }
                 Some(file.secret)
             }
             Err(error) => {
-                self.mistake(key.name(), format!("expected a file with the secret: {error}"));
+                self.mistake(&found.name, format!("expected a file with the secret: {error}"));
                 None
             }
         }
     }
 
-    fn find(&mut self, key: &Key) -> Option<(String, Origin)> {
+    fn find(&mut self, key: &Key) -> Option<Found> {
         if let Some(text) = key.flag_value() {
-            return Some((text.to_owned(), Origin::Flag));
+            return Some(Found::new(key.name(), Origin::Flag, text.to_owned()));
         }
         for name in key.env_names() {
             if let Some(text) = self.source.get(name).filter(|text| !text.is_empty()) {
-                return Some((text, Origin::Environment));
+                return Some(Found::new(name, Origin::Environment, text));
             }
             if self.source.is_malformed(name) {
                 self.mistake(name, "expected text in UTF-8");
                 return None;
             }
         }
-        self.find_in_file(key).map(|text| (text, Origin::File))
+        self.find_in_file(key).map(|text| Found::new(key.name(), Origin::File, text))
     }
 
     fn find_in_file(&mut self, key: &Key) -> Option<String> {

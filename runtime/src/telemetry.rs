@@ -1,15 +1,24 @@
-//! Logs on stderr.
+//! Logs on stderr, and traces to a collector where one is named.
 //!
 //! A panic is logged with its place and never with its text. Where the log goes is a [`MakeWriter`], so that a test can
 //! [capture](Capture) every byte.
 
+mod export;
+mod traces;
+
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use opentelemetry::trace::TracerProvider as _;
 use tracing::Subscriber;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+pub use export::SpanExport;
+pub use traces::{TraceContext, TraceSettings, current_trace, set_parent};
 
 use crate::error::TelemetryError;
 use crate::panics;
@@ -62,28 +71,39 @@ impl Default for LogSettings {
     }
 }
 
-/// Starts logging to stderr for the whole process and installs the panic hook.
-pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
-    init_with(settings, io::stderr)
+/// Starts logging to stderr for the whole process, tracing if `traces` are wanted, and installs the panic hook.
+///
+/// Spans are sent once the [`SpanExport`] is spawned; it is there exactly if `traces` is.
+pub fn init(log: &LogSettings, traces: Option<TraceSettings>) -> Result<Option<SpanExport>, TelemetryError> {
+    init_with(log, traces, io::stderr)
 }
 
-/// The same, into `writer`.
-pub fn init_with<W>(settings: &LogSettings, writer: W) -> Result<(), TelemetryError>
+/// The same, with the log into `writer`.
+pub fn init_with<W>(
+    log: &LogSettings,
+    traces: Option<TraceSettings>,
+    writer: W,
+) -> Result<Option<SpanExport>, TelemetryError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing::subscriber::set_global_default(subscriber(settings, writer))
-        .map_err(|_| TelemetryError::AlreadySet)?;
+    let (subscriber, export) = subscriber(log, traces, writer);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadySet)?;
     panics::install_hook();
-    Ok(())
+    Ok(export)
 }
 
 /// The subscriber that [`init`] installs, for a test that wants one of its own.
-pub fn subscriber<W>(settings: &LogSettings, writer: W) -> impl Subscriber + Send + Sync + use<W>
+pub fn subscriber<W>(
+    log: &LogSettings,
+    traces: Option<TraceSettings>,
+    writer: W,
+) -> (impl Subscriber + Send + Sync + use<W>, Option<SpanExport>)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    Registry::default().with(log_layer(settings, writer).with_filter(settings.filter()))
+    let (layer, export) = traces.map(trace_layer).unzip();
+    (Registry::default().with(layer).with(log_layer(log, writer).with_filter(log.filter())), export)
 }
 
 /// A writer that keeps what was logged. Clones share it.
@@ -121,15 +141,29 @@ impl MakeWriter<'_> for Capture {
     }
 }
 
+/// Spans from `info` up, whatever the log's level is.
+fn trace_layer(settings: TraceSettings) -> (impl Layer<Registry> + Send + Sync, SpanExport) {
+    let (provider, export) = export::provider(settings);
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("semilayer"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_filter(LevelFilter::INFO);
+    (layer, export)
+}
+
 fn log_layer<S, W>(settings: &LogSettings, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
-    S: Subscriber + for<'s> tracing_subscriber::registry::LookupSpan<'s>,
+    S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     match settings.format {
         Format::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+        Format::Json => {
+            layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        }
     }
 }
 
@@ -167,7 +201,8 @@ mod tests {
 
     fn logged(settings: &LogSettings, log: impl FnOnce()) -> String {
         let capture = Capture::new();
-        tracing::subscriber::with_default(subscriber(settings, capture.clone()), log);
+        let (subscriber, _) = subscriber(settings, None, capture.clone());
+        tracing::subscriber::with_default(subscriber, log);
         capture.text()
     }
 

@@ -67,14 +67,15 @@ impl ClientTls {
         let verifier = if roots.is_empty() {
             None
         } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| TlsError::Configuration(rustls::Error::General(error.to_string())))?;
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|error| misconfigured(rustls::Error::General(error.to_string())))?;
             Some(verifier)
         };
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Configuration)?
+            .map_err(misconfigured)?
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { config: Arc::new(config), verifier, roots: count })
@@ -123,7 +124,7 @@ pub fn server_config(certificate_file: &Path, key_file: &Path) -> Result<Arc<Ser
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| unusable(key_file, &error))?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Configuration)?
+        .map_err(misconfigured)?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| unusable(certificate_file, &error))?;
@@ -154,13 +155,20 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
         .and_then(Iterator::collect)
         .map_err(|error| unusable(path, &error))?;
     if certificates.is_empty() {
-        return Err(TlsError::File { path: path.to_owned(), reason: "it holds no PEM certificate".to_owned() });
+        return Err(TlsError::File {
+            path: path.to_owned(),
+            reason: "it holds no PEM certificate".to_owned(),
+        });
     }
     Ok(certificates)
 }
 
 fn unusable(path: &Path, error: &dyn std::error::Error) -> TlsError {
     TlsError::File { path: path.to_owned(), reason: error.to_string() }
+}
+
+fn misconfigured(error: rustls::Error) -> TlsError {
+    TlsError::Configuration(Box::new(error))
 }
 
 fn version_name(version: Option<rustls::ProtocolVersion>) -> &'static str {
@@ -172,7 +180,7 @@ fn handshake_error(host: &str, issuer: Option<String>, error: std::io::Error) ->
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
         Some(source @ rustls::Error::InvalidCertificate(_)) => {
-            TlsError::Untrusted { host, issuer, source: source.clone() }
+            TlsError::Untrusted { host, issuer, source: Box::new(source.clone()) }
         }
         _ => TlsError::Handshake { host, source: error },
     }

@@ -245,20 +245,25 @@ mod tests {
         let mut reader = Reader::new(&source);
         assert!(Proxies::load(&mut reader).secure.is_none());
         let text = reader.finish().unwrap_err().to_string();
-        assert!(text.starts_with("all_proxy: expected an http or https proxy URL"), "{text}");
+        assert!(text.starts_with("ALL_PROXY: expected an http or https proxy URL"), "{text}");
         assert!(!text.contains("hunter2"));
     }
 
     #[test]
     fn credentials_are_decoded_and_not_shown() {
         let proxy: Proxy = "http://us%40er:p%3Aw@proxy:1".parse().unwrap();
-        assert_eq!(proxy.authorization().unwrap().expose(), format!("Basic {}", STANDARD.encode("us@er:p:w")));
+        assert_eq!(
+            proxy.authorization().unwrap().expose(),
+            format!("Basic {}", STANDARD.encode("us@er:p:w"))
+        );
         assert_eq!(format!("{proxy:?}"), r#"Proxy { address: "proxy:1", .. }"#);
     }
 
     #[test]
     fn exceptions_are_suffixes_addresses_and_ports() {
-        let direct = |no_proxy, url| route(&load([("ALL_PROXY", "http://p:1"), ("NO_PROXY", no_proxy)]), url).is_none();
+        let direct = |no_proxy, url| {
+            route(&load([("ALL_PROXY", "http://p:1"), ("NO_PROXY", no_proxy)]), url).is_none()
+        };
         assert!(direct("example.com", "wss://example.com/"));
         assert!(direct("example.com", "wss://a.b.EXAMPLE.com./"));
         assert!(direct(".example.com", "wss://a.example.com/"));

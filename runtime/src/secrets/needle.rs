@@ -60,8 +60,8 @@ impl Needle {
             Kind::Word => stands_alone(before, after, is_word).then_some(start..end),
             Kind::Base64Word => stands_alone(before, after, is_base64).then(|| start..end + padding(after)),
             Kind::Base64 { before: left, after: right } => {
-                let left = if left && before.ends_with(is_base64) { 1 } else { 0 };
-                let right = if right && after.starts_with(is_base64) { 1 } else { 0 };
+                let left = if left { last_of_base64(before) } else { 0 };
+                let right = if right { first_of_base64(after) } else { 0 };
                 let rest = after.get(right..).unwrap_or_default();
                 Some(start - left..end + right + padding(rest))
             }
@@ -71,11 +71,20 @@ impl Needle {
     /// Where the needle ends if it begins at `start`.
     fn match_at(&self, text: &str, start: usize) -> Option<usize> {
         let mut rest = text.get(start..)?;
+        if !self.may_begin_with(rest.bytes().next()?) {
+            return None;
+        }
         for wanted in &self.chars {
             let length = self.spelled(*wanted, rest)?;
             rest = rest.get(length..)?;
         }
         Some(text.len() - rest.len())
+    }
+
+    /// Sorts out nearly all places by one look: what is not the first character as it is begins with one of a few bytes.
+    fn may_begin_with(&self, byte: u8) -> bool {
+        let first = self.chars.first().map(|c| c.encode_utf8(&mut [0; 4]).bytes().next());
+        first == Some(Some(byte)) || matches!(byte, b'%' | b'\\' | b'+' | b'-' | b'_')
     }
 
     /// How many bytes at the beginning of `text` spell `wanted`.
@@ -141,8 +150,10 @@ fn escaped(wanted: char, text: &str) -> Option<usize> {
 }
 
 fn braced(wanted: char, text: &str) -> Option<usize> {
-    let (digits, _) = text.strip_prefix("u{")?.split_once('}')?;
-    (hexadecimal(digits)? == u32::from(wanted)).then_some(digits.len() + 3)
+    let inner = text.strip_prefix("u{")?;
+    let digits = inner.bytes().take(6).take_while(u8::is_ascii_hexdigit).count();
+    let (digits, after) = inner.split_at_checked(digits)?;
+    (hexadecimal(digits)? == u32::from(wanted) && after.starts_with('}')).then_some(digits.len() + 3)
 }
 
 fn units(wanted: char, text: &str) -> Option<usize> {
@@ -160,7 +171,11 @@ fn units(wanted: char, text: &str) -> Option<usize> {
 
 fn hexadecimal(digits: &str) -> Option<u32> {
     // `from_str_radix` would accept a sign.
-    if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) { u32::from_str_radix(digits, 16).ok() } else { None }
+    if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        u32::from_str_radix(digits, 16).ok()
+    } else {
+        None
+    }
 }
 
 fn stands_alone(before: &str, after: &str, inside: fn(char) -> bool) -> bool {
@@ -175,7 +190,25 @@ fn is_base64(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '-' | '_')
 }
 
-/// The `=` signs after base64, at most two.
+/// The length of the base64 character that `text` begins with, also where it is URL-encoded; 0 if there is none.
+fn first_of_base64(text: &str) -> usize {
+    if text.starts_with(is_base64) {
+        return 1;
+    }
+    ['+', '/'].into_iter().find_map(|c| percent(c, text)).unwrap_or(0)
+}
+
+/// The same for the end of `text`.
+fn last_of_base64(text: &str) -> usize {
+    let encoded = text.len().checked_sub(3).and_then(|start| text.get(start..)).map_or(0, first_of_base64);
+    if encoded == 3 { 3 } else { usize::from(text.ends_with(is_base64)) }
+}
+
+/// The length of the `=` signs after base64, at most two, also where they are URL-encoded.
 fn padding(after: &str) -> usize {
-    after.bytes().take(2).take_while(|byte| *byte == b'=').count()
+    let mut rest = after;
+    for _ in 0..2 {
+        rest = spelled('=', rest).and_then(|length| rest.get(length..)).unwrap_or(rest);
+    }
+    after.len() - rest.len()
 }

@@ -89,7 +89,10 @@ fn a_line_of_a_private_key_is_a_secret_too() {
 
 #[test]
 fn a_short_secret_is_replaced_only_where_it_stands_alone() {
-    assert_eq!(scrub(&["a"], "a banana, a=a, YQ== YQx"), "[redacted] banana, [redacted]=[redacted], [redacted] YQx");
+    assert_eq!(
+        scrub(&["a"], "a banana, a=a, YQ== YQx"),
+        "[redacted] banana, [redacted]=[redacted], [redacted] YQx"
+    );
     assert_eq!(scrub(&["abc"], "abcd xabc abc_ \"abc\""), "abcd xabc abc_ \"[redacted]\"");
 }
 

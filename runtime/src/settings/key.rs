@@ -5,8 +5,7 @@ use std::fmt;
 /// A setting: its environment name and, where it has them, its path in the config file and its flag.
 ///
 /// ```
-/// use runtime::settings::Key;
-/// # use semilayer_runtime as runtime;
+/// use semilayer_runtime::settings::Key;
 /// let flag = Some("9090".to_owned());
 /// let key = Key::env("SEMILAYER_HEALTH_PORT").or_env("PORT").file("health.port").flag("--health-port", flag);
 /// ```

@@ -1,32 +1,13 @@
-use std::path::PathBuf;
-
 use super::*;
+use crate::fixtures::Temporary;
 
 fn source<const N: usize>(pairs: [(&str, &str); N]) -> Mapping {
     pairs.into_iter().collect()
 }
 
-/// A file that goes away with the test.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn with_mode(name: &str, content: &[u8], mode: u32) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = std::env::temp_dir().join(format!("semilayer-settings-{}-{name}", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
+/// A path as it stands in a setting.
+fn text(file: &Temporary) -> &str {
+    file.path().to_str().unwrap()
 }
 
 #[test]
@@ -60,13 +41,13 @@ fn every_mistake_is_reported_with_its_key_and_what_was_expected() {
     assert_eq!(reader.flag("QUIET"), None);
     assert_eq!(reader.text(Key::env("NAME").file("name")), None);
     assert_eq!(reader.required(Key::env("TOKEN").flag("--token", None)), "");
-    let text = reader.finish().unwrap_err().to_string();
+    let shown = reader.finish().unwrap_err().to_string();
     let expected = "LIMIT: expected a whole number, the environment has something else\n\
         WAIT: expected a duration such as 500ms, 30s or 2m, the environment has something else\n\
         QUIET: expected true or false, the environment has something else\n\
         NAME: expected a single value at name of the config file\n\
         TOKEN: is required (or --token)";
-    assert_eq!(text, expected);
+    assert_eq!(shown, expected);
 }
 
 #[test]
@@ -94,11 +75,9 @@ fn durations_have_units_or_are_seconds() {
 
 #[test]
 fn a_secret_file_loses_exactly_one_newline() {
-    for (name, content, secret) in
-        [("plain", "a b", "a b"), ("unix", "pw\n", "pw"), ("dos", "pw\r\n", "pw"), ("two", " pw\n\n", " pw\n")]
-    {
-        let file = Temporary::with_mode(name, content.as_bytes(), 0o600);
-        let source = source([("TOKEN_FILE", file.path())]);
+    for (content, secret) in [("a b", "a b"), ("pw\n", "pw"), ("pw\r\n", "pw"), (" pw\n\n", " pw\n")] {
+        let file = Temporary::with_mode(content.as_bytes(), 0o600);
+        let source = source([("TOKEN_FILE", text(&file))]);
         let mut reader = Reader::new(&source);
         assert_eq!(reader.secret("TOKEN").unwrap().expose(), secret);
         assert_eq!(reader.finish().unwrap(), []);
@@ -108,8 +87,8 @@ fn a_secret_file_loses_exactly_one_newline() {
 #[test]
 fn a_secret_file_that_others_can_read_is_warned_of() {
     for mode in [0o640, 0o604] {
-        let file = Temporary::with_mode(&format!("exposed-{mode:o}"), b"pw", mode);
-        let source = source([("TOKEN_FILE", file.path())]);
+        let file = Temporary::with_mode(b"pw", mode);
+        let source = source([("TOKEN_FILE", text(&file))]);
         let mut reader = Reader::new(&source);
         assert_eq!(reader.secret("TOKEN").unwrap().expose(), "pw");
         let warnings = reader.finish().unwrap();
@@ -120,22 +99,25 @@ fn a_secret_file_that_others_can_read_is_warned_of() {
 
 #[test]
 fn a_secret_file_that_cannot_be_used_is_a_mistake() {
-    let empty = Temporary::with_mode("empty", b"\n", 0o600);
-    let binary = Temporary::with_mode("binary", b"\xff\xfe", 0o600);
-    let large = Temporary::with_mode("large", &[b'x'; 70_000], 0o600);
+    let empty = Temporary::with_mode(b"\n", 0o600);
+    let binary = Temporary::with_mode(b"\xff\xfe", 0o600);
+    let large = Temporary::with_mode(&[b'x'; 70_000], 0o600);
     for (path, expected) in [
         ("/nonexistent/secret", "cannot be read"),
         ("/", "is not a regular file"),
-        (empty.path(), "is empty"),
-        (binary.path(), "is not text in UTF-8"),
-        (large.path(), "is larger than 65536 bytes"),
+        (text(&empty), "is empty"),
+        (text(&binary), "is not text in UTF-8"),
+        (text(&large), "is larger than 65536 bytes"),
     ] {
         let source = source([("TOKEN_FILE", path)]);
         let mut reader = Reader::new(&source);
         assert!(reader.secret("TOKEN").is_none());
-        let text = reader.finish().unwrap_err().to_string();
-        assert!(text.starts_with("TOKEN_FILE: ") && text.contains(expected), "{text}");
-        assert!(path == "/" || !text.contains(path), "a secret put there by mistake would be shown: {text}");
+        let shown = reader.finish().unwrap_err().to_string();
+        assert!(shown.starts_with("TOKEN_FILE: ") && shown.contains(expected), "{shown}");
+        assert!(
+            path == "/" || !shown.contains(path),
+            "a secret put there by mistake would be shown: {shown}"
+        );
     }
 }
 
@@ -144,14 +126,14 @@ fn a_secret_and_its_file_together_are_a_mistake() {
     let source = source([("TOKEN", "rk_1"), ("TOKEN_FILE", "/nonexistent")]);
     let mut reader = Reader::new(&source);
     assert!(reader.secret("TOKEN").is_none());
-    let text = reader.finish().unwrap_err().to_string();
-    assert_eq!(text, "TOKEN: is set together with TOKEN_FILE; set only one of them");
+    let shown = reader.finish().unwrap_err().to_string();
+    assert_eq!(shown, "TOKEN: is set together with TOKEN_FILE; set only one of them");
 }
 
 #[test]
 fn a_secret_file_of_the_environment_wins_over_a_secret_in_the_config_file() {
-    let secret = Temporary::with_mode("layer", b"from the environment", 0o600);
-    let source = source([("TOKEN_FILE", secret.path())]);
+    let secret = Temporary::with_mode(b"from the environment", 0o600);
+    let source = source([("TOKEN_FILE", text(&secret))]);
     let file: toml::Table = "token = 'from the config file'".parse().unwrap();
     let mut reader = Reader::new(&source).with_file(&file);
     assert_eq!(reader.secret(Key::env("TOKEN").file("token")).unwrap().expose(), "from the environment");
@@ -159,9 +141,9 @@ fn a_secret_file_of_the_environment_wins_over_a_secret_in_the_config_file() {
 
 #[test]
 fn the_config_file_has_the_file_form_too() {
-    let secret = Temporary::with_mode("config", b"pw\n", 0o600);
+    let secret = Temporary::with_mode(b"pw\n", 0o600);
     let source = source([]);
-    let file: toml::Table = format!("[runner]\ntoken_file = '{}'", secret.path()).parse().unwrap();
+    let file: toml::Table = format!("[runner]\ntoken_file = '{}'", text(&secret)).parse().unwrap();
     let mut reader = Reader::new(&source).with_file(&file);
     assert_eq!(reader.secret(Key::env("TOKEN").file("runner.token")).unwrap().expose(), "pw");
 }
@@ -182,7 +164,8 @@ fn no_message_or_debug_output_repeats_a_value() {
     reader.port("LIMIT");
     reader.secret("TOKEN");
     let key = Key::env("TOKEN").flag("--token", Some("hunter2".to_owned()));
-    let shown = format!("{source:?} {reader:?} {key:?} {}", reader.finish().unwrap_err());
+    let shown = format!("{source:?} {reader:?} {key:?}");
+    let shown = format!("{shown} {}", reader.finish().unwrap_err());
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
