@@ -168,7 +168,7 @@ fn adopt_all(site: &Site, engine: &docker::Engine) -> Result<Vec<Server>, Error>
     engine.start(site)?;
     let containers =
         SERVICES.iter().flat_map(|service| service.compose.iter().map(move |name| (service, name)));
-    let adopted = containers
+    let adopted: Result<_, Error> = containers
         .map(|(service, name)| (service.adopt)(site, engine.container(site, name, service.port)?))
         .collect();
     if adopted.is_err() {

@@ -59,7 +59,7 @@ fn suites(selection: &Selection, nextest: bool) -> Vec<Suite> {
         let fixed = ["nextest", "run", "--no-fail-fast", "--run-ignored", "all", "--ignore-default-filter"];
         [words(&fixed), packages.clone(), selection.filters.clone()].concat()
     } else {
-        let fixed = ["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
+        let fixed = ["test", "--no-fail-fast", "--tests"];
         [words(&fixed), packages.clone(), words(&["--", "--include-ignored"]), selection.filters.clone()]
             .concat()
     };
