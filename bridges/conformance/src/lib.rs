@@ -1,1 +1,33 @@
-//! The bridge contract as a program.
+//! The bridge contract as a program: one seed, one list of cases, run against any driver.
+//!
+//! A bridge's own `tests/conformance.rs` gives a [`Fixture`] (databases of its engine) and calls [`run`]:
+//!
+//! ```text
+//! #[tokio::test(flavor = "multi_thread")]
+//! async fn the_contract_holds() {
+//!     let report = bridge_conformance::run(&Sqlite, &fixture, Options::default()).await;
+//!     println!("{}", report.text());
+//!     report.check().unwrap();
+//! }
+//! ```
+//!
+//! What a bridge does not declare must be refused with the right error; that is asserted, and counted apart from what
+//! passed. Expected rows are computed over the seed by `bridge_reduce`, not copied from anywhere.
+
+mod cases;
+mod failure;
+mod fixture;
+pub mod memory;
+mod report;
+mod run;
+pub mod seed;
+mod subject;
+mod wire;
+
+pub use cases::{Case, Need, cases};
+pub use failure::{Failure, Outcome};
+pub use fixture::{Database, Fixture, Offer, SlowQuery};
+pub use report::{Counts, Entry, Failures, Report, Verdict};
+pub use run::{Options, run};
+pub use subject::{Page, Subject, collect};
+pub use wire::Row;

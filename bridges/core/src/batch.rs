@@ -96,6 +96,11 @@ impl RowWriter {
         Some(batch)
     }
 
+    /// What was written outside of any row: one value's text.
+    pub fn into_text(self) -> String {
+        self.out
+    }
+
     /// Opens a row.
     #[inline]
     pub fn begin_row(&mut self) {

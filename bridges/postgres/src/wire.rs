@@ -27,16 +27,18 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cancel::CancelToken;
+use cancel::CancelToken;
 pub(crate) use connection::{Connection, Format, Param, Query, ResultFormats};
 pub(crate) use connector::Connector;
 pub(crate) use error::{AuthError, DnsError, ServerError, TlsError, WireError};
 pub(crate) use options::{
-    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Roots, TlsMode, TlsNegotiation, TlsOptions,
+    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Roots, TlsMode, TlsNegotiation,
+    TlsOptions,
 };
-pub(crate) use row::{RowView, Values};
-pub(crate) use rows::{Rows, Step};
-pub(crate) use statement::{Column, Statement};
+pub(crate) use row::RowView;
+pub(crate) use rows::{Holder, Rows, Step};
+pub(crate) use statement::Column;
+use statement::Statement;
 
 /// The identity of a type in PostgreSQL's catalogue.
 pub(crate) type Oid = u32;

@@ -1,1 +1,27 @@
-//! One translator from filters, orders and aggregates to the SQL of every dialect. Pure.
+//! One translator from filters, orders and aggregates to the SQL of every dialect. Pure: no IO, no async.
+//!
+//! A bridge learns a [`Table`] from its catalog, asks for a [`Select`], a count or an [`AggregatePlan`], and executes the
+//! [`Sql`] that comes back. Text is made by three verbs ([`SqlText`]), so nothing from a request becomes syntax; operands
+//! are made to fit their columns first, so no operand makes a database fail.
+
+mod aggregate;
+mod conform;
+mod dialect;
+mod error;
+mod filter;
+mod keyset;
+mod pattern;
+mod select;
+mod table;
+mod text;
+
+pub use aggregate::{AggregatePlan, BucketColumn, Decode, Role, aggregate};
+pub use dialect::{
+    Aggregates, BIGQUERY, CLICKHOUSE, COCKROACHDB, Cell, DUCKDB, Dialect, LIBSQL, MARIADB, MSSQL, MYSQL,
+    Matching, Membership, Nulls, ORACLE, POSTGRES, Paging, SNOWFLAKE, SQLITE,
+};
+pub use error::SqlError;
+pub use pattern::PatternSyntax;
+pub use select::{Select, count, query, read};
+pub use table::{Column, Kind, Table, parse_target};
+pub use text::{Param, Sql, SqlText, Value};

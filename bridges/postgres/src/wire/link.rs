@@ -3,6 +3,7 @@
 //! Every step leaves the state complete before it waits, so a caller may drop any future and go on later: what was
 //! written is written, what was received is buffered, and a message that is being skipped goes on being skipped.
 
+use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 
@@ -40,7 +41,10 @@ impl Link {
     }
 
     /// Appends messages to what [`flush`](Self::flush) sends, all of `write`'s or, if it fails, none.
-    pub(super) fn encode(&mut self, write: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<(), WireError> {
+    pub(super) fn encode(
+        &mut self,
+        write: impl FnOnce(&mut BytesMut) -> io::Result<()>,
+    ) -> Result<(), WireError> {
         let before = self.outbox.len();
         write(&mut self.outbox).map_err(|error| {
             self.outbox.truncate(before);
@@ -150,6 +154,16 @@ impl Link {
     fn judge<T>(&mut self, result: Result<T, WireError>) -> Result<T, WireError> {
         self.broken |= result.as_ref().is_err_and(WireError::is_fatal);
         result
+    }
+}
+
+impl fmt::Debug for Link {
+    /// Without the buffers, which hold what applications ask and databases answer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("skipping", &self.skipping)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
     }
 }
 

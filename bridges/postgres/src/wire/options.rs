@@ -94,7 +94,8 @@ pub(crate) enum TlsMode {
     Require,
     /// Encrypted, and the certificate descends from a root.
     VerifyCa,
-    /// As [`VerifyCa`](Self::VerifyCa), and the certificate names the host.
+    /// As [`VerifyCa`](Self::VerifyCa), and an alternative name of the certificate is the host. Unlike libpq, rustls does
+    /// not look at the common name.
     VerifyFull,
 }
 
@@ -106,7 +107,7 @@ pub(crate) enum Roots {
     Unset,
     /// The system's roots. Only with [`TlsMode::VerifyFull`]: anyone can get a certificate from a public authority.
     System,
-    /// A PEM file.
+    /// A PEM file. A server certificate may be its own root unless it is marked as an authority, which rustls refuses.
     File(PathBuf),
 }
 

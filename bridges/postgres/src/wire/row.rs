@@ -48,10 +48,6 @@ impl<'a> RowView<'a> {
         self.values().nth(column).flatten()
     }
 
-    /// Bytes of the row on the wire, a measure of how much it will make of a batch.
-    pub(crate) fn wire_bytes(&self) -> usize {
-        self.fields.len()
-    }
 }
 
 /// The values of one row, see [`RowView::values`].
@@ -116,7 +112,10 @@ mod tests {
     #[test]
     fn a_row_with_lies_in_it_is_refused() {
         assert_eq!(refused(b"\0", 0), "a row ends early");
-        assert_eq!(refused(b"\0\x02\0\0\0\0\0\0\0\0", 1), "a row has more or fewer values than the result has columns");
+        assert_eq!(
+            refused(b"\0\x02\0\0\0\0\0\0\0\0", 1),
+            "a row has more or fewer values than the result has columns"
+        );
         assert_eq!(refused(b"\0\x01\0\0\0\x05abc", 1), "a value exceeds its row");
         assert_eq!(refused(b"\0\x01\x7f\xff\xff\xffabc", 1), "a value exceeds its row");
         assert_eq!(refused(b"\0\x01\xff\xff\xff\xfe", 1), "a value exceeds its row");

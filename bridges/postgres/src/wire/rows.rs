@@ -3,7 +3,7 @@
 //! This is the hot path of the whole runner: rows are found in the read buffer and handed out as views, with no
 //! allocation, copy or task switch for each. Not reading is the flow control: the server's socket fills up and it waits.
 
-use std::ops::{ControlFlow, DerefMut};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::connection::{Connection, Query};
@@ -21,7 +21,25 @@ pub(crate) enum Step<B> {
     Done,
 }
 
-/// A running statement on the connection `C`, which is a `&mut Connection` or a pool's guard.
+/// Whoever has a connection: a reference to it, or a pool's lease, which may have lost it.
+pub(crate) trait Holder {
+    /// The connection.
+    fn connection(&mut self) -> Result<&mut Connection, WireError>;
+}
+
+impl Holder for Connection {
+    fn connection(&mut self) -> Result<&mut Connection, WireError> {
+        Ok(self)
+    }
+}
+
+impl<H: Holder> Holder for &mut H {
+    fn connection(&mut self) -> Result<&mut Connection, WireError> {
+        (**self).connection()
+    }
+}
+
+/// A running statement on the connection that `C` holds: a `&mut Connection` or a pool's lease.
 ///
 /// Dropped before [`Step::Done`], it leaves the connection busy.
 #[derive(Debug)]
@@ -31,13 +49,13 @@ pub(crate) struct Rows<C> {
     done: bool,
 }
 
-impl<C: DerefMut<Target = Connection>> Rows<C> {
+impl<C: Holder> Rows<C> {
     /// Starts `query` and returns when the server has accepted its parameters.
     ///
     /// Takes one round trip if the statement is known or its result formats do not depend on the columns, else two.
     /// After a failure `connection` is dropped; unless the error was the server's, it is busy or lost.
     pub(crate) async fn start(mut connection: C, query: &Query<'_>) -> Result<Self, WireError> {
-        let columns = connection.start(query).await?;
+        let columns = connection.connection()?.start(query).await?;
         Ok(Self { connection, columns, done: false })
     }
 
@@ -57,7 +75,7 @@ impl<C: DerefMut<Target = Connection>> Rows<C> {
         if self.done {
             return Ok(Step::Done);
         }
-        let connection = &mut *self.connection;
+        let connection = self.connection.connection()?;
         let limit = connection.max_row_bytes;
         let mut any = false;
         connection.link.align().await?;
@@ -83,6 +101,11 @@ impl<C: DerefMut<Target = Connection>> Rows<C> {
     /// Gives the connection back, busy unless the statement has ended.
     pub(crate) fn into_connection(self) -> C {
         self.connection
+    }
+
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&mut self) -> usize {
+        self.connection.connection().map_or(0, |connection| connection.buffer_bytes())
     }
 }
 

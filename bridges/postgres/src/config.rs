@@ -1,0 +1,293 @@
+//! A source's settings: a URL as libpq reads it, or fields; every mistake at once, none with a value in it.
+
+mod url;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bridge_core::{ConfigFields, ConfigMistakes};
+use protocol::{Secret, SourceConfig};
+
+use crate::wire::{
+    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Roots, TlsMode, TlsNegotiation,
+};
+
+const DEFAULT_PORT: u16 = 5432;
+const DEFAULT_POOL: usize = 3;
+const MAX_POOL: i64 = 1_000;
+const DEFAULT_CONNECT_TIMEOUT_MS: i64 = 10_000;
+const DAY_MS: i64 = 86_400_000;
+/// libpq would take the name of the operating system's user, which in a container says nothing.
+const DEFAULT_USER: &str = "postgres";
+
+/// What a session is told at its start. The session is read-only for every transaction, dates and intervals have the
+/// forms that [`crate::values`] expects of text, and no time zone but UTC is in force.
+const SESSION: [(&str, &str); 6] = [
+    ("default_transaction_read_only", "on"),
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO, YMD"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+];
+
+/// The same as statements, for poolers that refuse parameters at the start.
+pub(crate) const SESSION_STATEMENTS: &str = "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; \
+    SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'";
+
+/// Everything that a source needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) connect: ConnectOptions,
+    pub(crate) pool_max: usize,
+    pub(crate) postgis: bool,
+}
+
+/// Where and as whom, collected from a URL or from fields.
+#[derive(Debug, Default)]
+struct Target {
+    endpoints: Vec<Endpoint>,
+    user: Option<String>,
+    password: Option<Secret>,
+    database: Option<String>,
+    tls_mode: Option<TlsMode>,
+    roots: Option<Roots>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    negotiation: Option<TlsNegotiation>,
+    channel_binding: Option<ChannelBinding>,
+    connect_timeout: Option<Duration>,
+    application_name: Option<String>,
+}
+
+impl Settings {
+    /// Reads a configuration. A URL wins whole over fields that say the same things.
+    pub(crate) fn read(config: &SourceConfig) -> Result<Self, ConfigMistakes> {
+        let mut fields = ConfigFields::new(config);
+        let mut target = match fields.secret(&["url", "connectionString"]) {
+            Some(url) => match url::parse(url.expose()) {
+                Ok(target) => target,
+                Err(mistake) => {
+                    fields.mistake("url", mistake.0);
+                    Target::default()
+                }
+            },
+            None => from_fields(&mut fields),
+        };
+        tls_fields(&mut fields, &mut target);
+        let connect_timeout = connect_timeout(&mut fields);
+        let pool_max = fields.integer(&["pool.max", "poolMax"], 1..=MAX_POOL);
+        let _least = fields.integer(&["pool.min", "poolMin"], 0..=MAX_POOL);
+        let ip_family = ip_family(&mut fields);
+        let postgis = fields.flag(&["enablePostgis"]).unwrap_or(false);
+        let settings = Self {
+            connect: target.into_options(ip_family, connect_timeout),
+            pool_max: pool_max.and_then(|max| usize::try_from(max).ok()).unwrap_or(DEFAULT_POOL),
+            postgis,
+        };
+        fields.finish(settings)
+    }
+}
+
+impl Target {
+    fn into_options(self, ip_family: IpFamily, connect_timeout: Option<Duration>) -> ConnectOptions {
+        let user = self.user.unwrap_or_else(|| DEFAULT_USER.to_owned());
+        let database = self.database.unwrap_or_else(|| user.clone());
+        let first = Endpoint::Tcp { host: "localhost".to_owned(), port: DEFAULT_PORT };
+        let mut options = ConnectOptions::new(first, user, database);
+        if !self.endpoints.is_empty() {
+            options.endpoints = self.endpoints;
+        }
+        options.password = self.password;
+        options.tls.mode = self.tls_mode.unwrap_or_default();
+        options.tls.roots = self.roots.unwrap_or_default();
+        options.tls.identity =
+            self.certificate.zip(self.key).map(|(certificate, key)| ClientIdentity { certificate, key });
+        options.tls.negotiation = self.negotiation.unwrap_or_default();
+        options.tls.channel_binding = self.channel_binding.unwrap_or_default();
+        options.ip_family = ip_family;
+        options.connect_timeout = self.connect_timeout.or(connect_timeout);
+        options.application_name = self.application_name.unwrap_or_else(|| "semilayer-runner".to_owned());
+        options.parameters = SESSION.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        options
+    }
+}
+
+fn from_fields(fields: &mut ConfigFields<'_>) -> Target {
+    let host = fields.text(&["host"]);
+    let port = fields
+        .integer(&["port"], 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(DEFAULT_PORT);
+    let database = fields.text(&["database", "db"]);
+    if host.is_none() || database.is_none() {
+        let missing = if host.is_none() { "host" } else { "database" };
+        fields.mistake(
+            missing,
+            "a value (PostgresBridge requires a \"url\" or (\"host\" + \"database\") config)",
+        );
+    }
+    Target {
+        endpoints: host.map(|host| endpoint(&host, port)).into_iter().collect(),
+        user: fields.text(&["user", "username"]),
+        password: fields.secret(&["password", "pass"]),
+        database,
+        ..Target::default()
+    }
+}
+
+/// A host, or the folder of a Unix socket, as libpq tells them apart.
+fn endpoint(host: &str, port: u16) -> Endpoint {
+    if host.starts_with('/') {
+        return Endpoint::Unix { path: PathBuf::from(host).join(format!(".s.PGSQL.{port}")) };
+    }
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    Endpoint::Tcp { host: host.to_owned(), port }
+}
+
+/// Fields about TLS; they count where the URL does not say.
+fn tls_fields(fields: &mut ConfigFields<'_>, target: &mut Target) {
+    let named = fields.text(&["sslmode"]).map(|name| {
+        let mode = tls_mode(&name);
+        if mode.is_none() {
+            fields.mistake("sslmode", TLS_MODES);
+        }
+        mode
+    });
+    // The switch of forms: on means what people expect of it, a verified server.
+    let switch = fields.flag(&["ssl"]).map(|on| if on { TlsMode::VerifyFull } else { TlsMode::Disable });
+    target.tls_mode = target.tls_mode.or(named.flatten()).or(switch);
+    target.roots = target.roots.take().or_else(|| fields.text(&["sslrootcert"]).map(|path| roots(&path)));
+    target.certificate = target.certificate.take().or_else(|| fields.text(&["sslcert"]).map(PathBuf::from));
+    target.key = target.key.take().or_else(|| fields.text(&["sslkey"]).map(PathBuf::from));
+    if target.certificate.is_some() != target.key.is_some() {
+        let missing = if target.key.is_none() { "sslkey" } else { "sslcert" };
+        fields.mistake(missing, "a file: a client certificate and its key go together");
+    }
+    let mode = target.tls_mode.unwrap_or_default();
+    if mode == TlsMode::VerifyCa && target.roots.is_none() {
+        fields.mistake("sslrootcert", "a file: verify-ca needs a root certificate");
+    }
+}
+
+const TLS_MODES: &str = "disable, allow, prefer, require, verify-ca or verify-full";
+
+fn tls_mode(name: &str) -> Option<TlsMode> {
+    Some(match name {
+        "disable" => TlsMode::Disable,
+        "allow" => TlsMode::Allow,
+        "prefer" => TlsMode::Prefer,
+        "require" | "no-verify" => TlsMode::Require,
+        "verify-ca" => TlsMode::VerifyCa,
+        "verify-full" => TlsMode::VerifyFull,
+        _ => return None,
+    })
+}
+
+fn roots(path: &str) -> Roots {
+    if path == "system" { Roots::System } else { Roots::File(PathBuf::from(path)) }
+}
+
+fn ip_family(fields: &mut ConfigFields<'_>) -> IpFamily {
+    match fields.integer(&["ipFamily"], 0..=6) {
+        None | Some(4) => IpFamily::V4,
+        Some(6) => IpFamily::V6,
+        Some(0) => IpFamily::Any,
+        Some(_) => {
+            fields.mistake("ipFamily", "4, 6 or 0");
+            IpFamily::V4
+        }
+    }
+}
+
+/// 0 leaves the time to the job's deadline.
+fn connect_timeout(fields: &mut ConfigFields<'_>) -> Option<Duration> {
+    let limit =
+        fields.integer(&["connectionTimeoutMillis"], 0..=DAY_MS).unwrap_or(DEFAULT_CONNECT_TIMEOUT_MS);
+    u64::try_from(limit).ok().filter(|limit| *limit > 0).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Settings, String> {
+        Settings::read(&serde_json::from_str(json).unwrap()).map_err(|mistakes| mistakes.to_string())
+    }
+
+    fn tcp(host: &str, port: u16) -> Endpoint {
+        Endpoint::Tcp { host: host.to_owned(), port }
+    }
+
+    #[test]
+    fn fields_and_their_aliases_are_read() {
+        let settings = read(
+            r#"{"host":"db","port":"5433","db":"app","username":"me","pass":123456,"pool":{"max":7},"ipFamily":6}"#,
+        );
+        let settings = settings.unwrap();
+        assert_eq!(settings.connect.endpoints, [tcp("db", 5_433)]);
+        assert_eq!((settings.connect.user.as_str(), settings.connect.database.as_str()), ("me", "app"));
+        assert_eq!(settings.connect.password.unwrap().expose(), "123456");
+        assert_eq!((settings.pool_max, settings.connect.ip_family), (7, IpFamily::V6));
+    }
+
+    #[test]
+    fn a_url_wins_whole() {
+        let settings = read(
+            r#"{"url":"postgresql://u%40x:p%2F%21w@h1:1,[::1]:2/d%20b?sslmode=verify-full&application_name=a","host":"other","user":"other"}"#,
+        );
+        let connect = settings.unwrap().connect;
+        assert_eq!(connect.endpoints, [tcp("h1", 1), tcp("::1", 2)]);
+        assert_eq!((connect.user.as_str(), connect.database.as_str()), ("u@x", "d b"));
+        assert_eq!(connect.password.unwrap().expose(), "p/!w");
+        assert_eq!((connect.tls.mode, connect.application_name.as_str()), (TlsMode::VerifyFull, "a"));
+    }
+
+    #[test]
+    fn a_folder_stands_for_a_socket() {
+        let path = PathBuf::from("/run/pg/.s.PGSQL.5432");
+        let settings = read(r#"{"host":"/run/pg","database":"d"}"#).unwrap();
+        assert_eq!(settings.connect.endpoints, [Endpoint::Unix { path: path.clone() }]);
+        let settings = read(r#"{"url":"postgres://u@/d?host=/run/pg"}"#).unwrap();
+        assert_eq!(settings.connect.endpoints, [Endpoint::Unix { path: path.clone() }]);
+        let settings = read(r#"{"url":"postgres://u@%2Frun%2Fpg/d"}"#).unwrap();
+        assert_eq!(settings.connect.endpoints, [Endpoint::Unix { path }]);
+    }
+
+    #[test]
+    fn the_switch_means_a_verified_server() {
+        let mode = |json: &str| read(json).unwrap().connect.tls.mode;
+        assert_eq!(mode(r#"{"host":"h","database":"d"}"#), TlsMode::Prefer);
+        assert_eq!(mode(r#"{"host":"h","database":"d","ssl":true}"#), TlsMode::VerifyFull);
+        assert_eq!(mode(r#"{"host":"h","database":"d","ssl":"false"}"#), TlsMode::Disable);
+        assert_eq!(mode(r#"{"host":"h","database":"d","ssl":true,"sslmode":"require"}"#), TlsMode::Require);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_by_name_and_without_a_value() {
+        let mistakes =
+            read(r#"{"port":"hunter2","sslmode":"hunter2","sslcert":"c.pem","ipFamily":5,"pool":{"max":0}}"#)
+                .unwrap_err();
+        for field in ["host: ", "port: ", "sslmode: ", "sslkey: ", "ipFamily: ", "pool.max: "] {
+            assert!(mistakes.contains(field), "{field} {mistakes}");
+        }
+        assert!(!mistakes.contains("hunter2"), "{mistakes}");
+        assert!(mistakes.contains("PostgresBridge requires a \"url\" or (\"host\" + \"database\") config"));
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_refused_without_showing_it() {
+        for url in [
+            "mysql://u:hunter2@h/d",
+            "hunter2",
+            "postgres://u:hunter2@h:99999/d",
+            "postgres://h/d?sslmode=hunter2",
+            "postgres://h/d?nope=hunter2",
+            "postgres://u:hunter%zz@h/d",
+        ] {
+            let mistakes = read(&format!(r#"{{"url":"{url}"}}"#)).unwrap_err();
+            assert!(mistakes.starts_with("url: expected "), "{mistakes}");
+            assert!(!mistakes.contains("hunter"), "{mistakes}");
+        }
+    }
+}

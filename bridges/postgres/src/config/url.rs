@@ -1,0 +1,164 @@
+//! Connection URLs (PostgreSQL manual, "Connection URIs"): several hosts, percent-encoding, parameters.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use protocol::Secret;
+
+use super::{DEFAULT_PORT, TLS_MODES, Target, endpoint, roots, tls_mode};
+use crate::wire::{ChannelBinding, TlsNegotiation};
+
+/// Parameters of other clients that change nothing here.
+const IGNORED: [&str; 12] = [
+    "schema",
+    "pgbouncer",
+    "connection_limit",
+    "pool_timeout",
+    "uselibpqcompat",
+    "target_session_attrs",
+    "gssencmode",
+    "fallback_application_name",
+    "client_encoding",
+    "keepalives",
+    "keepalives_idle",
+    "options",
+];
+
+/// What was expected of the URL. Never quotes it.
+pub(super) struct UrlMistake(pub(super) String);
+
+type Result<T> = std::result::Result<T, UrlMistake>;
+
+pub(super) fn parse(url: &str) -> Result<Target> {
+    let rest = url.strip_prefix("postgresql://").or_else(|| url.strip_prefix("postgres://"));
+    let rest = rest.ok_or_else(|| expected("postgresql://user:password@host:port/database"))?;
+    let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (userinfo, hosts) = match authority.rsplit_once('@') {
+        Some((userinfo, hosts)) => (Some(userinfo), hosts),
+        None => (None, authority),
+    };
+    let mut target = Target::default();
+    if let Some(userinfo) = userinfo {
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        target.user = not_empty(decoded(user)?);
+        target.password = not_empty(decoded(password)?).map(Secret::from);
+    }
+    target.database = not_empty(decoded(path)?);
+    let mut places = Places::default();
+    for host in hosts.split(',').filter(|host| !host.is_empty()) {
+        let (host, port) = host_and_port(host)?;
+        places.hosts.push(host);
+        places.ports.push(port);
+    }
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').ok_or_else(|| expected("parameters as name=value"))?;
+        apply(&mut target, &mut places, &decoded(name)?, decoded(value)?)?;
+    }
+    target.endpoints = places.endpoints()?;
+    Ok(target)
+}
+
+/// Hosts and ports as they come, from the authority or from parameters.
+#[derive(Default)]
+struct Places {
+    hosts: Vec<String>,
+    ports: Vec<Option<u16>>,
+}
+
+impl Places {
+    fn endpoints(self) -> Result<Vec<crate::wire::Endpoint>> {
+        let only = match self.ports.as_slice() {
+            [port] => *port,
+            _ => None,
+        };
+        if self.ports.len() > 1 && self.ports.len() != self.hosts.len() {
+            return Err(expected("as many ports as hosts"));
+        }
+        let port = |index: usize| self.ports.get(index).copied().flatten().or(only).unwrap_or(DEFAULT_PORT);
+        Ok(self.hosts.iter().enumerate().map(|(index, host)| endpoint(host, port(index))).collect())
+    }
+}
+
+fn apply(target: &mut Target, places: &mut Places, name: &str, value: String) -> Result<()> {
+    match name {
+        "host" | "hostaddr" => places.hosts = value.split(',').map(str::to_owned).collect(),
+        "port" => places.ports = value.split(',').map(port).collect::<Result<_>>()?,
+        "user" => target.user = not_empty(value),
+        "password" => target.password = not_empty(value).map(Secret::from),
+        "dbname" => target.database = not_empty(value),
+        "sslmode" => {
+            let mode = tls_mode(&value).ok_or_else(|| expected(&format!("sslmode {TLS_MODES}")))?;
+            target.tls_mode = Some(mode);
+        }
+        "sslrootcert" => target.roots = Some(roots(&value)),
+        "sslcert" => target.certificate = Some(PathBuf::from(value)),
+        "sslkey" => target.key = Some(PathBuf::from(value)),
+        "sslnegotiation" => {
+            target.negotiation = Some(match value.as_str() {
+                "postgres" => TlsNegotiation::Postgres,
+                "direct" => TlsNegotiation::Direct,
+                _ => return Err(expected("sslnegotiation postgres or direct")),
+            });
+        }
+        "channel_binding" => {
+            target.channel_binding = Some(match value.as_str() {
+                "disable" => ChannelBinding::Disable,
+                "prefer" => ChannelBinding::Prefer,
+                "require" => ChannelBinding::Require,
+                _ => return Err(expected("channel_binding disable, prefer or require")),
+            });
+        }
+        "connect_timeout" => {
+            let seconds: u32 = value.parse().map_err(|_| expected("connect_timeout in seconds"))?;
+            target.connect_timeout = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
+        }
+        "application_name" => target.application_name = not_empty(value),
+        ignored if IGNORED.contains(&ignored) => {}
+        _ => return Err(expected("parameters that libpq knows")),
+    }
+    Ok(())
+}
+
+fn host_and_port(text: &str) -> Result<(String, Option<u16>)> {
+    let (host, port_text) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, after) =
+                rest.split_once(']').ok_or_else(|| expected("an IPv6 address in brackets"))?;
+            (address, after.strip_prefix(':'))
+        }
+        None => match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    Ok((decoded(host)?, port_text.filter(|port| !port.is_empty()).map(port).transpose()?.flatten()))
+}
+
+fn port(text: &str) -> Result<Option<u16>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().ok().filter(|port| *port > 0).map(Some).ok_or_else(|| expected("a port from 1 to 65535"))
+}
+
+/// Percent-decodes; a `%` that begins no escape is a mistake, because the password would silently be another one.
+fn decoded(text: &str) -> Result<String> {
+    let escapes = text.split('%').skip(1);
+    let is_escape =
+        |escape: &str| escape.as_bytes().get(..2).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    if !escapes.into_iter().all(is_escape) {
+        return Err(expected("%25 for every % that begins no escape"));
+    }
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| expected("UTF-8 in its escapes"))?;
+    Ok(decoded.into_owned())
+}
+
+fn not_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn expected(what: &str) -> UrlMistake {
+    UrlMistake(what.to_owned())
+}

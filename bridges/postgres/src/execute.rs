@@ -1,0 +1,318 @@
+//! Runs plans: the server's rows become batches of JSON text, as fast as they are pulled.
+
+use std::ops::ControlFlow;
+
+use bridge_core::{
+    BoxFuture, BridgeError, Call, Columns, Position, RowBatch, RowWriter, Rows as RowsOut, js_number,
+};
+use bridge_sql::{AggregatePlan, BucketColumn, Decode, Role, Select, Sql};
+use protocol::Tail;
+use tokio::time::{Instant, timeout_at};
+
+use crate::connect::{Lease, Pool};
+use crate::error::{is_stale_connection, while_running};
+use crate::translate::Bound;
+use crate::values::{self, Encoding};
+use crate::wire::{Column, Format, Oid, Param, Query, ResultFormats, RowView, Rows, Step};
+
+/// A statement under way.
+pub(crate) type Running = Rows<Lease>;
+
+/// Starts a statement. A connection that the server has closed since it was last used is replaced once.
+pub(crate) async fn start(
+    pool: &Pool,
+    mut lease: Lease,
+    sql: &Sql,
+    call: &Call,
+) -> Result<Running, BridgeError> {
+    let bound = Bound::of(sql);
+    loop {
+        let reused = lease.is_reused();
+        match begin(lease, sql, &bound, call).await? {
+            Ok(rows) => return Ok(rows),
+            // Every other idle connection may be as old; each that fails is gone, so this ends.
+            Err(error) if reused && is_stale_connection(&error) => lease = pool.lease(call).await?,
+            Err(error) => return Err(while_running(error)),
+        }
+    }
+}
+
+async fn begin(
+    lease: Lease,
+    sql: &Sql,
+    bound: &Bound,
+    call: &Call,
+) -> Result<Result<Running, crate::wire::WireError>, BridgeError> {
+    let params: Vec<_> = bound
+        .values
+        .iter()
+        .map(|value| Param { format: Format::Text, value: Some(value.as_bytes()) })
+        .collect();
+    let query = Query {
+        sql: &sql.text,
+        param_types: &bound.types,
+        params: &params,
+        formats: ResultFormats::ByColumn(|column: &Column| Encoding::of(column.type_oid, false).format()),
+    };
+    let deadline = Instant::from_std(call.deadline);
+    timeout_at(deadline, Rows::start(lease, &query)).await.map_err(|_| BridgeError::Timeout)
+}
+
+/// Runs a statement that answers one whole number, and gives the connection back.
+pub(crate) async fn number(
+    pool: &Pool,
+    lease: Lease,
+    sql: &Sql,
+    call: &Call,
+) -> Result<(u64, Lease), BridgeError> {
+    let mut rows = start(pool, lease, sql, call).await?;
+    let mut number = None;
+    let deadline = Instant::from_std(call.deadline);
+    loop {
+        let step = timeout_at(
+            deadline,
+            rows.next_rows(|row| {
+                number = row.value(0).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+                ControlFlow::<()>::Continue(())
+            }),
+        );
+        let step = step.await.map_err(|_| BridgeError::Timeout)?;
+        if matches!(step.map_err(while_running)?, Step::Done) {
+            break;
+        }
+    }
+    let number = number.and_then(|number| u64::try_from(number).ok());
+    let number = number.ok_or_else(|| BridgeError::Internal("a count that is no number".to_owned()))?;
+    Ok((number, rows.into_connection()))
+}
+
+/// What becomes of each row.
+pub(crate) enum Shape {
+    /// A row of a select.
+    Row(Select),
+    /// A bucket of an aggregate.
+    Bucket(AggregatePlan),
+}
+
+/// A row stream.
+pub(crate) struct PgRows {
+    rows: Option<Running>,
+    pool: Pool,
+    call: Call,
+    encodings: Vec<Encoding>,
+    columns: Columns,
+    shape: Shape,
+    writer: RowWriter,
+    written: u64,
+    position: Option<Position>,
+    /// Counts all rows once the last one is read.
+    total: Option<Sql>,
+    tail: Tail,
+}
+
+/// Why a batch is complete before the rows are.
+enum Break {
+    Full,
+    Failed(BridgeError),
+}
+
+impl PgRows {
+    /// `arrays` are types of columns that are arrays although their ids are not well known.
+    pub(crate) fn new(
+        pool: Pool,
+        rows: Running,
+        shape: Shape,
+        arrays: &[Oid],
+        total: Option<Sql>,
+        call: &Call,
+    ) -> Self {
+        let encoding = |column: &Column| Encoding::of(column.type_oid, arrays.contains(&column.type_oid));
+        let encodings: Vec<_> = rows.columns().iter().map(encoding).collect();
+        let columns = match &shape {
+            // Without known columns the statement's own names count.
+            Shape::Row(select) if select.outputs.is_empty() => {
+                Columns::new(rows.columns().iter().map(|column| &*column.name))
+            }
+            Shape::Row(select) => Columns::new(select.outputs.iter().map(String::as_str)),
+            Shape::Bucket(_) => Columns::default(),
+        };
+        Self {
+            writer: RowWriter::new(call.row_limit),
+            rows: Some(rows),
+            pool,
+            call: *call,
+            encodings,
+            columns,
+            shape,
+            written: 0,
+            position: None,
+            total,
+            tail: Tail::default(),
+        }
+    }
+
+    async fn fill(&mut self, room: usize) -> Result<Option<RowBatch>, BridgeError> {
+        let deadline = Instant::from_std(self.call.deadline);
+        let mut until = deadline;
+        while let Some(rows) = &mut self.rows {
+            let mut sink = Sink {
+                encodings: &self.encodings,
+                columns: &self.columns,
+                shape: &self.shape,
+                writer: &mut self.writer,
+                written: &mut self.written,
+                position: &mut self.position,
+                next_cursor: &mut self.tail.next_cursor,
+                room,
+            };
+            let Ok(step) = timeout_at(until, rows.next_rows(|row| sink.take(row))).await else {
+                // What waits for more rows leaves without them; what has none is late.
+                return self.writer.take().map_or(Err(BridgeError::Timeout), |batch| Ok(Some(batch)));
+            };
+            match step.map_err(while_running)? {
+                Step::More if !self.writer.is_empty() && until == deadline => {
+                    until = deadline.min(Instant::now() + Call::LINGER);
+                }
+                Step::More => {}
+                Step::Stopped(Break::Full) => return Ok(self.writer.take()),
+                Step::Stopped(Break::Failed(error)) => return Err(error),
+                Step::Done => self.end().await?,
+            }
+        }
+        Ok(self.writer.take())
+    }
+
+    /// Counts, if that was asked, and lets go of the connection.
+    async fn end(&mut self) -> Result<(), BridgeError> {
+        let Some(rows) = self.rows.take() else { return Ok(()) };
+        let lease = rows.into_connection();
+        if let Some(sql) = self.total.take() {
+            let (total, _lease) = number(&self.pool, lease, &sql, &self.call).await?;
+            self.tail.total = Some(total);
+        }
+        Ok(())
+    }
+}
+
+impl RowsOut for PgRows {
+    fn next(&mut self, room: usize) -> BoxFuture<'_, Result<Option<RowBatch>, BridgeError>> {
+        Box::pin(self.fill(room))
+    }
+
+    fn tail(&self) -> Tail {
+        self.tail.clone()
+    }
+}
+
+/// Where a row goes.
+struct Sink<'a> {
+    encodings: &'a [Encoding],
+    columns: &'a Columns,
+    shape: &'a Shape,
+    writer: &'a mut RowWriter,
+    written: &'a mut u64,
+    position: &'a mut Option<Position>,
+    next_cursor: &'a mut Option<String>,
+    room: usize,
+}
+
+impl Sink<'_> {
+    #[inline]
+    fn take(&mut self, row: RowView<'_>) -> ControlFlow<Break> {
+        let taken = match self.shape {
+            Shape::Row(select) => self.row(select, row),
+            Shape::Bucket(plan) => self.bucket(&plan.columns, row),
+        };
+        match taken {
+            Err(error) => ControlFlow::Break(Break::Failed(error)),
+            Ok(()) if self.writer.len() >= self.room => ControlFlow::Break(Break::Full),
+            Ok(()) => ControlFlow::Continue(()),
+        }
+    }
+
+    #[inline]
+    fn row(&mut self, select: &Select, row: RowView<'_>) -> Result<(), BridgeError> {
+        if select.page.is_some_and(|page| *self.written >= page) {
+            *self.next_cursor = self.position.take().map(|position| position.encode());
+            return Ok(());
+        }
+        self.writer.begin_row();
+        let values = row.values().zip(self.encodings).take(self.columns.len());
+        for (index, (value, encoding)) in values.enumerate() {
+            self.writer.key(self.columns, index);
+            match value {
+                Some(bytes) => encoding.write(bytes, self.writer).map_err(unreadable)?,
+                None => self.writer.null(),
+            }
+        }
+        self.writer.end_row()?;
+        *self.written += 1;
+        if !select.key.is_empty() && select.page == Some(*self.written) {
+            *self.position = Some(self.position_of(row, &select.key)?);
+        }
+        Ok(())
+    }
+
+    fn position_of(&self, row: RowView<'_>, key: &[usize]) -> Result<Position, BridgeError> {
+        let entry = |column: &usize| match (row.value(*column), self.encodings.get(*column)) {
+            (Some(bytes), Some(encoding)) => values::key_text(*encoding, bytes).map(Some).map_err(unreadable),
+            _ => Ok(None),
+        };
+        Ok(Position(key.iter().map(entry).collect::<Result<_, _>>()?))
+    }
+
+    fn bucket(&mut self, columns: &[BucketColumn], row: RowView<'_>) -> Result<(), BridgeError> {
+        self.writer.begin_row();
+        for (role, key) in [(Role::Dimension, "dims"), (Role::Measure, "measures")] {
+            self.writer.object_key(key);
+            self.writer.begin_object();
+            self.part(columns, role, row)?;
+            self.writer.end_object();
+        }
+        self.part(columns, Role::Count, row)?;
+        self.writer.end_row()
+    }
+
+    fn part(&mut self, columns: &[BucketColumn], role: Role, row: RowView<'_>) -> Result<(), BridgeError> {
+        let values = columns.iter().zip(self.encodings).zip(row.values());
+        for ((column, encoding), value) in values.filter(|((column, _), _)| column.role == role) {
+            self.writer.object_key(&column.name);
+            write_decoded(self.writer, &column.decode, *encoding, value).map_err(unreadable)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_decoded(
+    writer: &mut RowWriter,
+    decode: &Decode,
+    encoding: Encoding,
+    value: Option<&[u8]>,
+) -> Result<(), values::BadValue> {
+    let Some(bytes) = value else {
+        if *decode == Decode::Json {
+            writer.begin_array();
+            writer.end_array();
+        } else {
+            writer.null();
+        }
+        return Ok(());
+    };
+    match decode {
+        Decode::Native(_) | Decode::Text => encoding.write(bytes, writer),
+        Decode::Json => {
+            writer.json(std::str::from_utf8(bytes).map_err(|_| values::BadValue("json"))?);
+            Ok(())
+        }
+        Decode::Number => values::write_number(encoding, bytes, writer),
+        Decode::Step(_) | Decode::Breaks(_) => {
+            let index = values::double_of(encoding, bytes)?;
+            writer.text(&decode.label(index).unwrap_or_else(|| js_number(index)));
+            Ok(())
+        }
+    }
+}
+
+fn unreadable(error: values::BadValue) -> BridgeError {
+    BridgeError::Query { message: error.to_string(), native: None, source: None }
+}

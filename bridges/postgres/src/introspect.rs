@@ -1,0 +1,260 @@
+//! What is in the database, from `pg_catalog`: the information schema hides keys from roles that may only select.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
+use bridge_sql::{Column, Kind, Table, parse_target};
+
+use crate::connect::Lease;
+use crate::error::while_running;
+use crate::translate::Dialects;
+use crate::wire::{Format, Oid, Param, Query, ResultFormats, RowView, Rows, Step, WireError};
+
+/// Relations that are remembered; more than a request can make us keep.
+const REMEMBERED: usize = 1_024;
+/// How long a relation is believed to be what it was. A failure that a change explains forgets it at once.
+const BELIEVED: Duration = Duration::from_secs(60);
+/// Where targets without a schema are.
+const DEFAULT_SCHEMA: &str = "public";
+
+const TEXT: Oid = 25;
+
+/// One row a column; one row without a name for a relation without columns; no row for no relation. A domain is what it
+/// is made from.
+const COLUMNS: &str = "\
+WITH RECURSIVE base(oid, typbasetype, root) AS (
+  SELECT t.oid, t.typbasetype, t.oid FROM pg_catalog.pg_type t
+  UNION ALL
+  SELECT t.oid, t.typbasetype, base.root FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype
+)
+SELECT a.attname, b.oid::pg_catalog.int8, t.typname, t.typtype::text, t.typcategory::text,
+       pg_catalog.format_type(a.atttypid, NULL), a.attnotnull,
+       pg_catalog.array_position(i.indkey::pg_catalog.int2[], a.attnum),
+       (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN base b ON b.root = a.atttypid AND b.typbasetype = 0
+LEFT JOIN pg_catalog.pg_type t ON t.oid = b.oid
+LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
+WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+ORDER BY a.attnum";
+
+const TABLES: &str = "\
+SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname";
+
+/// A table, view or foreign table.
+#[derive(Debug)]
+pub(crate) struct Relation {
+    /// As the translator sees it.
+    pub(crate) table: Table,
+    /// Types of its columns that are arrays and not known by their ids.
+    pub(crate) arrays: Vec<Oid>,
+}
+
+/// Relations as they were when last looked at.
+#[derive(Default)]
+pub(crate) struct Catalog(Mutex<HashMap<String, (Instant, Arc<Relation>)>>);
+
+impl Catalog {
+    /// The relation called `target`.
+    pub(crate) async fn relation(
+        &self,
+        lease: &mut Lease,
+        dialects: &Dialects,
+        target: &str,
+    ) -> Result<Arc<Relation>, BridgeError> {
+        if let Some(relation) = self.remembered(target) {
+            return Ok(relation);
+        }
+        let relation = Arc::new(look_up(lease, dialects, target).await?);
+        let mut relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if relations.len() >= REMEMBERED {
+            relations.clear();
+        }
+        relations.insert(target.to_owned(), (Instant::now(), Arc::clone(&relation)));
+        Ok(relation)
+    }
+
+    /// The relation, when it is known already.
+    pub(crate) fn remembered(&self, target: &str) -> Option<Arc<Relation>> {
+        let relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (seen, relation) = relations.get(target)?;
+        (seen.elapsed() < BELIEVED).then(|| Arc::clone(relation))
+    }
+
+    /// Forgets a relation that may have changed.
+    pub(crate) fn forget(&self, target: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+    }
+}
+
+/// Tables of the default schema, sorted. Each is a target as it is: a name with a dot or a quote comes in quotes.
+pub(crate) async fn list(lease: &mut Lease) -> Result<Vec<String>, BridgeError> {
+    let mut names = Vec::new();
+    ask(lease, TABLES, &[DEFAULT_SCHEMA], |row| names.extend(text(row, 0).map(as_target))).await?;
+    Ok(names)
+}
+
+/// The columns of a relation as the catalog names their types.
+pub(crate) fn describe(target: &str, relation: &Relation, row_count: u64) -> TargetSchema {
+    let column = |column: &Column| ColumnSchema {
+        name: column.name.clone(),
+        kind: column.native.clone(),
+        nullable: column.nullable,
+        primary_key: relation.table.primary_key.contains(&column.name),
+    };
+    let columns = relation.table.columns.iter().map(column).collect();
+    TargetSchema { name: target.to_owned(), columns, row_count }
+}
+
+async fn look_up(lease: &mut Lease, dialects: &Dialects, target: &str) -> Result<Relation, BridgeError> {
+    let parts = match parse_target(dialects.plain(), target)?.as_slice() {
+        [name] => [DEFAULT_SCHEMA.to_owned(), name.clone()],
+        [schema, name] => [schema.clone(), name.clone()],
+        // The dialect has refused everything else.
+        _ => return Err(BridgeError::Internal("a target of more than two parts".to_owned())),
+    };
+    let mut found = false;
+    let mut described = Vec::new();
+    let [schema, name] = &parts;
+    ask(lease, COLUMNS, &[schema, name], |row| {
+        found = true;
+        described.extend(Described::read(row));
+    })
+    .await?;
+    if !found {
+        return Err(BridgeError::Query {
+            message: format!("relation \"{schema}.{name}\" does not exist"),
+            native: Some("42P01".to_owned()),
+            source: None,
+        });
+    }
+    Ok(relation(parts.to_vec(), described))
+}
+
+fn relation(parts: Vec<String>, described: Vec<Described>) -> Relation {
+    let mut key: Vec<(i64, String)> =
+        described.iter().filter_map(|column| Some((column.key?, column.name.clone()))).collect();
+    key.sort();
+    let arrays =
+        described.iter().filter(|column| column.category == "A").map(|column| column.type_oid).collect();
+    let table = Table {
+        parts,
+        primary_key: key.into_iter().map(|(_, name)| name).collect(),
+        columns: described.into_iter().map(Described::into_column).collect(),
+    };
+    Relation { table, arrays }
+}
+
+struct Described {
+    name: String,
+    type_oid: Oid,
+    type_name: String,
+    type_kind: String,
+    category: String,
+    shown: String,
+    not_null: bool,
+    /// Place in the primary key.
+    key: Option<i64>,
+    labels: Vec<String>,
+}
+
+impl Described {
+    /// Nothing for the one row of a relation without columns.
+    fn read(row: RowView<'_>) -> Option<Self> {
+        let own = |column| text(row, column).map(str::to_owned);
+        Some(Self {
+            name: own(0)?,
+            type_oid: text(row, 1)?.parse().ok()?,
+            type_name: own(2)?,
+            type_kind: own(3)?,
+            category: own(4)?,
+            shown: own(5)?,
+            not_null: text(row, 6) == Some("t"),
+            key: text(row, 7).and_then(|place| place.parse().ok()),
+            labels: text(row, 8).and_then(|labels| serde_json::from_str(labels).ok()).unwrap_or_default(),
+        })
+    }
+
+    fn into_column(self) -> Column {
+        let kind = self.kind();
+        let labels = if kind == Kind::Enum { self.labels } else { Vec::new() };
+        Column { native: self.shown, labels, ..Column::new(self.name, kind, !self.not_null) }
+    }
+
+    /// The class of operands that fit. Types of extensions are compared as text.
+    fn kind(&self) -> Kind {
+        match self.type_oid {
+            16 => Kind::Boolean,
+            17 => Kind::Bytes,
+            20 => Kind::Integer { bits: 64, signed: true },
+            21 => Kind::Integer { bits: 16, signed: true },
+            23 => Kind::Integer { bits: 32, signed: true },
+            26 => Kind::Integer { bits: 32, signed: false },
+            19 | 25 | 1042 | 1043 => Kind::Text,
+            114 | 3802 => Kind::Json,
+            700 => Kind::Float { bits: 32 },
+            701 => Kind::Float { bits: 64 },
+            1082 => Kind::Date,
+            1083 => Kind::Time,
+            1114 => Kind::Timestamp,
+            1184 => Kind::TimestampTz,
+            1700 => Kind::Decimal,
+            2950 => Kind::Uuid,
+            _ if self.type_kind == "e" => Kind::Enum,
+            _ if self.type_name == "citext" => Kind::Text,
+            _ => Kind::Other,
+        }
+    }
+}
+
+fn as_target(name: &str) -> String {
+    if name.contains(['.', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
+}
+
+fn text<'a>(row: RowView<'a>, column: usize) -> Option<&'a str> {
+    row.value(column).and_then(|bytes| std::str::from_utf8(bytes).ok())
+}
+
+/// Runs a question of ours with texts as its parameters, and hands each row to `each`.
+async fn ask(
+    lease: &mut Lease,
+    sql: &str,
+    values: &[&str],
+    mut each: impl FnMut(RowView<'_>),
+) -> Result<(), BridgeError> {
+    let types = vec![TEXT; values.len()];
+    let params: Vec<_> =
+        values.iter().map(|value| Param { format: Format::Text, value: Some(value.as_bytes()) }).collect();
+    let formats = ResultFormats::Uniform(Format::Text);
+    let query = Query { sql, param_types: &types, params: &params, formats };
+    let all = async {
+        let mut rows = Rows::start(lease, &query).await?;
+        loop {
+            let step = rows.next_rows(|row| {
+                each(row);
+                ControlFlow::<()>::Continue(())
+            });
+            if matches!(step.await?, Step::Done) {
+                return Ok::<_, WireError>(());
+            }
+        }
+    };
+    all.await.map_err(while_running)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_target_cannot_say_plainly_is_quoted() {
+        assert_eq!(as_target("orders"), "orders");
+        assert_eq!(as_target("a.\"b"), "\"a.\"\"b\"");
+    }
+}

@@ -1,0 +1,207 @@
+//! What differs between the SQL databases, as data and a few functions.
+//!
+//! Templates are text of ours with holes `#1` to `#9`; what goes into a hole is written by the three verbs of
+//! [`SqlText`](crate::SqlText). One file a family of engines holds the values: see the modules below.
+
+mod mysql;
+mod others;
+mod postgres;
+mod sqlite;
+
+use protocol::CalendarUnit;
+
+pub use self::mysql::{MARIADB, MYSQL};
+pub use self::others::{BIGQUERY, CLICKHOUSE, DUCKDB, MSSQL, ORACLE, SNOWFLAKE};
+pub use self::postgres::{COCKROACHDB, POSTGRES};
+pub use self::sqlite::{LIBSQL, SQLITE};
+
+use crate::{Kind, Param, PatternSyntax, SqlError};
+
+/// A dialect of SQL. A bridge may adjust one: `Dialect { geohash: None, ..POSTGRES }`.
+#[derive(Debug, Clone, Copy)]
+pub struct Dialect {
+    /// For messages.
+    pub name: &'static str,
+    /// Parts that a qualified name may have.
+    pub max_parts: usize,
+    /// Parameters that a statement may have.
+    pub max_params: usize,
+    /// Appends a quoted identifier.
+    pub quote: fn(&mut String, &str),
+    /// Appends the placeholder of a slot (from 1) for a parameter.
+    pub placeholder: fn(&mut String, usize, &Param),
+    /// Booleans are 0 and 1, and numbers fit where booleans do.
+    pub booleans_are_integers: bool,
+    /// Dates and times are text (or numbers) that only functions understand, so operands stay as they came.
+    pub dates_are_text: bool,
+    /// Text may hold the character NUL.
+    pub nul_in_text: bool,
+    /// Numbers and dates may be infinite or not a number; rows show these as null, cursors as the engine's own word.
+    pub infinities: bool,
+    /// How `$in` and `$nin` are said.
+    pub membership: Membership,
+    /// `(a, b) > (x, y)` exists and uses an index.
+    pub row_comparison: bool,
+    /// Where nulls sort.
+    pub nulls: Nulls,
+    /// How rows are counted off.
+    pub paging: Paging,
+    /// The engine's text of `#1`.
+    pub text_cast: &'static str,
+    /// A literal of `#1` that tells its type, where columns may hold values of any type.
+    pub literal: Option<&'static str>,
+    /// Pattern matching that tells case apart.
+    pub matching_case: Matching,
+    /// Pattern matching that does not.
+    pub matching_any_case: Matching,
+    /// Words of aggregates.
+    pub aggregates: Aggregates,
+}
+
+/// How `$in` and `$nin` are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// `= ANY($1)` and `<> ALL($1)` over one array.
+    Array,
+    /// `IN (?, ?)` with at most so many in one list.
+    List {
+        /// Values in one list.
+        max: usize,
+    },
+    /// A list below `from` values; from there on `IN (template)` over one parameter, the values as JSON text.
+    JsonText {
+        /// Values.
+        from: usize,
+        /// A query that unfolds the JSON text `#1`.
+        template: &'static str,
+    },
+}
+
+/// Where nulls sort by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// Last when ascending, first when descending.
+    Largest,
+    /// First when ascending, last when descending.
+    Smallest,
+    /// Last always.
+    Last,
+}
+
+/// How rows are counted off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paging {
+    /// `LIMIT n OFFSET m`.
+    Limit {
+        /// What stands for no limit before an offset; nothing where an offset may stand alone.
+        unlimited: Option<&'static str>,
+        /// Both may be parameters.
+        bound: bool,
+    },
+    /// `OFFSET m ROWS FETCH NEXT n ROWS ONLY`.
+    Fetch {
+        /// An order that orders nothing, where the clause needs one.
+        order: Option<&'static str>,
+    },
+}
+
+/// One way of matching patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matching {
+    /// `#1` is the text, `#2` the pattern.
+    pub template: &'static str,
+    /// How the pattern is written.
+    pub syntax: PatternSyntax,
+}
+
+/// Words of aggregates.
+#[derive(Debug, Clone, Copy)]
+pub struct Aggregates {
+    /// `#1` as a double.
+    pub double: &'static str,
+    /// `#1`, a double, rounded down.
+    pub floor: &'static str,
+    /// `#1`, of a kind, as a date and time in UTC; nothing for kinds that are no time.
+    pub instant: fn(Kind) -> Option<&'static str>,
+    /// The text of the calendar bucket that `#1`, an instant as above, is in.
+    pub calendar: fn(CalendarUnit) -> &'static str,
+    /// `#1`, an instant as above, as rows carry it.
+    pub iso: &'static str,
+    /// Sum of `#1`, integers.
+    pub sum_integers: &'static str,
+    /// Mean of `#1`.
+    pub avg: &'static str,
+    /// Smallest and largest of `#1`, booleans.
+    pub booleans: (&'static str, &'static str),
+    /// An estimate of how many distinct values `#1` has.
+    pub distinct_fast: Option<&'static str>,
+    /// Percentile `#2` of `#1`, doubles; nothing: ranks are counted.
+    pub percentile: Option<&'static str>,
+    /// `#1` of the first row by the order `#2` among those that pass `#3`; nothing: ranks are counted.
+    pub first: Option<&'static str>,
+    /// Passes a row with the chance `#1`.
+    pub sample: &'static str,
+    /// What makes a `WITH` query run once although it is used twice: the words before and after it. Nothing: no words do.
+    pub run_once: Option<(&'static str, &'static str)>,
+    /// A JSON list of `{"key": v, "count": n}` in the order of `r`, as text, over the columns `v`, `n` and `r`.
+    pub list: &'static str,
+    /// Geohash cells.
+    pub geohash: Option<Cell>,
+    /// H3 cells.
+    pub h3: Option<Cell>,
+}
+
+/// Cells of a grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell {
+    /// The cell of latitude `#1` and longitude `#2` at the precision `#3`, as text.
+    pub cell: &'static str,
+    /// Latitude and longitude of the point `#1`; nothing where points cannot be taken apart.
+    pub point: Option<(&'static str, &'static str)>,
+}
+
+impl Dialect {
+    /// Whether nulls come last in this direction.
+    pub(crate) fn nulls_last(&self, descending: bool) -> bool {
+        match self.nulls {
+            Nulls::Largest => !descending,
+            Nulls::Smallest => descending,
+            Nulls::Last => true,
+        }
+    }
+
+    /// The refusal of what the dialect has no words for.
+    pub(crate) fn unsupported(&self, what: &str) -> SqlError {
+        SqlError::Unsupported { what: what.to_owned(), dialect: self.name }
+    }
+}
+
+/// `"a""b"`
+fn double_quoted(out: &mut String, name: &str) {
+    quoted(out, name, '"', '"');
+}
+
+/// `` `a``b` ``
+fn back_quoted(out: &mut String, name: &str) {
+    quoted(out, name, '`', '`');
+}
+
+fn quoted(out: &mut String, name: &str, open: char, close: char) {
+    out.push(open);
+    for character in name.chars() {
+        out.push(character);
+        if character == close {
+            out.push(close);
+        }
+    }
+    out.push(close);
+}
+
+fn question_mark(out: &mut String, _slot: usize, _param: &Param) {
+    out.push('?');
+}
+
+fn numbered(out: &mut String, before: &str, slot: usize) {
+    out.push_str(before);
+    out.push_str(&slot.to_string());
+}

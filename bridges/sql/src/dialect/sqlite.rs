@@ -1,0 +1,91 @@
+//! SQLite and what is made of it.
+//!
+//! Values have types there, columns hardly. Dates are text (or numbers) that the date functions understand; integers
+//! are milliseconds since 1970, as everywhere in this product.
+
+use protocol::CalendarUnit;
+
+use super::{Aggregates, Dialect, Matching, Membership, Nulls, Paging, double_quoted, question_mark};
+use crate::{Kind, PatternSyntax};
+
+/// SQLite 3.44 or later, with a function of ours that the bridge registers: `semilayer_fold(text)` folds case as Unicode
+/// has it and is null for null.
+pub const SQLITE: Dialect = Dialect {
+    name: "sqlite",
+    max_parts: 2,
+    max_params: 32_766,
+    quote: double_quoted,
+    placeholder: question_mark,
+    booleans_are_integers: true,
+    dates_are_text: true,
+    nul_in_text: true,
+    infinities: false,
+    membership: Membership::JsonText { from: 33, template: "SELECT value FROM json_each(#1)" },
+    row_comparison: true,
+    nulls: Nulls::Smallest,
+    paging: Paging::Limit { unlimited: Some("-1"), bound: true },
+    text_cast: "CAST(#1 AS TEXT)",
+    // The literal of null would be a text.
+    literal: Some("NULLIF(quote(#1), 'NULL')"),
+    matching_case: Matching { template: "#1 GLOB #2", syntax: PatternSyntax::Glob },
+    matching_any_case: Matching {
+        template: "semilayer_fold(#1) LIKE semilayer_fold(#2) ESCAPE '!'",
+        syntax: PatternSyntax::Like,
+    },
+    aggregates: Aggregates {
+        double: "CAST(#1 AS REAL)",
+        // FLOOR is an option of the build.
+        floor: "(CAST(#1 AS INTEGER) - (#1 < CAST(#1 AS INTEGER)))",
+        instant,
+        calendar,
+        iso: "strftime('%Y-%m-%dT%H:%M:%fZ', #1)",
+        sum_integers: "SUM(#1)",
+        avg: "AVG(#1)",
+        booleans: ("MIN(#1)", "MAX(#1)"),
+        distinct_fast: None,
+        percentile: None,
+        first: None,
+        sample: "(random() & 9223372036854775807) / 9223372036854775808.0 < #1",
+        run_once: Some(("MATERIALIZED ", "")),
+        list: "json_group_array(json_object('key', v, 'count', n) ORDER BY r)",
+        geohash: None,
+        h3: None,
+    },
+};
+
+/// SQLite without functions of ours: Turso and D1. Case is folded for ASCII only.
+pub const LIBSQL: Dialect = Dialect {
+    name: "libsql",
+    matching_any_case: Matching {
+        template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
+        syntax: PatternSyntax::Like,
+    },
+    ..SQLITE
+};
+
+fn instant(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Text => Some("#1"),
+        Kind::Integer { .. } | Kind::Decimal | Kind::Float { .. } => Some("#1 / 1000.0, 'unixepoch'"),
+        // Whatever the declared type says, each value is what it is.
+        Kind::Date | Kind::Timestamp | Kind::TimestampTz | Kind::Other | Kind::Unknown => Some(
+            "iif(typeof(#1) = 'text', #1, #1 / 1000.0), iif(typeof(#1) = 'text', '+0 days', 'unixepoch')",
+        ),
+        Kind::Boolean | Kind::Enum | Kind::Uuid | Kind::Time | Kind::Bytes | Kind::Json => None,
+    }
+}
+
+/// An ISO week is the one that its Thursday is in. (`%G` and `%V` came with 3.46.)
+fn calendar(unit: CalendarUnit) -> &'static str {
+    match unit {
+        CalendarUnit::Minute => "strftime('%Y-%m-%dT%H:%M', #1)",
+        CalendarUnit::Hour => "strftime('%Y-%m-%dT%H', #1)",
+        CalendarUnit::Day => "strftime('%Y-%m-%d', #1)",
+        CalendarUnit::Week => {
+            "strftime('%Y', #1, '-3 days', 'weekday 4') || '-W' || substr('0' || ((strftime('%j', #1, '-3 days', 'weekday 4') - 1) / 7 + 1), -2)"
+        }
+        CalendarUnit::Month => "strftime('%Y-%m', #1)",
+        CalendarUnit::Quarter => "strftime('%Y', #1) || '-Q' || ((strftime('%m', #1) + 2) / 3)",
+        CalendarUnit::Year => "CAST(CAST(strftime('%Y', #1) AS INTEGER) AS TEXT)",
+    }
+}

@@ -1,0 +1,275 @@
+//! A filter as the text behind `WHERE`.
+//!
+//! Every group stands in parentheses of its own, known from the tree and never guessed from the text.
+
+use std::borrow::Cow;
+
+use protocol::{Filter, Invalid, TextMatch, Where};
+
+use crate::conform::{Condition, Operator, Unknown, conform, is_compared_as_text};
+use crate::dialect::Membership;
+use crate::pattern::pattern;
+use crate::{Column, Kind, Param, SqlError, SqlText, Value};
+
+/// The longest operand of a string operator, in bytes. SQLite takes patterns of 50 000.
+const MAX_PATTERN: usize = 10_000;
+
+/// An expression that stands for a column.
+#[derive(Debug, Clone)]
+pub(crate) struct Place<'a> {
+    pub(crate) at: At<'a>,
+    pub(crate) column: Cow<'a, Column>,
+}
+
+/// Where an expression's value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At<'a> {
+    /// A column of the only table.
+    Column(&'a str),
+    /// A column of the table that goes by an alias of ours.
+    Of(Alias, &'a str),
+    /// A result of ours, in a layer of ours.
+    Own(Alias, Alias),
+}
+
+/// A name of our own, like `d0`: needs no quotes, because it is a word of ours and a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Alias(pub(crate) &'static str, pub(crate) Option<usize>);
+
+impl Alias {
+    pub(crate) fn write(self, sql: &mut SqlText<'_>) {
+        sql.syntax(self.0);
+        if let Some(number) = self.1 {
+            sql.whole(u64::try_from(number).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+impl Place<'_> {
+    /// The column itself.
+    pub(crate) fn write(&self, sql: &mut SqlText<'_>) {
+        match self.at {
+            At::Column(name) => {
+                sql.ident(name);
+            }
+            At::Of(alias, name) => {
+                alias.write(sql);
+                sql.syntax(".").ident(name);
+            }
+            At::Own(layer, alias) => {
+                layer.write(sql);
+                sql.syntax(".");
+                alias.write(sql);
+            }
+        }
+    }
+
+    /// What operands are compared with: the column, or the engine's text of it.
+    pub(crate) fn write_comparable(&self, sql: &mut SqlText<'_>) {
+        if is_compared_as_text(&self.column) { self.write_text(sql) } else { self.write(sql) }
+    }
+
+    /// The engine's text of the column.
+    pub(crate) fn write_text(&self, sql: &mut SqlText<'_>) {
+        let cast = sql.dialect().text_cast;
+        sql.template(cast, |sql, _| self.write(sql));
+    }
+
+    /// The parameter that `value` is beside this.
+    pub(crate) fn param(&self, value: Value) -> Param {
+        let kind = (!is_compared_as_text(&self.column)).then_some(self.column.kind);
+        Param { value, kind }
+    }
+}
+
+/// Where a filter's names lead.
+pub(crate) trait Scope {
+    /// The place of a column, or what would have been right.
+    fn place<'a>(&'a self, name: &'a str) -> Result<Place<'a>, Invalid>;
+}
+
+/// Writes `filter`, which must ask something, without parentheses around it unless it is an `$or`.
+///
+/// Mistakes name the field as it stands in the filter.
+pub(crate) fn write_filter(
+    sql: &mut SqlText<'_>,
+    scope: &impl Scope,
+    filter: &Filter,
+) -> Result<(), SqlError> {
+    Writer { scope }.condition(sql, filter.condition(), Unknown::AsFalse)
+}
+
+struct Writer<'a, S> {
+    scope: &'a S,
+}
+
+impl<S: Scope> Writer<'_, S> {
+    fn condition(&self, sql: &mut SqlText<'_>, condition: &Where, unknown: Unknown) -> Result<(), SqlError> {
+        match condition {
+            Where::Everything => {
+                sql.syntax("1=1");
+            }
+            Where::All(parts) => self.groups(sql, " AND ", parts, unknown)?,
+            Where::Any(parts) => {
+                sql.syntax("(");
+                self.groups(sql, " OR ", parts, unknown)?;
+                sql.syntax(")");
+            }
+            Where::Not(part) => {
+                sql.syntax("NOT ");
+                self.group(sql, part, unknown.negated())?;
+            }
+            Where::Field { name, test } => {
+                let place = self.scope.place(name)?;
+                let condition = conform(sql.dialect(), &place.column, test, unknown);
+                write_condition(sql, &place, &condition).map_err(|error| error.within(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn groups(
+        &self,
+        sql: &mut SqlText<'_>,
+        between: &'static str,
+        parts: &[Where],
+        unknown: Unknown,
+    ) -> Result<(), SqlError> {
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                sql.syntax(between);
+            }
+            self.group(sql, part, unknown)?;
+        }
+        Ok(())
+    }
+
+    fn group(&self, sql: &mut SqlText<'_>, part: &Where, unknown: Unknown) -> Result<(), SqlError> {
+        if matches!(part, Where::Any(_)) {
+            return self.condition(sql, part, unknown);
+        }
+        sql.syntax("(");
+        self.condition(sql, part, unknown)?;
+        sql.syntax(")");
+        Ok(())
+    }
+}
+
+fn write_condition(sql: &mut SqlText<'_>, place: &Place<'_>, condition: &Condition) -> Result<(), SqlError> {
+    match condition {
+        Condition::Constant(true) => {
+            sql.syntax("1=1");
+        }
+        Condition::Constant(false) => {
+            sql.syntax("1=0");
+        }
+        Condition::IsNull => {
+            place.write(sql);
+            sql.syntax(" IS NULL");
+        }
+        Condition::IsNotNull => {
+            place.write(sql);
+            sql.syntax(" IS NOT NULL");
+        }
+        Condition::Compare(operator, value) => write_comparison(sql, place, *operator, value.clone()),
+        Condition::Among { negated, values } => write_membership(sql, place, *negated, values),
+        Condition::Matches(text_match, operand) => write_match(sql, place, *text_match, operand)?,
+    }
+    Ok(())
+}
+
+pub(crate) fn write_comparison(sql: &mut SqlText<'_>, place: &Place<'_>, operator: Operator, value: Value) {
+    place.write_comparable(sql);
+    sql.syntax(operator.words()).param(place.param(value));
+}
+
+fn write_membership(sql: &mut SqlText<'_>, place: &Place<'_>, negated: bool, values: &[Value]) {
+    match sql.dialect().membership {
+        Membership::Array => {
+            place.write_comparable(sql);
+            sql.syntax(if negated { " <> ALL(" } else { " = ANY(" });
+            sql.param(place.param(Value::List(values.to_vec()))).syntax(")");
+        }
+        Membership::List { max } => write_lists(sql, place, negated, values, max),
+        Membership::JsonText { from, template } => match json_list(values) {
+            Some(json) if values.len() >= from => {
+                place.write_comparable(sql);
+                sql.syntax(if negated { " NOT IN (" } else { " IN (" });
+                sql.template(template, |sql, _| {
+                    sql.param(Param::plain(Value::Text(json.clone())));
+                });
+                sql.syntax(")");
+            }
+            _ => write_lists(sql, place, negated, values, usize::MAX),
+        },
+    }
+}
+
+/// One list, or several where the engine bounds their length.
+fn write_lists(sql: &mut SqlText<'_>, place: &Place<'_>, negated: bool, values: &[Value], max: usize) {
+    let lists = values.chunks(max.max(1));
+    let several = lists.len() > 1;
+    if several {
+        sql.syntax("(");
+    }
+    sql.separated(if negated { " AND " } else { " OR " }, lists, |sql, list| {
+        place.write_comparable(sql);
+        sql.syntax(if negated { " NOT IN (" } else { " IN (" });
+        sql.separated(", ", list, |sql, value| {
+            sql.param(place.param(value.clone()));
+        });
+        sql.syntax(")");
+    });
+    if several {
+        sql.syntax(")");
+    }
+}
+
+/// The values as a JSON list; nothing where one of them has no exact form there.
+fn json_list(values: &[Value]) -> Option<String> {
+    let mut out = String::from("[");
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        match value {
+            Value::Boolean(value) => out.push_str(if *value { "true" } else { "false" }),
+            Value::Integer(value) => out.push_str(&value.to_string()),
+            Value::Double(value) => out.push_str(&format!("{value:e}")),
+            Value::Decimal(text) => out.push_str(text),
+            Value::Text(text) => protocol::Scalar::Text(text.clone()).write_json(&mut out),
+            Value::Timestamp(_) | Value::Bytes(_) | Value::List(_) => return None,
+        }
+    }
+    out.push(']');
+    Some(out)
+}
+
+fn write_match(
+    sql: &mut SqlText<'_>,
+    place: &Place<'_>,
+    text_match: TextMatch,
+    operand: &str,
+) -> Result<(), SqlError> {
+    if operand.len() > MAX_PATTERN {
+        let operator = text_match.as_str();
+        return Err(Invalid::new(operator, format!("at most {MAX_PATTERN} bytes of text")).into());
+    }
+    let dialect = sql.dialect();
+    let matching =
+        if text_match == TextMatch::Like { dialect.matching_case } else { dialect.matching_any_case };
+    let pattern = pattern(matching.syntax, text_match, operand);
+    sql.template(matching.template, |sql, hole| match hole {
+        1 if is_text(&place.column) => place.write(sql),
+        1 => place.write_text(sql),
+        _ => {
+            sql.param(Param { value: Value::Text(pattern.clone()), kind: Some(Kind::Text) });
+        }
+    });
+    Ok(())
+}
+
+/// Whether string operators take the column as it is.
+fn is_text(column: &Column) -> bool {
+    matches!(column.kind, Kind::Text | Kind::Unknown)
+}

@@ -1,0 +1,5 @@
+SELECT COUNT(*) FROM `shop`.`facts` WHERE ((LOWER(`cuisine`) LIKE LOWER(?)) OR ((LOWER(`country`) LIKE LOWER(?)) AND (NOT (`status` LIKE ?)))) AND (`active` = ?)
+-- 1: Text("ital%") beside Some(Text)
+-- 2: Text("J%") beside Some(Text)
+-- 3: Text("dr_ft") beside Some(Text)
+-- 4: Boolean(true) beside Some(Boolean)

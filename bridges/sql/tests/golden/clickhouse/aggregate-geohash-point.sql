@@ -1,0 +1,1 @@
+-- refused: a point column (cannot decode "geoField") is not supported by clickhouse

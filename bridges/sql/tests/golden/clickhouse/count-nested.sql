@@ -1,0 +1,5 @@
+SELECT COUNT(*) FROM `shop`.`facts` WHERE ((`cuisine` ILIKE {p0:String}) OR ((`country` ILIKE {p1:String}) AND (NOT (`status` LIKE {p2:String})))) AND (`active` = {p3:Int64})
+-- 1: Text("ital%") beside Some(Text)
+-- 2: Text("J%") beside Some(Text)
+-- 3: Text("dr_ft") beside Some(Text)
+-- 4: Integer(1) beside Some(Boolean)

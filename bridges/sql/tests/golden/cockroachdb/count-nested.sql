@@ -1,0 +1,5 @@
+SELECT COUNT(*) FROM "shop"."facts" WHERE (("cuisine" ILIKE $1 ESCAPE '!') OR (("country" ILIKE $2 ESCAPE '!') AND (NOT ("status" LIKE $3 ESCAPE '!')))) AND ("active" = $4)
+-- 1: Text("ital%") beside Some(Text)
+-- 2: Text("J%") beside Some(Text)
+-- 3: Text("dr_ft") beside Some(Text)
+-- 4: Boolean(true) beside Some(Boolean)

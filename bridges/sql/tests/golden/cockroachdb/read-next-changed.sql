@@ -1,0 +1,5 @@
+SELECT "cuisine", "id" AS k0 FROM "shop"."facts" WHERE ("createdAt" > $1) AND ("id" > $2) ORDER BY "id" LIMIT $3
+-- 1: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
+-- 2: Integer(42) beside Some(Integer { bits: 64, signed: true })
+-- 3: Integer(3) beside None
+-- a page of 2; cursor from columns [1], of which 1 hidden

@@ -1,0 +1,5 @@
+SELECT COUNT(*) FROM "shop"."facts" WHERE ((LOWER("cuisine") LIKE LOWER(?) ESCAPE '!') OR ((LOWER("country") LIKE LOWER(?) ESCAPE '!') AND (NOT ("status" GLOB ?)))) AND ("active" = ?)
+-- 1: Text("ital%") beside Some(Text)
+-- 2: Text("J%") beside Some(Text)
+-- 3: Text("dr?ft") beside Some(Text)
+-- 4: Integer(1) beside Some(Boolean)

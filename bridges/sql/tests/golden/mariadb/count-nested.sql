@@ -1,0 +1,5 @@
+SELECT COUNT(*) FROM `shop`.`facts` WHERE ((LOWER(`cuisine`) LIKE LOWER(?) ESCAPE '!') OR ((LOWER(`country`) LIKE LOWER(?) ESCAPE '!') AND (NOT (CONVERT(`status` USING utf8mb4) COLLATE utf8mb4_bin LIKE ? ESCAPE '!')))) AND (`active` = ?)
+-- 1: Text("ital%") beside Some(Text)
+-- 2: Text("J%") beside Some(Text)
+-- 3: Text("dr_ft") beside Some(Text)
+-- 4: Integer(1) beside Some(Boolean)

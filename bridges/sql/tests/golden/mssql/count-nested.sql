@@ -1,0 +1,5 @@
+SELECT COUNT(*) FROM [shop].[facts] WHERE ((LOWER([cuisine]) LIKE LOWER(@p1) ESCAPE '!') OR ((LOWER([country]) LIKE LOWER(@p2) ESCAPE '!') AND (NOT ([status] COLLATE Latin1_General_100_BIN2 LIKE @p3 ESCAPE '!')))) AND ([active] = @p4)
+-- 1: Text("ital%") beside Some(Text)
+-- 2: Text("J%") beside Some(Text)
+-- 3: Text("dr_ft") beside Some(Text)
+-- 4: Boolean(true) beside Some(Boolean)

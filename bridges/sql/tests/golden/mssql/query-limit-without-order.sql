@@ -1,0 +1,3 @@
+SELECT [id], [cuisine], [country], [rating], [prepTime], [views], [status], [createdAt], [born], [price], [active], [lat], [lng], [spot] FROM [shop].[facts] ORDER BY (SELECT NULL) OFFSET @p1 ROWS FETCH NEXT @p2 ROWS ONLY
+-- 1: Integer(0) beside None
+-- 2: Integer(5) beside None

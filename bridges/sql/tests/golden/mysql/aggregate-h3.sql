@@ -1,0 +1,1 @@
+-- refused: an h3 bucket (the dialect does not implement h3Expr) is not supported by mysql

@@ -1,0 +1,3 @@
+SELECT d0, COUNT(*) AS n FROM (SELECT CONCAT(DATE_FORMAT(`born`, '%Y'), '-Q', QUARTER(`born`)) AS d0 FROM `shop`.`facts` WHERE (`born` IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
+-- Dimension born: Text
+-- Count count: Number

@@ -1,0 +1,5 @@
+SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" WHERE (("cuisine" IS NULL AND "id" > :1)) ORDER BY "cuisine", "id" OFFSET :2 ROWS FETCH NEXT :3 ROWS ONLY
+-- 1: Integer(7) beside Some(Integer { bits: 64, signed: true })
+-- 2: Integer(0) beside None
+-- 3: Integer(11) beside None
+-- a page of 10; cursor from columns [1, 0], of which 0 hidden

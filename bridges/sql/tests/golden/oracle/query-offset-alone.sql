@@ -1,0 +1,2 @@
+SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" ORDER BY "id" OFFSET :1 ROWS
+-- 1: Integer(5) beside None

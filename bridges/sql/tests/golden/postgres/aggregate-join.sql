@@ -1,0 +1,7 @@
+SELECT d0, d1, SUM(c0) AS m0, COUNT(*) AS n FROM (SELECT j0."region" AS d0, t."cuisine" AS d1, t."views" AS c0 FROM "shop"."facts" t LEFT JOIN "shop"."child" j0 ON t."id" = j0."pk" LEFT JOIN (SELECT x.*, ROW_NUMBER() OVER (PARTITION BY x."region" ORDER BY x."pk") AS semilayer_row FROM "shop"."child" x) j1 ON t."country" = j1."region" AND j1.semilayer_row = 1 WHERE ((j0."tier" = $1) AND (t."status" = $2)) AND (j0."region" IS NOT NULL) AND (t."cuisine" IS NOT NULL)) b GROUP BY d0, d1
+-- 1: Text("gold") beside Some(Text)
+-- 2: Text("published") beside Some(Text)
+-- Dimension region: Native(Text)
+-- Dimension cuisine: Native(Text)
+-- Measure views: Number
+-- Count count: Number

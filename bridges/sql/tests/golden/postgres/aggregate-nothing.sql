@@ -1,0 +1,2 @@
+SELECT COUNT(*) AS n FROM (SELECT 1 AS one FROM "shop"."facts") b
+-- Count count: Number

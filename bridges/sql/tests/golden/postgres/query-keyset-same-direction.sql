@@ -1,0 +1,5 @@
+SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" WHERE ("createdAt", "id") < ($1, $2) ORDER BY "createdAt" DESC, "id" DESC LIMIT $3
+-- 1: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
+-- 2: Integer(7) beside Some(Integer { bits: 64, signed: true })
+-- 3: Integer(11) beside None
+-- a page of 10; cursor from columns [7, 0], of which 0 hidden

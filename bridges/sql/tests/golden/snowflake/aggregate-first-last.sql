@@ -1,0 +1,7 @@
+SELECT d0, MAX(CASE WHEN r0 = 1 AND o0 IS NOT NULL THEN c0 END) AS m0, MAX(CASE WHEN r1 = 1 AND o1 IS NOT NULL THEN c1 END) AS m1, COUNT(*) AS n FROM (SELECT b.*, ROW_NUMBER() OVER (PARTITION BY d0, CASE WHEN o0 IS NULL THEN 1 ELSE 0 END ORDER BY o0, k0) AS r0, ROW_NUMBER() OVER (PARTITION BY d0, CASE WHEN o1 IS NULL THEN 1 ELSE 0 END ORDER BY o1 DESC, k0) AS r1 FROM (SELECT "country" AS d0, "cuisine" AS c0, "createdAt" AS o0, CASE WHEN "status" = ? THEN "views" END AS c1, CASE WHEN "status" = ? THEN "createdAt" END AS o1, "id" AS k0 FROM "shop"."facts" WHERE ("country" IS NOT NULL)) b) b GROUP BY d0
+-- 1: Text("published") beside Some(Text)
+-- 2: Text("published") beside Some(Text)
+-- Dimension country: Native(Text)
+-- Measure f: Native(Text)
+-- Measure l: Native(Integer { bits: 64, signed: true })
+-- Count count: Number

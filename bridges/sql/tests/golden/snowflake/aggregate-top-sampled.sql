@@ -1,0 +1,1 @@
+-- refused: top_k over a sample is not supported by snowflake

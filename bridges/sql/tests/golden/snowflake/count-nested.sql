@@ -1,0 +1,5 @@
+SELECT COUNT(*) FROM "shop"."facts" WHERE (("cuisine" ILIKE ? ESCAPE '!') OR (("country" ILIKE ? ESCAPE '!') AND (NOT ("status" LIKE ? ESCAPE '!')))) AND ("active" = ?)
+-- 1: Text("ital%") beside Some(Text)
+-- 2: Text("J%") beside Some(Text)
+-- 3: Text("dr_ft") beside Some(Text)
+-- 4: Boolean(true) beside Some(Boolean)

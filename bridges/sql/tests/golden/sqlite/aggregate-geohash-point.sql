@@ -1,0 +1,1 @@
+-- refused: a geohash bucket (the dialect does not implement geohashExpr) is not supported by sqlite

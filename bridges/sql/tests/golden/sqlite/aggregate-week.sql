@@ -1,0 +1,3 @@
+SELECT d0, COUNT(*) AS n FROM (SELECT strftime('%Y', iif(typeof("createdAt") = 'text', "createdAt", "createdAt" / 1000.0), iif(typeof("createdAt") = 'text', '+0 days', 'unixepoch'), '-3 days', 'weekday 4') || '-W' || substr('0' || ((strftime('%j', iif(typeof("createdAt") = 'text', "createdAt", "createdAt" / 1000.0), iif(typeof("createdAt") = 'text', '+0 days', 'unixepoch'), '-3 days', 'weekday 4') - 1) / 7 + 1), -2) AS d0 FROM "shop"."facts" WHERE ("createdAt" IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
+-- Dimension createdAt: Text
+-- Count count: Number
