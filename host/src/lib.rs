@@ -1,1 +1,34 @@
 //! The runner daemon: dials a gateway and runs its jobs where the data lives.
+//!
+//! [`Config`] is the settings as a value, [`Config::build`] makes an [`App`] that can start, [`App::spawn`] starts it.
+//! What came in as a frame goes down through `session`, `dispatch`, `job` and `sources` to a bridge, and comes back
+//! through channels that were handed down.
+
+mod app;
+mod backoff;
+pub mod cli;
+pub mod command;
+pub mod config;
+mod credentials;
+mod dispatch;
+mod doctor;
+mod environment;
+mod error;
+mod flow;
+mod health;
+mod job;
+mod jobs;
+mod link;
+mod metrics;
+mod outcome;
+mod registry;
+mod runner;
+mod session;
+mod sources;
+mod status;
+
+pub use app::{App, Running};
+pub use backoff::Backoff;
+pub use config::{Config, Loaded, SourceLimits, SourceSettings, Timings};
+pub use error::{SourceProblem, StartError};
+pub use registry::{DriverRef, Registry};

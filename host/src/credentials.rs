@@ -1,0 +1,150 @@
+//! From assigned sources to settings that a bridge can open (control plane, section 2.6).
+//!
+//! A managed source takes what the gateway sent and nothing else. A runner-local source takes the runner's own variables
+//! and nothing else: whatever the gateway sends for it is ignored and reported, because otherwise the gateway could send
+//! the queries of a local source, or its password, to a database of its own.
+
+mod fields;
+mod secrets;
+
+use std::collections::BTreeMap;
+
+use protocol::{AssignedSource, CredentialsLocation, Manifest, SourceConfig};
+use runtime::settings::Source;
+
+pub(crate) use secrets::scrubber;
+
+use crate::config::SourceSettings;
+use crate::environment::{Named, Ownership};
+use crate::error::SourceProblem;
+use crate::registry::Registry;
+
+/// The settings of all assigned sources.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    /// By source name.
+    pub(crate) sources: BTreeMap<String, Result<SourceConfig, SourceProblem>>,
+    /// What works but should be changed. Names variables, never values.
+    pub(crate) warnings: Vec<String>,
+    /// Runner-local sources for which the gateway sent settings.
+    pub(crate) overruled: Vec<String>,
+}
+
+/// Finds the settings of `assigned`. Reads secret files, otherwise without IO.
+pub(crate) fn resolve(
+    assigned: &[AssignedSource],
+    registry: &Registry,
+    settings: &SourceSettings,
+    environment: &dyn Source,
+) -> Resolved {
+    let limits: Vec<_> = assigned.iter().map(|source| settings.limits(&source.name)).collect();
+    let names: Vec<_> = assigned
+        .iter()
+        .zip(&limits)
+        .map(|(source, limits)| Named {
+            name: &source.name,
+            local: is_local(source),
+            env_prefix: limits.env_prefix.as_deref(),
+        })
+        .collect();
+    let mut ownership = Ownership::of(&names, environment);
+    let mut resolved = Resolved { warnings: warnings(&ownership), ..Resolved::default() };
+    for source in assigned {
+        let outcome = match registry.find(&source.bridge) {
+            None => Err(unknown_bridge(source, registry)),
+            Some(driver) if is_local(source) => {
+                local(source, driver.manifest(), settings, &mut ownership, environment, &mut resolved)
+            }
+            Some(_) => managed(source),
+        };
+        resolved.sources.insert(source.name.clone(), outcome);
+    }
+    resolved
+}
+
+fn is_local(source: &AssignedSource) -> bool {
+    match source.credentials_location {
+        CredentialsLocation::RunnerLocal => true,
+        CredentialsLocation::Managed => false,
+    }
+}
+
+fn managed(source: &AssignedSource) -> Result<SourceConfig, SourceProblem> {
+    let missing = || not_configured(source, "the gateway sent no settings for it");
+    source.config.clone().ok_or_else(missing)
+}
+
+fn local(
+    source: &AssignedSource,
+    manifest: &Manifest,
+    settings: &SourceSettings,
+    ownership: &mut Ownership,
+    environment: &dyn Source,
+    resolved: &mut Resolved,
+) -> Result<SourceConfig, SourceProblem> {
+    if source.config.is_some() {
+        resolved.overruled.push(source.name.clone());
+    }
+    let variables = match ownership.owned.remove(&source.name) {
+        Some(Ok(variables)) => variables,
+        Some(Err(problem)) => return Err(not_configured(source, problem.to_string())),
+        None => return Err(not_configured(source, "another source of the same name was assigned")),
+    };
+    let reading = fields::read(&variables, manifest, environment);
+    resolved.warnings.extend(reading.warnings);
+    if settings.strict && !reading.ignored.is_empty() {
+        let reason = format!("no field takes {}", reading.ignored.join(", "));
+        return Err(not_configured(source, reason));
+    }
+    let unused = |name: &String| format!("{name} is ignored: {} has no such setting", manifest.package_name);
+    resolved.warnings.extend(reading.ignored.iter().map(unused));
+    if !reading.mistakes.is_empty() {
+        return Err(not_configured(source, reading.mistakes.join("; ")));
+    }
+    if reading.config.expose().is_empty() {
+        return Err(not_configured(source, format!("set {}", hint(&source.name, settings, manifest))));
+    }
+    Ok(reading.config)
+}
+
+/// The variable that a person should set first.
+fn hint(name: &str, settings: &SourceSettings, manifest: &Manifest) -> String {
+    let own = settings.limits(name).env_prefix;
+    let prefix = own.unwrap_or_else(|| name.to_ascii_uppercase().replace('-', "_"));
+    let key = if manifest.supports_url {
+        "URL".to_owned()
+    } else {
+        manifest.fields.first().map_or_else(|| "URL".to_owned(), |field| fields::upper(&field.key))
+    };
+    format!("{}{prefix}_{key}", crate::environment::PREFIX)
+}
+
+fn warnings(ownership: &Ownership) -> Vec<String> {
+    let ignored = ownership.ignored.iter().map(|name| {
+        format!("the variables of source {name} are ignored: its settings are managed by the gateway")
+    });
+    let respelled = ownership.respelled.iter().map(|(name, prefix)| {
+        let prefix = format!("{}{prefix}_", crate::environment::PREFIX);
+        let own = name.to_ascii_uppercase().replace('-', "_");
+        format!(
+            "source {name} was found under {prefix}; its proper prefix is {}{own}_",
+            crate::environment::PREFIX
+        )
+    });
+    ignored.chain(respelled).collect()
+}
+
+fn unknown_bridge(source: &AssignedSource, registry: &Registry) -> SourceProblem {
+    SourceProblem::UnknownBridge {
+        name: source.name.clone(),
+        bridge: source.bridge.clone(),
+        available: registry.names().join(", "),
+    }
+}
+
+fn not_configured(source: &AssignedSource, reason: impl Into<String>) -> SourceProblem {
+    SourceProblem::NotConfigured { name: source.name.clone(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! One job: its limits, and the calls of a bridge that answer it.
+
+mod answer;
+mod rows;
+mod targets;
+
+use bridge_core::{Bridge, Call};
+use protocol::{
+    AggregateOptions, BatchReadOptions, CountOptions, Invalid, JobKind, JobRequest, QueryOptions,
+    ReadOptions, Tail,
+};
+
+pub(crate) use answer::Answer;
+
+use crate::error::Failure;
+
+/// Runs `request` on an opened source and sends what it answers. Dropping the future cancels the query at the server.
+pub(crate) async fn run(
+    bridge: &dyn Bridge,
+    call: &Call,
+    request: &JobRequest,
+    answer: &mut Answer,
+) -> Result<Tail, Failure> {
+    let options = request.options.as_ref();
+    match &request.kind {
+        JobKind::Query => {
+            let options = QueryOptions::parse(options)?;
+            rows::send(bridge.query(call, target(request)?, options).await?, answer).await
+        }
+        JobKind::Read => {
+            let options = ReadOptions::parse(options)?;
+            rows::send(bridge.read(call, target(request)?, options).await?, answer).await
+        }
+        JobKind::BatchRead => {
+            let options = BatchReadOptions::parse(options)?;
+            rows::send(bridge.batch_read(call, target(request)?, options).await?, answer).await
+        }
+        JobKind::Aggregate => {
+            let options = AggregateOptions::parse(options)?;
+            rows::send(bridge.aggregate(call, target(request)?, options).await?, answer).await
+        }
+        JobKind::Count => {
+            let options = CountOptions::parse(options)?;
+            let counted = bridge.count(call, target(request)?, options).await?;
+            let tail =
+                Tail { total: Some(counted.total), approximate: counted.approximate, next_cursor: None };
+            answer.end("", 0, &tail).await?;
+            Ok(tail)
+        }
+        JobKind::ListTargets => rows::send(targets::as_rows(bridge.list_targets(call).await?)?, answer).await,
+        JobKind::IntrospectTarget => {
+            let schema = bridge.introspect_target(call, target(request)?).await?;
+            rows::send(targets::schema_row(&schema)?, answer).await
+        }
+        JobKind::Search => rows::send(bridge.search(call, &request.target, options).await?, answer).await,
+        JobKind::Similar => rows::send(bridge.similar(call, &request.target, options).await?, answer).await,
+        JobKind::Test => {
+            bridge.test(call).await?;
+            Ok(Tail::default())
+        }
+        JobKind::Unknown(_) => Err(bridge.unsupported(&request.kind).into()),
+    }
+}
+
+fn target(request: &JobRequest) -> Result<&str, Failure> {
+    if request.target.is_empty() {
+        return Err(Invalid::new("target", "the name of a target").into());
+    }
+    Ok(&request.target)
+}

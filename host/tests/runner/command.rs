@@ -1,0 +1,430 @@
+//! The program itself: its commands, exit codes and signals.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+use crate::gateway::{Gateway, job};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const TOKEN: &str = "rk_command_token";
+
+fn program(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_semilayer-runner"));
+    command.args(arguments).env_clear().envs(environment.iter().copied()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let output: Output = timeout(LIMIT, program(arguments, environment).output()).await.unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// A SQLite file with one table.
+fn database() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'tea')",
+        )
+        .unwrap();
+    (folder, path)
+}
+
+fn sqlite(name: &str) -> Value {
+    json!({"id": name, "name": name, "bridge": "sqlite", "credentialsLocation": "runner-local"})
+}
+
+/// A started daemon with its log.
+struct Daemon {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Daemon {
+    fn start(url: &str, more: &[(&str, &str)]) -> Self {
+        let mut environment = vec![
+            ("SEMILAYER_RUNNER_ID", "r1"),
+            ("SEMILAYER_RUNNER_TOKEN", TOKEN),
+            ("SEMILAYER_GATEWAY_URL", url),
+            ("SEMILAYER_HEALTH_PORT", "0"),
+        ];
+        environment.retain(|(key, _)| !more.iter().any(|(other, _)| other == key));
+        environment.extend(more);
+        let mut child = program(&["start"], &environment).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, log }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().expect("the runner has ended").to_string();
+        assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Reads the log up to a line with that message.
+    async fn logged(&mut self, message: &str) -> Value {
+        let reading = async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                let line: Value = serde_json::from_str(&line).unwrap();
+                assert!(!line.to_string().contains(TOKEN), "{line}");
+                if line["message"] == message {
+                    return line;
+                }
+            }
+            panic!("the log ended without {message:?}");
+        };
+        timeout(LIMIT, reading).await.unwrap_or_else(|_| panic!("not logged: {message}"))
+    }
+
+    async fn exit(mut self) -> i32 {
+        timeout(LIMIT, self.child.wait()).await.expect("it does not end").unwrap().code().unwrap()
+    }
+}
+
+fn url(gateway: &Gateway) -> String {
+    gateway.url().to_string()
+}
+
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_bad_environment_lists_every_mistake_and_exits_with_2() {
+    let environment = [("SEMILAYER_GATEWAY_URL", "nonsense"), ("SEMILAYER_MAX_JOBS", "many")];
+    let (code, _, complaint) = run(&["start"], &environment).await;
+    assert_eq!(code, 2);
+    for key in [
+        "SEMILAYER_RUNNER_ID: ",
+        "SEMILAYER_RUNNER_TOKEN: ",
+        "SEMILAYER_GATEWAY_URL: ",
+        "SEMILAYER_MAX_JOBS: ",
+    ] {
+        assert!(complaint.contains(key), "{key} in\n{complaint}");
+    }
+    assert_eq!(run(&["--no-such-flag"], &[]).await.0, 2);
+}
+
+#[tokio::test]
+async fn bridges_are_listed_with_their_manifests() {
+    let (code, listed, _) = run(&["bridges", "--json"], &[]).await;
+    assert_eq!(code, 0);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let sqlite = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|bridge| bridge["name"] == "@semilayer/bridge-sqlite")
+        .unwrap();
+    assert_eq!(sqlite["kind"], "native");
+    assert_eq!(sqlite["manifest"]["fields"][0]["key"], "path");
+    let (code, text, _) = run(&["bridges"], &[]).await;
+    assert!(code == 0 && text.contains("@semilayer/bridge-sqlite") && text.contains("path"), "{text}");
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_a_shell() {
+    let (code, script, _) = run(&["completions", "bash"], &[]).await;
+    assert!(code == 0 && script.contains("test-source"), "{script}");
+}
+
+#[tokio::test]
+async fn a_running_daemon_serves_jobs_answers_probes_and_stops_cleanly() {
+    let (_folder, path) = database();
+    let (gateway, health) = (Gateway::bind().await, free_port());
+    let port = health.port().to_string();
+    let daemon = Daemon::start(
+        &url(&gateway),
+        &[("SEMILAYER_HEALTH_PORT", &port), ("SEMILAYER_SOURCE_SHOP_PATH", path.to_str().unwrap())],
+    );
+    let mut socket = gateway.accept().await;
+    assert_eq!(socket.authorization, format!("Bearer {TOKEN}"));
+    assert_eq!(socket.frame().await["runnerId"], "r1");
+    let probe = [("SEMILAYER_HEALTH_PORT", port.as_str())];
+    assert_eq!(run(&["probe", "--live"], &probe).await.0, 0);
+    let (code, _, complaint) = run(&["probe", "--ready"], &probe).await;
+    assert!(code == 1 && complaint.contains("connecting"), "{complaint}");
+
+    socket.acknowledge(json!([sqlite("shop")]), &["drain/1"]).await;
+    socket.heartbeat().await;
+    assert_eq!(run(&["probe", "--ready"], &probe).await.0, 0);
+    let mut query = job("1", "query", "items", json!({}));
+    query["params"]["source"] = json!("shop");
+    socket.send(query).await;
+    let frames = socket.answer("1").await;
+    assert_eq!(frames[0]["rows"], json!([{"id": 1, "name": "tea"}]), "{frames:?}");
+
+    let settings = [
+        ("SEMILAYER_RUNNER_ID", "r1"),
+        ("SEMILAYER_RUNNER_TOKEN", TOKEN),
+        ("SEMILAYER_HEALTH_PORT", port.as_str()),
+    ];
+    let (code, status, _) = run(&["status"], &settings).await;
+    assert!(code == 0 && status.contains("connected, 0 active jobs, 1 sources"), "{status}");
+    assert!(status.contains("shop: open") && !status.contains(TOKEN), "{status}");
+
+    daemon.signal("-TERM");
+    assert_eq!(socket.frame().await["type"], "draining");
+    assert_eq!(socket.end().await.0, 1001);
+    assert_eq!(daemon.exit().await, 0);
+    assert_eq!(run(&["probe", "--live"], &probe).await.0, 1);
+}
+
+#[tokio::test]
+async fn a_hangup_reads_the_settings_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("runner.toml");
+    std::fs::write(&file, "max_jobs = 5\n").unwrap();
+    let gateway = Gateway::bind().await;
+    let mut daemon = Daemon::start(&url(&gateway), &[("SEMILAYER_CONFIG", file.to_str().unwrap())]);
+    let mut socket = gateway.greet(json!([]), &["stats/1"]).await;
+    assert_eq!(socket.heartbeat().await["stats"]["maxJobs"], 5);
+    std::fs::write(&file, "max_jobs = 6\n").unwrap();
+    daemon.signal("-HUP");
+    daemon.logged("settings read again").await;
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(socket.heartbeat().await["stats"]["maxJobs"], 6);
+
+    std::fs::write(&file, "max_jobs = 0\n").unwrap();
+    daemon.signal("-HUP");
+    let kept = daemon.logged("the settings are kept as they were").await;
+    assert_eq!(kept["setting"], "SEMILAYER_MAX_JOBS");
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(socket.heartbeat().await["stats"]["maxJobs"], 6);
+}
+
+#[tokio::test]
+async fn refused_credentials_exit_with_3_and_a_refused_version_with_4() {
+    for (status, expected) in [("401 Unauthorized", 3), ("403 Forbidden", 3), ("426 Upgrade Required", 4)] {
+        let gateway = Gateway::bind().await;
+        let mut daemon = Daemon::start(&url(&gateway), &[("SEMILAYER_EXIT_ON_AUTH_FAILURE", "true")]);
+        gateway.refuse(status).await;
+        let line = daemon.logged("the gateway refuses this runner").await;
+        assert!(line["advice"].is_string(), "{line}");
+        assert_eq!(daemon.exit().await, expected);
+    }
+}
+
+mod doctor {
+    use super::*;
+
+    async fn doctor(more: &[&str], environment: &[(&str, &str)]) -> (i32, Vec<Value>) {
+        let arguments: Vec<_> = ["doctor", "--json"].iter().chain(more).copied().collect();
+        let settings = [("SEMILAYER_RUNNER_ID", "r1"), ("SEMILAYER_RUNNER_TOKEN", TOKEN)];
+        let environment: Vec<_> = settings.iter().chain(environment).copied().collect();
+        let (code, report, complaint) = run(&arguments, &environment).await;
+        assert!(!report.contains(TOKEN) && !complaint.contains(TOKEN));
+        let report: Value = serde_json::from_str(&report).unwrap_or_else(|_| panic!("{report}{complaint}"));
+        assert_eq!(report["ok"], code == 0);
+        (code, report["checks"].as_array().unwrap().clone())
+    }
+
+    fn check<'c>(checks: &'c [Value], name: &str) -> &'c Value {
+        checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name} in {checks:?}"))
+    }
+
+    fn status(checks: &[Value], name: &str) -> String {
+        check(checks, name)["status"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn everything_right_is_passed_and_the_sources_are_really_opened() {
+        let (_folder, path) = database();
+        let gateway = Gateway::bind().await;
+        let gateway_url = url(&gateway);
+        let environment = [
+            ("SEMILAYER_GATEWAY_URL", gateway_url.as_str()),
+            ("SEMILAYER_SOURCE_SHOP_PATH", path.to_str().unwrap()),
+            ("SEMILAYER_SOURCE_GONE_PATH", "/nonexistent/secret-folder/gone.db"),
+        ];
+        let playing = async {
+            // The first connection is the look at the network alone.
+            drop(gateway.tcp().await);
+            let mut socket = gateway.accept().await;
+            assert_eq!(socket.authorization, format!("Bearer {TOKEN}"));
+            assert_eq!(socket.frame().await["maxJobs"], 0);
+            socket.acknowledge(json!([sqlite("shop"), sqlite("gone"), sqlite("unset")]), &["drain/1"]).await;
+            assert_eq!(socket.frame().await["type"], "draining");
+        };
+        let ((code, checks), ()) = tokio::join!(doctor(&[], &environment), playing);
+        for name in ["configuration", "dns", "tcp", "proxy", "tls", "token", "source shop"] {
+            assert_eq!(status(&checks, name), "passed", "{checks:?}");
+        }
+        // One that cannot be opened, and one without settings, fail the whole.
+        assert_eq!(code, 1);
+        let gone = check(&checks, "source gone");
+        assert_eq!(gone["status"], "failed");
+        assert!(!gone.to_string().contains("secret-folder"), "{gone}");
+        let unset = check(&checks, "source unset");
+        assert!(unset["detail"].as_str().unwrap().contains("SEMILAYER_SOURCE_UNSET_PATH"), "{unset}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_fails_with_advice() {
+        let gateway = Gateway::bind().await;
+        let gateway_url = url(&gateway);
+        let environment = [("SEMILAYER_GATEWAY_URL", gateway_url.as_str())];
+        let playing = async {
+            drop(gateway.tcp().await);
+            gateway.refuse("401 Unauthorized").await;
+        };
+        let ((code, checks), ()) = tokio::join!(doctor(&[], &environment), playing);
+        assert_eq!(code, 1);
+        let token = check(&checks, "token");
+        assert_eq!(token["status"], "failed");
+        assert!(token["advice"].as_str().unwrap().contains("SEMILAYER_RUNNER_TOKEN"), "{token}");
+        assert_eq!(status(&checks, "sources"), "skipped");
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_and_an_unknown_name_fail_at_their_stage() {
+        let closed = free_port();
+        let (code, checks) = doctor(&[], &[("SEMILAYER_GATEWAY_URL", &format!("ws://{closed}"))]).await;
+        assert_eq!((code, status(&checks, "dns").as_str()), (1, "passed"));
+        assert_eq!(status(&checks, "tcp"), "failed");
+        assert_eq!(status(&checks, "token"), "skipped");
+
+        let (code, checks) = doctor(&[], &[("SEMILAYER_GATEWAY_URL", "wss://no-such-host.invalid")]).await;
+        assert_eq!((code, status(&checks, "dns").as_str()), (1, "failed"));
+        assert_eq!(status(&checks, "tcp"), "skipped");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_certificate_authority_is_named_and_no_token_is_sent() {
+        let listener = TlsListener::bind().await;
+        let gateway_url = format!("wss://localhost:{}", listener.port);
+        let environment = [("SEMILAYER_GATEWAY_URL", gateway_url.as_str())];
+        let ((code, checks), heard) = tokio::join!(doctor(&[], &environment), listener.hear());
+        assert_eq!(code, 1);
+        let tls = check(&checks, "tls");
+        assert_eq!(tls["status"], "failed");
+        assert!(tls["detail"].as_str().unwrap().contains("Test Authority"), "{tls}");
+        assert!(tls["advice"].as_str().unwrap().contains("SEMILAYER_CA_FILE"), "{tls}");
+        assert_eq!(heard, "");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_authority_from_the_settings_is_trusted_and_named() {
+        let listener = TlsListener::bind().await;
+        let gateway_url = format!("wss://localhost:{}", listener.port);
+        let authority = listener.authority.to_str().unwrap().to_owned();
+        let environment = [("SEMILAYER_GATEWAY_URL", gateway_url.as_str())];
+        let flags = ["--ca-file", authority.as_str()];
+        let ((_, checks), heard) = tokio::join!(doctor(&flags, &environment), async {
+            let first = listener.hear().await;
+            first + &listener.hear().await
+        });
+        let tls = check(&checks, "tls");
+        assert_eq!(tls["status"], "passed");
+        assert!(tls["detail"].as_str().unwrap().contains("Test Authority"), "{tls}");
+        // Only after that did the token leave.
+        assert!(heard.contains(&format!("authorization: Bearer {TOKEN}")), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn wrong_settings_exit_with_2() {
+        let (code, checks) = doctor(&[], &[("SEMILAYER_MAX_JOBS", "many")]).await;
+        assert_eq!(code, 2);
+        assert!(checks[0]["detail"].as_str().unwrap().starts_with("SEMILAYER_MAX_JOBS: "), "{checks:?}");
+    }
+
+    /// A TLS server with an authority of its own that closes after the first words of its client.
+    struct TlsListener {
+        listener: tokio::net::TcpListener,
+        config: std::sync::Arc<tokio_rustls::rustls::ServerConfig>,
+        port: u16,
+        authority: PathBuf,
+        _folder: TempDir,
+    }
+
+    impl TlsListener {
+        async fn bind() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let authority = folder.path().join("authority.pem");
+            let config = certificates(folder.path(), &authority);
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            Self { listener, config, port, authority, _folder: folder }
+        }
+
+        /// What the next client says inside TLS, in lower-case header names.
+        async fn hear(&self) -> String {
+            let (stream, _) = timeout(LIMIT, self.listener.accept()).await.unwrap().unwrap();
+            let acceptor = tokio_rustls::TlsAcceptor::from(self.config.clone());
+            let Ok(mut stream) = acceptor.accept(stream).await else { return String::new() };
+            let mut heard = vec![0; 4_096];
+            let length = stream.read(&mut heard).await.unwrap_or(0);
+            String::from_utf8_lossy(&heard[..length]).replace("Authorization", "authorization")
+        }
+    }
+
+    fn certificates(folder: &Path, authority: &Path) -> std::sync::Arc<tokio_rustls::rustls::ServerConfig> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Test Authority");
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(authority, certificate.pem()).unwrap();
+        let issuer = rcgen::Issuer::new(params, key);
+        let leaf_key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+            .unwrap()
+            .signed_by(&leaf_key, &issuer)
+            .unwrap();
+        let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
+        std::fs::write(&chain, leaf.pem()).unwrap();
+        std::fs::write(&key, leaf_key.serialize_pem()).unwrap();
+        runtime::tls::server_config(&chain, &key).unwrap()
+    }
+}
+
+mod test_source {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_is_tested_without_a_gateway_when_its_bridge_is_named() {
+        let (_folder, path) = database();
+        let environment = [
+            ("SEMILAYER_RUNNER_ID", "r1"),
+            ("SEMILAYER_RUNNER_TOKEN", TOKEN),
+            ("SEMILAYER_SOURCE_SHOP_PATH", path.to_str().unwrap()),
+        ];
+        let (code, report, _) = run(&["test-source", "shop", "--bridge", "sqlite"], &environment).await;
+        assert!(code == 0 && report.starts_with("ok    source shop"), "{report}");
+        let (code, report, _) = run(&["test-source", "other", "--bridge", "sqlite"], &environment).await;
+        assert!(code == 1 && report.contains("SEMILAYER_SOURCE_OTHER_PATH"), "{report}");
+    }
+
+    #[tokio::test]
+    async fn the_gateway_is_asked_which_sources_there_are() {
+        let (_folder, path) = database();
+        let gateway = Gateway::bind().await;
+        let gateway_url = url(&gateway);
+        let environment = [
+            ("SEMILAYER_RUNNER_ID", "r1"),
+            ("SEMILAYER_RUNNER_TOKEN", TOKEN),
+            ("SEMILAYER_GATEWAY_URL", gateway_url.as_str()),
+            ("SEMILAYER_SOURCE_SHOP_PATH", path.to_str().unwrap()),
+        ];
+        for (name, expected) in [("shop", 0), ("nobody", 1)] {
+            let playing = async {
+                drop(gateway.tcp().await);
+                gateway.greet(json!([sqlite("shop"), sqlite("unset")]), &[]).await
+            };
+            let arguments = ["test-source", name];
+            let ((code, report, complaint), _socket) = tokio::join!(run(&arguments, &environment), playing);
+            assert_eq!(code, expected, "{report}{complaint}");
+        }
+    }
+}
