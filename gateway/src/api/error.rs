@@ -16,6 +16,10 @@ pub struct ApiError {
     retry_after: Option<u32>,
 }
 
+/// The code of a refusal, in the extensions of its response: what logs a request reads it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused(pub(crate) &'static str);
+
 impl ApiError {
     /// A failure with one of the protocol's codes, and its status.
     pub fn coded(code: ErrorCode, message: impl Into<String>) -> Self {
@@ -112,6 +116,7 @@ impl From<protocol::Invalid> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
+        response.extensions_mut().insert(Refused(self.code));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

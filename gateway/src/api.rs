@@ -1,0 +1,82 @@
+//! Every route of the gateway, and what lies before the handlers.
+
+pub(crate) mod admin;
+pub(crate) mod connect;
+pub(crate) mod count;
+pub mod error;
+mod health;
+mod openapi;
+pub(crate) mod query;
+pub(crate) mod request;
+pub(crate) mod schema;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::FromRef;
+use axum::middleware::{from_fn, from_fn_with_state};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::audit::Audit;
+use crate::control::Control;
+use crate::settings::Settings;
+use crate::state::Gateway;
+use admin::AdminTokens;
+
+pub use openapi::document;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) audit: Audit,
+    pub(crate) admin: AdminTokens,
+    pub(crate) metrics_for_loopback: bool,
+}
+
+impl FromRef<Api> for Arc<Gateway> {
+    fn from_ref(api: &Api) -> Self {
+        Self::clone(&api.gateway)
+    }
+}
+
+/// The service. Layers are given innermost first: a preflight is answered and a token checked before any body is read.
+pub(crate) fn router(api: Api, settings: &Settings) -> Router {
+    let whole_body = request::WholeBody { limit: settings.body_limit, audit: api.audit.clone() };
+    let applications: Router<Api> = applications().into();
+    let applications = applications
+        .layer(from_fn_with_state(whole_body.clone(), request::read_body))
+        .layer(request::cors(&settings.origins));
+    let operators: Router<Api> = admin::routes().into();
+    let operators = operators
+        .layer(from_fn_with_state(whole_body, request::read_body))
+        .layer(from_fn_with_state(api.clone(), admin::gate));
+    let others: Router<Api> = others().into();
+    Router::new()
+        .merge(applications)
+        .merge(operators)
+        .merge(others)
+        .merge(openapi::pages())
+        .fallback(request::no_route)
+        .method_not_allowed_fallback(request::no_method)
+        .layer(from_fn(request::envelope))
+        .layer(from_fn_with_state(api.gateway.drain.clone(), request::refuse_when_draining))
+        .layer(from_fn(request::identify))
+        .with_state(api)
+}
+
+/// What applications ask.
+fn applications() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(query::query)).routes(routes!(count::count))
+}
+
+/// What runners and orchestrators ask.
+fn others() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(connect::connect))
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+}

@@ -1,0 +1,104 @@
+//! `POST /v1/count/:lens`: how many rows match.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use protocol::ErrorCode;
+use serde_json::json;
+
+use crate::access;
+use crate::api::error::ApiError;
+use crate::api::query::{trace, unknown_lens};
+use crate::api::request::RequestId;
+use crate::attempt::Attempt;
+use crate::dispatch::{Job, Step};
+use crate::plan::CountPlan;
+use crate::state::Gateway;
+
+/// How many rows of a lens match.
+#[utoipa::path(
+    post,
+    path = "/v1/count/{lens}",
+    tag = "query",
+    operation_id = "count",
+    params(("lens" = String, Path, description = "Name of the lens")),
+    request_body(content = crate::api::schema::CountBody, description = "Which rows; an empty body counts all"),
+    responses(
+        (status = 200, description = "The count", body = crate::api::schema::CountAnswer),
+        (status = 400, description = "A field has a wrong value", body = crate::api::schema::Envelope),
+        (status = 401, description = "No valid API key", body = crate::api::schema::Envelope),
+        (status = 403, description = "The lens does not grant this", body = crate::api::schema::Envelope),
+        (status = 404, description = "No such lens", body = crate::api::schema::Envelope),
+        (status = 502, description = "The source or its runner failed", body = crate::api::schema::Envelope),
+        (status = 503, description = "No runner can take the count now", body = crate::api::schema::Envelope),
+        (status = 504, description = "The deadline passed", body = crate::api::schema::Envelope),
+    ),
+    security(("key" = []))
+)]
+pub(crate) async fn count(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    Path(lens): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut attempt = Attempt::begin(&gateway, "count", &lens, &body, request_id);
+    match ask(&gateway, &lens, &headers, &body, &mut attempt).await {
+        Ok(response) => {
+            attempt.succeed();
+            response
+        }
+        Err(error) => {
+            attempt.fail(&error);
+            error.into_response()
+        }
+    }
+}
+
+async fn ask(
+    gateway: &Arc<Gateway>,
+    lens: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    attempt: &mut Attempt,
+) -> Result<Response, ApiError> {
+    let snapshot = gateway.snapshots.load();
+    let key = access::authenticate(&snapshot, headers).inspect_err(|_| gateway.metrics.auth_failed("key"))?;
+    attempt.by(&key);
+    let lens = snapshot.lens(lens).cloned().ok_or_else(|| unknown_lens(lens))?;
+    access::may_query(&key, &lens)?;
+    let source = snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
+    attempt.of(&source.name, &lens.table);
+    let body = std::str::from_utf8(body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
+    let plan = Arc::new(CountPlan::new(&lens, &source.name, body)?);
+    let mut job = Job::start(gateway, source, plan, trace(headers))?;
+    attempt.on(&job);
+    let (total, approximate) = total(&mut job).await?;
+    attempt.on(&job);
+    let mut meta = json!({"lens": lens.name, "durationMs": attempt.elapsed_ms()});
+    if approximate && let Some(meta) = meta.as_object_mut() {
+        meta.insert("approximate".to_owned(), true.into());
+    }
+    Ok(Json(json!({"count": total, "meta": meta})).into_response())
+}
+
+async fn total(job: &mut Job) -> Result<(u64, bool), ApiError> {
+    let mut counted = None;
+    loop {
+        match job.next().await? {
+            Step::Chunk(chunk) => {
+                counted = chunk.tail.total.map(|total| (total, chunk.tail.approximate)).or(counted);
+            }
+            Step::Restarted => counted = None,
+            Step::Done(meta) => {
+                let counted = meta.tail.total.map(|total| (total, meta.tail.approximate)).or(counted);
+                let missing = || ApiError::coded(ErrorCode::RunnerFailed, "the runner did not say how many rows match");
+                return counted.ok_or_else(missing);
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The audit log: one row for every attempt, refused ones too, without any text of a query.
+//!
+//! Rows are written behind the request, in batches of one transaction each. Nothing is dropped: when the queue is full,
+//! [`Audit::record`] waits, and with it the request. A change by an operator is different: its row is written in the
+//! transaction of the change itself (see [`crate::control`]), so that neither exists without the other.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::Timestamp;
+use ring::digest;
+use runtime::Drain;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::model::{self, AuditId, KeyId, KeyKind, RunnerId};
+use crate::store::Store;
+
+/// Rows of one transaction at the most.
+const BATCH_ROWS: usize = 500;
+/// How long a row waits for others at the most.
+const BATCH_WAIT: Duration = Duration::from_millis(100);
+/// Rows that wait to be written before requests have to.
+const QUEUE_ROWS: usize = 16 * BATCH_ROWS;
+/// Pause after a batch could not be written.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
+/// How often the queue is looked at while the last work ends.
+const LAST_ROWS_WAIT: Duration = Duration::from_millis(20);
+/// How often old rows are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Its id, which sorts by time.
+    pub id: AuditId,
+    /// When it was decided or had ended.
+    pub at: Timestamp,
+    /// The id of the HTTP request.
+    pub request_id: String,
+    /// Who.
+    pub actor: Actor,
+    /// What, see [`action`].
+    pub action: Cow<'static, str>,
+    /// [`OK`], or the code of the refusal or failure.
+    pub outcome: Cow<'static, str>,
+    /// Through which lens.
+    pub lens: Option<String>,
+    /// From which source, by name.
+    pub source: Option<String>,
+    /// Which table; for an operator's action, the name or id of what it was done to.
+    pub target: Option<String>,
+    /// The runner that was last tried.
+    pub runner_id: Option<RunnerId>,
+    /// Which process of that runner.
+    pub runner_instance: Option<String>,
+    /// How often the job was placed.
+    pub attempts: u32,
+    /// SHA-256 of the request's body.
+    pub params_hash: Option<[u8; 32]>,
+    /// Rows that left.
+    pub rows: u64,
+    /// Bytes of rows that left.
+    pub bytes: u64,
+    /// From the request's arrival to its end.
+    pub duration_ms: u64,
+}
+
+/// The outcome of what went well.
+pub const OK: &str = "ok";
+
+/// The actions that rows name.
+pub mod action {
+    /// `POST /v1/query/:lens`.
+    pub const QUERY: &str = "query";
+    /// `POST /v1/count/:lens`.
+    pub const COUNT: &str = "count";
+    /// A runner's socket was accepted or refused.
+    pub const CONNECT: &str = "connect";
+    /// A request to the operators' API that does not change anything; written only when refused.
+    pub const ADMIN_READ: &str = "admin.read";
+    /// A new runner.
+    pub const RUNNER_CREATE: &str = "runner.create";
+    /// A runner's token ends for good.
+    pub const RUNNER_REVOKE: &str = "runner.revoke";
+    /// A runner gets a new token.
+    pub const RUNNER_ROTATE: &str = "runner.rotate";
+    /// A runner is forgotten.
+    pub const RUNNER_DELETE: &str = "runner.delete";
+    /// A runner gets a source.
+    pub const RUNNER_ASSIGN: &str = "runner.assign";
+    /// A runner loses a source.
+    pub const RUNNER_UNASSIGN: &str = "runner.unassign";
+    /// A new source.
+    pub const SOURCE_CREATE: &str = "source.create";
+    /// A source changes.
+    pub const SOURCE_UPDATE: &str = "source.update";
+    /// A source is forgotten.
+    pub const SOURCE_DELETE: &str = "source.delete";
+    /// A source is tried.
+    pub const SOURCE_TEST: &str = "source.test";
+    /// A new key.
+    pub const KEY_CREATE: &str = "key.create";
+    /// A key ends for good.
+    pub const KEY_REVOKE: &str = "key.revoke";
+    /// A config is put in place.
+    pub const CONFIG_PUSH: &str = "config.push";
+    /// A config is compared with what is in place.
+    pub const CONFIG_DIFF: &str = "config.diff";
+}
+
+/// Who has tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// Nobody that we know.
+    Anonymous,
+    /// The operator.
+    Admin,
+    /// An application.
+    Key {
+        /// Its key.
+        id: KeyId,
+        /// What that key may do.
+        kind: KeyKind,
+    },
+    /// A runner.
+    Runner(RunnerId),
+}
+
+impl Actor {
+    /// The word in the store and in the API.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Admin => "admin",
+            Self::Key { kind: KeyKind::Secret, .. } => "secret-key",
+            Self::Key { kind: KeyKind::Public, .. } => "public-key",
+            Self::Runner(_) => "runner",
+        }
+    }
+
+    /// The id of a key or runner.
+    pub const fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Anonymous | Self::Admin => None,
+            Self::Key { id, .. } => Some(id.uuid()),
+            Self::Runner(id) => Some(id.uuid()),
+        }
+    }
+
+    /// The actor that [`kind`](Self::kind) and [`id`](Self::id) stand for; `None` if they do not fit.
+    pub fn from_parts(kind: &str, id: Option<Uuid>) -> Option<Self> {
+        match (kind, id) {
+            ("anonymous", None) => Some(Self::Anonymous),
+            ("admin", None) => Some(Self::Admin),
+            ("secret-key", Some(id)) => Some(Self::Key { id: KeyId::from_uuid(id), kind: KeyKind::Secret }),
+            ("public-key", Some(id)) => Some(Self::Key { id: KeyId::from_uuid(id), kind: KeyKind::Public }),
+            ("runner", Some(id)) => Some(Self::Runner(RunnerId::from_uuid(id))),
+            _ => None,
+        }
+    }
+}
+
+impl AuditRow {
+    /// A row about now with nothing in it but who, what and with which outcome.
+    pub fn new(
+        actor: Actor,
+        action: impl Into<Cow<'static, str>>,
+        outcome: impl Into<Cow<'static, str>>,
+        request_id: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: AuditId::new(),
+            at: model::now(),
+            request_id: request_id.into(),
+            actor,
+            action: action.into(),
+            outcome: outcome.into(),
+            lens: None,
+            source: None,
+            target: None,
+            runner_id: None,
+            runner_instance: None,
+            attempts: 0,
+            params_hash: None,
+            rows: 0,
+            bytes: 0,
+            duration_ms: 0,
+        }
+    }
+
+    /// The same about `target`.
+    #[must_use]
+    pub fn on(self, target: impl Into<String>) -> Self {
+        Self { target: Some(target.into()), ..self }
+    }
+}
+
+/// The hash by which a row tells equal requests apart without holding them.
+pub fn params_hash(body: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, body).as_ref()) {
+        *to = *from;
+    }
+    hash
+}
+
+/// What an operator looks for in the log. Everything that is set must fit.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Exactly this action.
+    pub action: Option<String>,
+    /// Exactly this outcome.
+    pub outcome: Option<String>,
+    /// This kind of actor.
+    pub actor_kind: Option<String>,
+    /// This key or runner as the actor.
+    pub actor_id: Option<Uuid>,
+    /// This lens.
+    pub lens: Option<String>,
+    /// This source.
+    pub source: Option<String>,
+    /// This runner as the place.
+    pub runner_id: Option<RunnerId>,
+    /// This request.
+    pub request_id: Option<String>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Older than this row: the next page.
+    pub before: Option<AuditId>,
+    /// Rows at the most.
+    pub limit: u32,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone)]
+pub struct Audit(mpsc::Sender<AuditRow>);
+
+impl Audit {
+    /// Starts the writer, and the sweeper of rows older than `retention_days` (0 keeps all). Both end with the drain, the
+    /// writer only after the last row.
+    pub fn start(store: Arc<dyn Store>, retention_days: u32, drain: &Drain) -> Self {
+        let (sender, queue) = mpsc::channel(QUEUE_ROWS);
+        let writer = Writer { store: Arc::clone(&store), queue, drain: drain.clone() };
+        drain.spawn_companion("audit writer", writer.run());
+        if retention_days > 0 {
+            drain.spawn_companion("audit sweeper", sweep(store, retention_days, drain.stopping()));
+        }
+        Self(sender)
+    }
+
+    /// Queues a row without waiting, or gives it back when the queue is full.
+    pub fn offer(&self, row: AuditRow) -> Result<(), Box<AuditRow>> {
+        self.0.try_send(row).map_err(|refused| Box::new(refused.into_inner()))
+    }
+
+    /// Queues a row. Waits while the queue is full: then the store is slower than the requests, and they must be as
+    /// slow as it.
+    pub async fn record(&self, row: AuditRow) {
+        if let Err(lost) = self.0.send(row).await {
+            let row = lost.0;
+            tracing::error!(action = %row.action, outcome = %row.outcome, request_id = row.request_id,
+                "audit row not written: the writer has ended");
+        }
+    }
+}
+
+struct Writer {
+    store: Arc<dyn Store>,
+    queue: mpsc::Receiver<AuditRow>,
+    drain: Drain,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        let stopping = self.drain.stopping();
+        let mut batch = Vec::with_capacity(BATCH_ROWS);
+        loop {
+            tokio::select! {
+                received = self.queue.recv_many(&mut batch, BATCH_ROWS) => {
+                    if received == 0 {
+                        return;
+                    }
+                }
+                () = stopping.cancelled() => break,
+            }
+            self.fill(&mut batch).await;
+            self.write(&mut batch, &stopping).await;
+        }
+        self.finish(batch, &stopping).await;
+    }
+
+    /// Waits for more rows until the batch is full or its first row has waited long enough.
+    async fn fill(&mut self, batch: &mut Vec<AuditRow>) {
+        let until = Instant::now() + BATCH_WAIT;
+        while batch.len() < BATCH_ROWS {
+            let room = BATCH_ROWS - batch.len();
+            match timeout_at(until, self.queue.recv_many(batch, room)).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Writes the batch, again and again until it is written; only a gateway that stops gives up.
+    async fn write(&self, batch: &mut Vec<AuditRow>, stopping: &CancellationToken) {
+        while let Err(error) = self.store.append_audit(batch).await {
+            tracing::error!(%error, rows = batch.len(), "cannot write the audit log");
+            if stopping.is_cancelled() {
+                break;
+            }
+            tokio::time::sleep(RETRY_WAIT).await;
+        }
+        batch.clear();
+    }
+
+    /// Work that was told to stop still ends its requests, each with a row: the writer outlasts it.
+    async fn finish(mut self, mut batch: Vec<AuditRow>, stopping: &CancellationToken) {
+        loop {
+            let worked = self.drain.running() > 0;
+            while let Ok(row) = self.queue.try_recv() {
+                batch.push(row);
+                if batch.len() >= BATCH_ROWS {
+                    self.write(&mut batch, stopping).await;
+                }
+            }
+            if !batch.is_empty() {
+                self.write(&mut batch, stopping).await;
+            }
+            if !worked {
+                return;
+            }
+            tokio::time::sleep(LAST_ROWS_WAIT).await;
+        }
+    }
+}
+
+/// Deletes what is too old, now and every hour.
+async fn sweep(store: Arc<dyn Store>, retention_days: u32, stopping: CancellationToken) {
+    let kept = i64::try_from((DAY * retention_days).as_micros()).unwrap_or(i64::MAX);
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stopping.cancelled() => return,
+        }
+        let limit = Timestamp::from_micros(model::now().micros().saturating_sub(kept));
+        match store.delete_audit_before(limit).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old audit rows deleted"),
+            Err(error) => tracing::warn!(%error, "cannot delete old audit rows"),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One request to a running gateway: every command makes one or two, so each has a connection of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, header};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use protocol::Secret;
+use runtime::dial::{Dialer, Proxies};
+use runtime::settings::{Key, Reader, Source};
+use runtime::tls::ClientTls;
+use serde_json::Value;
+use tokio::time::Instant;
+use url::{Host, Url};
+
+use super::error::CliError;
+use super::{RemoteFlags, complain};
+
+const DEFAULT_URL: &str = "http://127.0.0.1:8787";
+/// A source's test may take as long as its timeout.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
+/// What may stand in a path as it is (RFC 3986, unreserved).
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A running gateway and the token that opens it.
+pub(super) struct Client {
+    url: Url,
+    token: Secret,
+    dialer: Dialer,
+}
+
+impl Client {
+    /// Reads flags and environment.
+    pub(super) fn load(flags: &RemoteFlags, source: &dyn Source) -> Result<Self, CliError> {
+        let mut reader = Reader::new(source);
+        let url_key = Key::env("SEMILAYER_GATEWAY_API").flag("--url", flags.url.clone());
+        let url = reader.parsed_by(url_key, "an http or https URL", parse_url);
+        let token = reader.secret("SEMILAYER_ADMIN_TOKEN");
+        if token.is_none() {
+            let message = "is required, or SEMILAYER_ADMIN_TOKEN_FILE: `serve` printed the token on its first start";
+            reader.mistake("SEMILAYER_ADMIN_TOKEN", message);
+        }
+        let ca_key = Key::env("SEMILAYER_CA_FILE").flag("--ca-file", flags.ca_file.clone());
+        let ca_file = reader.text(ca_key).map(PathBuf::from);
+        let ssl_cert_file = reader.text("SSL_CERT_FILE").map(PathBuf::from);
+        let proxies = Proxies::load(&mut reader);
+        for warning in reader.finish()? {
+            complain(&warning);
+        }
+        let url = match url {
+            Some(url) => url,
+            None => Url::parse(DEFAULT_URL).map_err(|error| CliError::Argument(error.to_string()))?,
+        };
+        if url.scheme() == "http" && !is_this_machine(&url) {
+            complain(&"warning: the admin token crosses the network in the clear; use https");
+        }
+        let tls = ClientTls::load(ca_file.as_deref(), ssl_cert_file.as_deref())?;
+        // No proxy leads back to this machine.
+        let proxies = if is_this_machine(&url) { Proxies::none() } else { proxies };
+        Ok(Self { url, token: token.unwrap_or_default(), dialer: Dialer::new(tls, proxies) })
+    }
+
+    pub(super) async fn get(&self, path: &[&str]) -> Result<Value, CliError> {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
+        self.send(Method::POST, path, Some(("application/json", body.to_string()))).await
+    }
+
+    /// Sends a request and reads the answer, JSON or nothing. A refusal is an error.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<(&str, String)>,
+    ) -> Result<Value, CliError> {
+        let request = self.request(method, path, body)?;
+        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request)).await.map_err(|_| CliError::TimedOut)?
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<(&str, String)>,
+    ) -> Result<Request<Full<Bytes>>, CliError> {
+        let segments = path.iter().map(|segment| utf8_percent_encode(segment, PATH).to_string());
+        let base = self.url.path().trim_end_matches('/');
+        let target = format!("{base}/api/{}", segments.collect::<Vec<_>>().join("/"));
+        let host = self.url.host_str().unwrap_or_default();
+        let host = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, host)
+            .header(header::CONNECTION, "close")
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token.expose()));
+        let (kind, text) = body.unzip();
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        // Only a token with characters that no header has gets here with a mistake.
+        request
+            .body(Full::new(Bytes::from(text.unwrap_or_default())))
+            .map_err(|_| CliError::Argument("the admin token or the URL has characters that no request can carry".to_owned()))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Value, CliError> {
+        let stream = self.dialer.dial(&self.url, Instant::now() + DIAL_TIMEOUT).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+            Ok::<_, CliError>((status, body.map_err(|_| CliError::NotOurs)?.to_bytes()))
+        };
+        let mut answer = std::pin::pin!(answer);
+        // The connection moves the bytes; it ends before the answer only when it fails.
+        let (status, bytes) = tokio::select! {
+            answer = answer.as_mut() => answer,
+            _ = connection => answer.await,
+        }?;
+        let body = match bytes.as_ref() {
+            b"" => Value::Null,
+            bytes => serde_json::from_slice(bytes).map_err(|_| CliError::NotOurs)?,
+        };
+        if status.is_success() { Ok(body) } else { Err(CliError::Refused { status: status.as_u16(), body }) }
+    }
+}
+
+fn parse_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

@@ -1,0 +1,87 @@
+//! Why a command failed, in words for the terminal.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use runtime::Exit;
+use runtime::error::{DialError, TlsError};
+use runtime::settings::Mistakes;
+use serde_json::Value;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] Mistakes),
+    /// An argument that only shows its mistake when it is used.
+    #[error("{0}")]
+    Argument(String),
+    /// A file of the command line.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The gateway cannot be reached.
+    #[error("cannot reach the gateway: {0}")]
+    Dial(#[from] DialError),
+    /// The connection broke, or what came back is not HTTP.
+    #[error("the gateway did not answer: {0}")]
+    Http(#[from] hyper::Error),
+    /// The answer took too long.
+    #[error("the gateway did not answer in time")]
+    TimedOut,
+    /// The answer is not what this version of the gateway says.
+    #[error("the gateway's answer cannot be read; is this its address?")]
+    NotOurs,
+    /// The gateway refused.
+    #[error("{}", refusal(.status, .body))]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The envelope.
+        body: Value,
+    },
+    /// The terminal.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl CliError {
+    /// The process exit code.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(_) | Self::Argument(_) | Self::File { .. } | Self::Tls(_) => Exit::Configuration,
+            Self::Refused { status: 401, .. } => Exit::CredentialsRefused,
+            Self::Dial(_)
+            | Self::Http(_)
+            | Self::TimedOut
+            | Self::NotOurs
+            | Self::Refused { .. }
+            | Self::Output(_) => Exit::Failed,
+        }
+    }
+}
+
+/// The message, and each mistake of a config on a line of its own.
+fn refusal(status: &u16, body: &Value) -> String {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let message = text(body, "error");
+    let mut shown = if message.is_empty() { format!("refused with status {status}") } else { message };
+    for mistake in body.get("mistakes").and_then(Value::as_array).into_iter().flatten() {
+        let (path, message) = (text(mistake, "path"), text(mistake, "message"));
+        // Writing to a String does not fail.
+        drop(if path.is_empty() { write!(shown, "\n  {message}") } else { write!(shown, "\n  {path}: {message}") });
+    }
+    if *status == 401 {
+        shown.push_str("\nset SEMILAYER_ADMIN_TOKEN or SEMILAYER_ADMIN_TOKEN_FILE");
+    }
+    shown
+}

@@ -1,0 +1,203 @@
+//! The jobs under way, for operators and for the sweeper.
+//!
+//! A job is pending until a runner is chosen, claimed until its frame is on that runner's socket, and running until it
+//! ends. Each step is one compare-and-set, so that two of them cannot both have a job.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use protocol::CLAIM_TIMEOUT_MS;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum JobState {
+    /// No runner has it.
+    Pending = 0,
+    /// A runner was chosen; its frame is not on the wire yet.
+    Claimed = 1,
+    /// A runner has it.
+    Running = 2,
+}
+
+/// A job under way.
+#[derive(Debug)]
+pub(crate) struct LiveJob {
+    pub(crate) id: Uuid,
+    pub(crate) kind: &'static str,
+    pub(crate) source: String,
+    pub(crate) started: Instant,
+    pub(crate) started_ms: i64,
+    state: AtomicU8,
+    /// Milliseconds after `started` at which the claim was made.
+    claimed_after: AtomicU64,
+    runner: Mutex<Option<String>>,
+    /// Rung when the sweeper has taken a claim back.
+    pub(crate) reverted: Notify,
+}
+
+impl LiveJob {
+    pub(crate) fn state(&self) -> JobState {
+        match self.state.load(Ordering::Acquire) {
+            0 => JobState::Pending,
+            1 => JobState::Claimed,
+            _ => JobState::Running,
+        }
+    }
+
+    /// Pending to claimed, by this runner. False when something else has the job.
+    pub(crate) fn claim(&self, runner: &str) -> bool {
+        let claimed = self.step(JobState::Pending, JobState::Claimed);
+        if claimed {
+            self.claimed_after.store(millis(self.started.elapsed()), Ordering::Release);
+            *self.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner.to_owned());
+        }
+        claimed
+    }
+
+    /// Claimed to running.
+    pub(crate) fn dispatched(&self) -> bool {
+        self.step(JobState::Claimed, JobState::Running)
+    }
+
+    /// Back to pending, because the runner did not take it or was lost before a row had left.
+    pub(crate) fn give_back(&self) {
+        self.state.store(JobState::Pending as u8, Ordering::Release);
+        *self.runner.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The runner that has it.
+    pub(crate) fn runner(&self) -> Option<String> {
+        self.runner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn step(&self, from: JobState, to: JobState) -> bool {
+        self.state.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Takes back a claim that was never dispatched.
+    fn revert(&self, limit: Duration) -> bool {
+        let age = millis(self.started.elapsed()).saturating_sub(self.claimed_after.load(Ordering::Acquire));
+        if age < millis(limit) || !self.step(JobState::Claimed, JobState::Pending) {
+            return false;
+        }
+        self.reverted.notify_one();
+        true
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// All jobs under way.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    live: Mutex<HashMap<Uuid, Arc<LiveJob>>>,
+}
+
+impl Jobs {
+    /// Notes a new job; it is on the list until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>, kind: &'static str, source: &str) -> JobGuard {
+        let job = Arc::new(LiveJob {
+            id: Uuid::now_v7(),
+            kind,
+            source: source.to_owned(),
+            started: Instant::now(),
+            started_ms: jiff::Timestamp::now().as_millisecond(),
+            state: AtomicU8::new(JobState::Pending as u8),
+            claimed_after: AtomicU64::new(0),
+            runner: Mutex::default(),
+            reverted: Notify::new(),
+        });
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(job.id, Arc::clone(&job));
+        JobGuard { jobs: Arc::clone(self), job }
+    }
+
+    /// Every job under way, oldest first.
+    pub(crate) fn list(&self) -> Vec<Arc<LiveJob>> {
+        let mut jobs: Vec<_> = self.live.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        jobs.sort_by_key(|job| job.id);
+        jobs
+    }
+
+    /// How many jobs no runner has yet.
+    pub(crate) fn pending(&self) -> usize {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.values().filter(|job| job.state() != JobState::Running).count()
+    }
+
+    /// Takes back claims that were not dispatched in time. How many.
+    pub(crate) fn sweep(&self) -> usize {
+        let limit = Duration::from_millis(CLAIM_TIMEOUT_MS);
+        self.list().into_iter().filter(|job| job.revert(limit)).count()
+    }
+}
+
+/// Keeps a job on the list.
+#[derive(Debug)]
+pub(crate) struct JobGuard {
+    jobs: Arc<Jobs>,
+    job: Arc<LiveJob>,
+}
+
+impl std::ops::Deref for JobGuard {
+    type Target = LiveJob;
+
+    fn deref(&self) -> &LiveJob {
+        &self.job
+    }
+}
+
+impl Drop for JobGuard {
+    fn drop(&mut self) {
+        self.jobs.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_of_two_claims_succeeds() {
+        let jobs = Arc::new(Jobs::default());
+        let job = jobs.begin("query", "db");
+        assert!(job.claim("a"));
+        assert!(!job.claim("b"));
+        assert_eq!(job.runner().as_deref(), Some("a"));
+        job.give_back();
+        assert!(job.claim("b"));
+    }
+
+    #[test]
+    fn a_claim_that_was_never_dispatched_goes_back() {
+        let jobs = Arc::new(Jobs::default());
+        let job = jobs.begin("query", "db");
+        assert!(job.claim("a"));
+        assert!(!job.revert(Duration::from_secs(30)));
+        assert!(job.revert(Duration::ZERO));
+        assert_eq!(job.state(), JobState::Pending);
+    }
+
+    #[test]
+    fn a_dispatched_claim_does_not_go_back() {
+        let jobs = Arc::new(Jobs::default());
+        let job = jobs.begin("query", "db");
+        assert!(job.claim("a") && job.dispatched());
+        assert!(!job.revert(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_job_leaves_the_list_with_its_guard() {
+        let jobs = Arc::new(Jobs::default());
+        let job = jobs.begin("query", "db");
+        assert_eq!((jobs.list().len(), jobs.pending()), (1, 1));
+        drop(job);
+        assert!(jobs.list().is_empty());
+    }
+}

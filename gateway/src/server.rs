@@ -1,0 +1,133 @@
+//! The port: HTTP/1.1 with upgrades, over TLS or plain.
+//!
+//! Connections, headers and handshakes are bounded in number, size and time. When the gateway stops, answers under way
+//! are finished and idle connections closed; probes are answered until the end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use runtime::Drain;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
+
+use crate::api::request::Peer;
+
+const HEADER_LIMIT_BYTES: usize = 64 * 1024;
+/// Also how long a kept connection may be idle between two requests.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECTION_LIMIT: usize = 16 * 1024;
+/// Pause after a failed accept, which means that the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A port that listens and does not answer yet.
+pub(crate) struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Listens; port 0 takes any free port.
+    pub(crate) async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, tls })
+    }
+
+    /// The address with the real port.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Answers until all work of `drain` has ended.
+    pub(crate) async fn serve(self, router: Router, drain: Drain) {
+        let slots = Arc::new(Semaphore::new(CONNECTION_LIMIT));
+        let stopping = drain.stopping();
+        loop {
+            // A full house does not accept: callers wait in the system's queue rather than being turned away.
+            let accepted = async {
+                let slot = Arc::clone(&slots).acquire_owned().await;
+                (self.listener.accept().await, slot)
+            };
+            let Some(accepted) = stopping.run_until_cancelled(accepted).await else { return };
+            let (Ok((stream, peer)), Ok(slot)) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let connection = Connection { router: router.clone(), peer: Peer(peer), drain: drain.clone(), slot };
+            let tls = self.tls.clone();
+            drain.spawn_companion("connection", connection.serve(stream, tls));
+        }
+    }
+}
+
+struct Connection {
+    router: Router,
+    peer: Peer,
+    drain: Drain,
+    slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        // Rows leave in small pieces; none of them is to wait for another.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        match tls {
+            None => self.answer(stream).await,
+            Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.answer(stream).await,
+                Ok(Err(error)) => tracing::debug!(%error, peer = %self.peer.0, "TLS handshake failed"),
+                Err(_) => tracing::debug!(peer = %self.peer.0, "TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let Self { router, peer, drain, slot } = self;
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.clone().oneshot(request.map(Body::new))
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(HEADER_LIMIT_BYTES)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let refusing = drain.refusing();
+        // How the peer leaves is of no interest, hence no look at the results.
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = refusing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                let stopping = drain.stopping();
+                tokio::select! {
+                    _ = connection => {}
+                    () = stopping.cancelled() => {}
+                }
+            }
+        }
+        drop(slot);
+    }
+}

@@ -1,0 +1,139 @@
+//! What every request and every socket of the gateway shares.
+
+use std::sync::Arc;
+
+use protocol::{AssignedSource, Extensions, Hello, Secret};
+use runtime::Drain;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::audit::Audit;
+use crate::jobs::Jobs;
+use crate::link::CloseReason;
+use crate::metrics::Metrics;
+use crate::model::{Runner, RunnerId};
+use crate::presence::Presence;
+use crate::registry::Registry;
+use crate::session::{Caller, close};
+use crate::snapshot::{Change, Refusal, Snapshots};
+
+/// The data plane: who is connected, what runs, who may.
+pub struct Gateway {
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) registry: Registry,
+    pub(crate) jobs: Arc<Jobs>,
+    pub(crate) metrics: Metrics,
+    pub(crate) presence: Presence,
+    pub(crate) audit: Audit,
+    pub(crate) drain: Drain,
+    /// What this gateway agrees to; tests take some away.
+    pub(crate) extensions: Extensions,
+    pub(crate) version: &'static str,
+}
+
+impl Gateway {
+    /// A gateway that nobody is connected to yet.
+    pub fn new(snapshots: Arc<Snapshots>, presence: Presence, audit: Audit, drain: Drain) -> Arc<Self> {
+        Arc::new(Self {
+            snapshots,
+            registry: Registry::default(),
+            jobs: Arc::default(),
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            presence,
+            audit,
+            drain,
+            extensions: Extensions::all(),
+            version: env!("CARGO_PKG_VERSION"),
+        })
+    }
+
+    /// The runner that says `hello`: the token's on the upgrade, or that of the secret in the frame. A name or id in the
+    /// frame must be that runner's; whose it is instead is not told.
+    pub(crate) fn identify(&self, caller: &Caller, hello: &Hello) -> Option<Arc<Runner>> {
+        let runner = match caller {
+            Caller::Known { token } => self.runner_of(token).ok()?,
+            Caller::Anonymous => self.runner_of(hello.secret.as_ref()?).ok()?,
+        };
+        let id = runner.id.to_string();
+        let own = |said: &String| *said == id || *said == runner.name;
+        let said = [&hello.runner_id, &hello.runner_name];
+        said.into_iter().flatten().all(own).then_some(runner)
+    }
+
+    /// The runner whose token this is.
+    pub(crate) fn runner_of(&self, token: &Secret) -> Result<Arc<Runner>, Refusal<Runner>> {
+        self.snapshots.load().authenticate_runner(token.expose()).cloned()
+    }
+
+    /// Whether the runner exists and is not revoked, as of now.
+    pub(crate) fn may_connect(&self, runner: RunnerId) -> bool {
+        self.snapshots.load().runner(runner).is_some_and(|runner| !runner.is_revoked())
+    }
+
+    pub(crate) fn assigned_sources(&self, runner: RunnerId) -> Vec<AssignedSource> {
+        self.snapshots.load().assigned_sources(runner)
+    }
+
+    /// Follows the control plane: closes what was revoked, pushes what was assigned. Ends with the process.
+    pub(crate) async fn follow_changes(self: Arc<Self>) {
+        let mut changes = self.snapshots.subscribe();
+        let stopping = self.drain.stopping();
+        loop {
+            let change = tokio::select! {
+                change = changes.recv() => change,
+                () = stopping.cancelled() => return,
+            };
+            match change {
+                Ok(change) => self.apply(&change),
+                Err(RecvError::Lagged(_)) => self.apply_everything(),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn apply(&self, change: &Change) {
+        match change {
+            Change::RunnerRevoked(runner) => {
+                self.registry.close(*runner, &CloseReason { code: close::REVOKED, text: "revoked" });
+            }
+            Change::RunnerRotated(runner) => {
+                self.registry.close(*runner, &CloseReason { code: close::REVOKED, text: "the token was rotated" });
+            }
+            Change::Assignments(runners) => runners.iter().for_each(|runner| self.push_assignments(*runner)),
+            Change::Catalog => {}
+        }
+    }
+
+    /// Some changes were missed: every connection is looked at again.
+    fn apply_everything(&self) {
+        for link in self.registry.all() {
+            if self.may_connect(link.runner) {
+                self.push_assignments(link.runner);
+            } else {
+                link.close(CloseReason { code: close::REVOKED, text: "revoked" });
+            }
+        }
+    }
+
+    fn push_assignments(&self, runner: RunnerId) {
+        let links = self.registry.of(runner);
+        if links.is_empty() {
+            return;
+        }
+        let sources = self.assigned_sources(runner);
+        for link in links {
+            link.tell(protocol::GatewayFrame::AssignmentsChanged(sources.clone()));
+        }
+    }
+
+    /// Takes claims back that were not dispatched in time. Ends with the process.
+    pub(crate) async fn sweep_claims(self: Arc<Self>) {
+        let stopping = self.drain.stopping();
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));
+        loop {
+            tokio::select! {
+                _ = tick.tick() => self.metrics.reaped(self.jobs.sweep()),
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The embedded store: one SQLite file in WAL mode.
+//!
+//! Writes go through one connection, so that no write waits for another inside the database; reads have connections of
+//! their own. Every commit reaches the disk before it is acknowledged: a revocation must survive a loss of power.
+
+mod audit;
+mod mutate;
+mod rows;
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use protocol::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Acquire as _, ConnectOptions as _};
+
+use super::{Fact, Mutation, Store};
+use crate::audit::{AuditFilter, AuditRow};
+use crate::error::StoreError;
+use crate::model::{Records, RunnerId};
+
+/// Connections that read at the same time.
+const READERS: u32 = 4;
+/// How long a statement waits for another process (a backup, a shell) to let go of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A store in one file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens or makes the file at `path`, readable by its owner alone, and brings its tables up to date.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private_file(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let writer = pool(1).connect_with(options.clone()).await?;
+        sqlx::migrate!("./migrations").run(&writer).await.map_err(StoreError::Migration)?;
+        let readers = pool(READERS).connect_with(options.pragma("query_only", "on")).await?;
+        Ok(Self { writer, readers })
+    }
+
+    async fn apply(&self, mutations: &[Mutation], audit: &AuditRow) -> Result<(), StoreError> {
+        let mut connection = self.writer.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        for mutation in mutations {
+            mutate::apply(&mut transaction, mutation).await?;
+        }
+        audit::append(&mut transaction, std::slice::from_ref(audit)).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn append_audit(&self, rows: &[AuditRow]) -> Result<(), StoreError> {
+        let mut connection = self.writer.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        audit::append(&mut transaction, rows).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn seen(&self, runners: &[(RunnerId, Timestamp)]) -> Result<(), StoreError> {
+        let mut connection = self.writer.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        for (runner, at) in runners {
+            mutate::seen(&mut transaction, *runner, *at).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn fact(&self, fact: Fact) -> Result<Option<Vec<u8>>, StoreError> {
+        let query = sqlx::query_scalar("SELECT value FROM facts WHERE name = ?1").bind(fact.name());
+        Ok(query.fetch_optional(&self.readers).await?)
+    }
+
+    async fn set_fact(&self, fact: Fact, value: &[u8]) -> Result<bool, StoreError> {
+        let query = sqlx::query("INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
+        let done = query.bind(fact.name()).bind(value).execute(&self.writer).await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+impl Store for SqliteStore {
+    fn records(&self) -> BoxFuture<'_, Result<Records, StoreError>> {
+        rows::records(&self.readers).boxed()
+    }
+
+    fn apply<'a>(
+        &'a self,
+        mutations: &'a [Mutation],
+        audit: &'a AuditRow,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.apply(mutations, audit).boxed()
+    }
+
+    fn seen<'a>(&'a self, runners: &'a [(RunnerId, Timestamp)]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.seen(runners).boxed()
+    }
+
+    fn fact<'a>(&'a self, fact: Fact) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.fact(fact).boxed()
+    }
+
+    fn set_fact<'a>(&'a self, fact: Fact, value: &'a [u8]) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.set_fact(fact, value).boxed()
+    }
+
+    fn append_audit<'a>(&'a self, rows: &'a [AuditRow]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.append_audit(rows).boxed()
+    }
+
+    fn audit<'a>(&'a self, filter: &'a AuditFilter) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>> {
+        audit::select(&self.readers, filter).boxed()
+    }
+
+    fn delete_audit_before(&self, limit: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        audit::delete_before(&self.writer, limit).boxed()
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async {
+            sqlx::query("SELECT 1").execute(&self.readers).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.close().boxed()
+    }
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    // Connections to a file do not go stale; closing idle ones would only empty their statement caches.
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// Makes the file before SQLite does, which would ask the umask who may read it. SQLite gives its companion files the
+/// mode of this one.
+fn make_private_file(path: &Path) -> Result<(), StoreError> {
+    let failed = |path: PathBuf| move |source| StoreError::File { path, source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(failed(folder.to_owned()))?;
+    }
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    opened.map(drop).map_err(failed(path.to_owned()))
+}

@@ -1,0 +1,142 @@
+//! The audit log's statements.
+
+use std::borrow::Cow;
+
+use protocol::Timestamp;
+use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Row as _, SqliteConnection};
+use uuid::Uuid;
+
+use super::rows::{id, optional_id, time};
+use crate::audit::{Actor, AuditFilter, AuditRow};
+use crate::error::StoreError;
+use crate::model::{AuditId, RunnerId};
+
+/// Rows of one INSERT: few enough for the limit of bound values, many enough that a row costs little beyond itself.
+const ROWS_PER_INSERT: usize = 100;
+/// Rows that one statement deletes, so that a big sweep lets others write between.
+const ROWS_PER_DELETE: i64 = 5_000;
+/// A row's id and its time are taken one after the other; a page by time looks this much further.
+const ID_SLACK_MICROS: i64 = 60_000_000;
+
+const INSERT: &str = "INSERT INTO audit (id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
+     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms) ";
+
+const SELECT: &str = "SELECT id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
+     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms FROM audit \
+     WHERE (?1 IS NULL OR action = ?1) AND (?2 IS NULL OR outcome = ?2) AND (?3 IS NULL OR actor_kind = ?3) \
+     AND (?4 IS NULL OR actor_id = ?4) AND (?5 IS NULL OR lens = ?5) AND (?6 IS NULL OR source = ?6) \
+     AND (?7 IS NULL OR runner_id = ?7) AND (?8 IS NULL OR request_id = ?8) \
+     AND id >= ?9 AND id < ?10 AND at >= ?11 AND at < ?12 ORDER BY id DESC LIMIT ?13";
+
+pub(super) async fn append(db: &mut SqliteConnection, rows: &[AuditRow]) -> Result<(), StoreError> {
+    for some in rows.chunks(ROWS_PER_INSERT) {
+        let mut insert = QueryBuilder::<Sqlite>::new(INSERT);
+        insert.push_values(some, |mut values, row| {
+            values
+                .push_bind(row.id.as_bytes().as_slice())
+                .push_bind(row.at.micros())
+                .push_bind(row.request_id.as_str())
+                .push_bind(row.actor.kind())
+                .push_bind(row.actor.id().map(|id| id.as_bytes().to_vec()))
+                .push_bind(row.action.as_ref())
+                .push_bind(row.outcome.as_ref())
+                .push_bind(row.lens.as_deref())
+                .push_bind(row.source.as_deref())
+                .push_bind(row.target.as_deref())
+                .push_bind(row.runner_id.as_ref().map(|id| id.as_bytes().as_slice()))
+                .push_bind(row.runner_instance.as_deref())
+                .push_bind(i64::from(row.attempts))
+                .push_bind(row.params_hash.as_ref().map(<[u8; 32]>::as_slice))
+                .push_bind(integer(row.rows))
+                .push_bind(integer(row.bytes))
+                .push_bind(integer(row.duration_ms));
+        });
+        insert.build().execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn select(pool: &SqlitePool, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
+    let from = filter.from.map_or(0, Timestamp::micros);
+    let until = filter.until.map_or(i64::MAX, Timestamp::micros);
+    let lowest = first_id(from.saturating_sub(ID_SLACK_MICROS));
+    let highest = match filter.before {
+        Some(id) => id.uuid(),
+        None => first_id(until.saturating_add(ID_SLACK_MICROS)),
+    };
+    let rows = sqlx::query(SELECT)
+        .bind(filter.action.as_deref())
+        .bind(filter.outcome.as_deref())
+        .bind(filter.actor_kind.as_deref())
+        .bind(filter.actor_id.as_ref().map(|id| id.as_bytes().as_slice()))
+        .bind(filter.lens.as_deref())
+        .bind(filter.source.as_deref())
+        .bind(filter.runner_id.as_ref().map(|id| id.as_bytes().as_slice()))
+        .bind(filter.request_id.as_deref())
+        .bind(lowest.as_bytes().as_slice())
+        .bind(highest.as_bytes().as_slice())
+        .bind(from)
+        .bind(until)
+        .bind(i64::from(filter.limit))
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(row).collect()
+}
+
+pub(super) async fn delete_before(pool: &SqlitePool, limit: Timestamp) -> Result<u64, StoreError> {
+    let highest = first_id(limit.micros());
+    let mut deleted = 0;
+    loop {
+        let query = sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < ?1 LIMIT ?2)");
+        let done = query.bind(highest.as_bytes().as_slice()).bind(ROWS_PER_DELETE).execute(pool).await?;
+        deleted += done.rows_affected();
+        if done.rows_affected() == 0 {
+            return Ok(deleted);
+        }
+    }
+}
+
+/// The lowest id of that moment. The 48 bits of milliseconds in an id last beyond the year 10000.
+fn first_id(micros: i64) -> Uuid {
+    let millis = u64::try_from(micros.max(0) / 1_000).unwrap_or(0).min((1 << 48) - 1);
+    Uuid::from_u128(u128::from(millis) << 80)
+}
+
+fn row(row: &SqliteRow) -> Result<AuditRow, StoreError> {
+    let unreadable = || StoreError::Unreadable { what: "audit row" };
+    let actor_kind: String = row.try_get("actor_kind")?;
+    let params_hash: Option<Vec<u8>> = row.try_get("params_hash")?;
+    let attempts: i64 = row.try_get("attempts")?;
+    let action: String = row.try_get("action")?;
+    let outcome: String = row.try_get("outcome")?;
+    Ok(AuditRow {
+        id: AuditId::from_uuid(id(row, "id")?),
+        at: time(row, "at")?,
+        request_id: row.try_get("request_id")?,
+        actor: Actor::from_parts(&actor_kind, optional_id(row, "actor_id")?).ok_or_else(unreadable)?,
+        action: Cow::Owned(action),
+        outcome: Cow::Owned(outcome),
+        lens: row.try_get("lens")?,
+        source: row.try_get("source")?,
+        target: row.try_get("target")?,
+        runner_id: optional_id(row, "runner_id")?.map(RunnerId::from_uuid),
+        runner_instance: row.try_get("runner_instance")?,
+        attempts: u32::try_from(attempts).map_err(|_| unreadable())?,
+        params_hash: params_hash
+            .map(|bytes| bytes.as_slice().try_into().map_err(|_| unreadable()))
+            .transpose()?,
+        rows: count(row, "row_count")?,
+        bytes: count(row, "byte_count")?,
+        duration_ms: count(row, "duration_ms")?,
+    })
+}
+
+fn count(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
+    let number: i64 = row.try_get(column)?;
+    u64::try_from(number).map_err(|_| StoreError::Unreadable { what: column })
+}
+
+fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
