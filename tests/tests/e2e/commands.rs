@@ -1,0 +1,240 @@
+//! The runner's commands as a person types them.
+
+use harness::gateway::Credentials;
+use harness::runner::Settings;
+use harness::sqlite::Sqlite;
+use harness::v1::StrictGateway;
+use harness::wait::{secs, within};
+use serde_json::{Value, json};
+
+use crate::foreign_gateway::{local, managed};
+
+const TOKEN: &str = "rk_of-the-commands";
+
+fn credentials() -> Credentials {
+    Credentials { id: "runner-1".to_owned(), name: "one".to_owned(), token: TOKEN.to_owned() }
+}
+
+#[tokio::test]
+async fn a_bad_environment_lists_every_mistake_and_exits_with_2() {
+    within(secs(60), async {
+        let settings = Settings::new(&credentials(), "ftp://gateway")
+            .without("SEMILAYER_RUNNER_ID")
+            .with("SEMILAYER_RUNNER_TOKEN", "")
+            .with("SEMILAYER_MAX_JOBS", "plenty")
+            .with("SEMILAYER_DRAIN_TIMEOUT", "soon")
+            .with("SEMILAYER_HEALTH_PORT", "99999")
+            .with("SEMILAYER_LOG_FORMAT", "xml");
+        for command in ["start", "status", "doctor"] {
+            let finished = settings.run(&[command]).await;
+            assert_eq!(finished.code, Some(2), "{command}: {}", finished.both());
+            for name in [
+                "SEMILAYER_RUNNER_ID",
+                "SEMILAYER_RUNNER_TOKEN",
+                "SEMILAYER_GATEWAY_URL",
+                "SEMILAYER_MAX_JOBS",
+                "SEMILAYER_DRAIN_TIMEOUT",
+                "SEMILAYER_HEALTH_PORT",
+                "SEMILAYER_LOG_FORMAT",
+            ] {
+                assert!(finished.both().contains(name), "{command} does not name {name}: {}", finished.both());
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gateway_without_tls_must_be_on_this_machine() {
+    within(secs(30), async {
+        let settings = Settings::new(&credentials(), "ws://192.0.2.1/connect");
+        let finished = settings.run(&["start"]).await;
+        assert_eq!(finished.code, Some(2));
+        assert!(finished.stderr.contains("--insecure-gateway"), "{}", finished.stderr);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bridges_lists_what_the_runner_can_talk_to() {
+    within(secs(30), async {
+        // It needs neither id nor token.
+        let settings = Settings::new(&credentials(), "ws://127.0.0.1:1/connect")
+            .without("SEMILAYER_RUNNER_ID")
+            .without("SEMILAYER_RUNNER_TOKEN");
+        let text = settings.run(&["bridges"]).await.ok();
+        let json = settings.run(&["bridges", "--json"]).await.json();
+        let listed = json.as_array().or_else(|| json["bridges"].as_array()).unwrap();
+        for name in ["@semilayer/bridge-sqlite", "@semilayer/bridge-postgres"] {
+            assert!(text.contains(name), "{text}");
+            let bridge = listed.iter().find(|bridge| bridge["name"] == name);
+            let bridge = bridge.unwrap_or_else(|| panic!("no {name} in {json}"));
+            assert!(bridge.to_string().contains("\"fields\""), "{bridge}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn completions_are_scripts_for_the_shell() {
+    within(secs(30), async {
+        let settings = Settings::new(&credentials(), "ws://127.0.0.1:1/connect");
+        for shell in ["bash", "zsh", "fish"] {
+            let script = settings.run(&["completions", shell]).await.ok();
+            assert!(script.contains("semilayer-runner") && script.contains("test-source"), "{shell}");
+        }
+        assert_eq!(settings.run(&["completions", "tcl"]).await.code, Some(2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn probes_ask_the_running_daemon() {
+    within(secs(60), async {
+        let mut gateway = StrictGateway::start(TOKEN).await;
+        let settings = Settings::new(&credentials(), &gateway.url());
+        let mut runner = settings.start();
+        let probes = settings.clone().with("SEMILAYER_HEALTH_PORT", &runner.health().port().to_string());
+        harness::wait::until("the process lives", secs(20), async || {
+            probes.run(&["probe", "--live"]).await.code == Some(0)
+        })
+        .await;
+        assert_eq!(probes.run(&["probe", "--ready"]).await.code, Some(1), "nobody has acknowledged it");
+        let _socket = gateway.runner_with(&[]).await;
+        runner.connected().await;
+        assert_eq!(probes.run(&["probe", "--ready"]).await.code, Some(0));
+        runner.process.kill().await;
+        assert_eq!(probes.run(&["probe", "--live"]).await.code, Some(1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn status_shows_settings_and_what_the_daemon_says_without_the_token() {
+    within(secs(60), async {
+        let mut gateway = StrictGateway::start(TOKEN).await;
+        let settings = Settings::new(&credentials(), &gateway.url());
+        let offline = settings.clone().with("SEMILAYER_HEALTH_PORT", &harness::process::free_port().to_string());
+        let offline = offline.run(&["status"]).await;
+        assert_eq!(offline.code, Some(0), "{}", offline.both());
+        let mut runner = settings.start();
+        let _socket = gateway.runner_with(&[]).await;
+        runner.connected().await;
+        let beside = settings.with("SEMILAYER_HEALTH_PORT", &runner.health().port().to_string());
+        let online = beside.run(&["status"]).await.ok();
+        for text in [&offline.stdout, &online] {
+            assert!(text.contains("runner-1") && text.contains(&gateway.url()), "{text}");
+            assert!(!text.contains(TOKEN), "{text}");
+        }
+        assert_ne!(offline.stdout, online);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn doctor_is_content_with_a_good_setup() {
+    within(secs(60), async {
+        let people = Sqlite::people();
+        let mut gateway = StrictGateway::start(TOKEN).await;
+        let settings = Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_SOURCE_MAIN_PATH", people.path());
+        let doctor = tokio::spawn(async move { settings.run(&["doctor", "--json"]).await });
+        let _socket = gateway.runner_with(&[local("main", "@semilayer/bridge-sqlite")]).await;
+        let finished = doctor.await.unwrap();
+        assert_eq!(finished.code, Some(0), "{}", finished.both());
+        let report: Value = serde_json::from_str(&finished.stdout).unwrap();
+        let text = report.to_string();
+        for word in ["token", "main"] {
+            assert!(text.contains(word), "{text}");
+        }
+        assert!(!text.contains(people.path()), "a path is a secret: {text}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn doctor_names_what_is_wrong_and_what_to_do() {
+    within(secs(90), async {
+        let mut gateway = StrictGateway::start(TOKEN).await;
+        let good = Settings::new(&credentials(), &gateway.url());
+
+        let refused = good.clone().with("SEMILAYER_RUNNER_TOKEN", "rk_wrong").run(&["doctor"]).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.both());
+        assert!(refused.stdout.contains("401") && refused.stdout.contains("SEMILAYER_RUNNER_TOKEN"), "{}", refused.stdout);
+
+        let closed = format!("ws://127.0.0.1:{}/connect", harness::process::free_port());
+        let unreachable = good.clone().with("SEMILAYER_GATEWAY_URL", &closed).run(&["doctor"]).await;
+        assert_eq!(unreachable.code, Some(1));
+        assert!(unreachable.stdout.to_lowercase().contains("refused"), "{}", unreachable.stdout);
+
+        let nowhere = good.clone().with("SEMILAYER_GATEWAY_URL", "wss://gateway.invalid/connect");
+        let nowhere = nowhere.run(&["doctor"]).await;
+        assert_eq!(nowhere.code, Some(1));
+        assert!(nowhere.stdout.contains("DNS"), "{}", nowhere.stdout);
+
+        let missing = good.with("SEMILAYER_SOURCE_MAIN_PATH", "/nonexistent/file.db");
+        let doctor = tokio::spawn(async move { missing.run(&["doctor"]).await });
+        let _socket = gateway.runner_with(&[local("main", "@semilayer/bridge-sqlite")]).await;
+        let finished = doctor.await.unwrap();
+        assert_eq!(finished.code, Some(1), "{}", finished.both());
+        assert!(finished.stdout.contains("main"), "{}", finished.stdout);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn test_source_opens_a_source_without_any_gateway() {
+    within(secs(60), async {
+        let people = Sqlite::people();
+        let settings = Settings::new(&credentials(), "ws://127.0.0.1:1/connect")
+            .with("SEMILAYER_SOURCE_MAIN_PATH", people.path());
+        settings.run(&["test-source", "main", "--bridge", "sqlite"]).await.ok();
+        let wrong = settings.clone().with("SEMILAYER_SOURCE_MAIN_PATH", "/nonexistent/file.db");
+        let wrong = wrong.run(&["test-source", "main", "--bridge", "sqlite"]).await;
+        assert_eq!(wrong.code, Some(1), "{}", wrong.both());
+        let unknown = settings.run(&["test-source", "other", "--bridge", "sqlite"]).await;
+        assert_eq!(unknown.code, Some(1), "{}", unknown.both());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_runner_whose_token_is_refused_says_so_and_can_be_told_to_leave() {
+    within(secs(60), async {
+        let gateway = StrictGateway::start(TOKEN).await;
+        let settings = Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_RUNNER_TOKEN", "rk_wrong");
+        let runner = settings.start();
+        let ready = harness::wait::eventually("the refusal is told", secs(20), async || {
+            let (status, ready) = match runner.try_get("/ready").await {
+                Some(answer) => (answer.status, answer.json()),
+                None => return None,
+            };
+            (status == 503 && ready.to_string().contains("401")).then_some(ready)
+        })
+        .await;
+        assert_eq!(ready["connected"], false);
+        let mut leaving = settings.argument("--exit-on-auth-failure").start();
+        assert_eq!(leaving.process.wait(secs(20)).await.code(), Some(3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_config_for_a_runner_local_source_is_ignored_and_reported() {
+    within(secs(60), async {
+        let (own, planted) = (Sqlite::people(), Sqlite::numbers(3));
+        let mut gateway = StrictGateway::start(TOKEN).await;
+        let settings = Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_SOURCE_MAIN_PATH", own.path());
+        let mut runner = settings.start();
+        let mut socket = gateway.runner().await;
+        let mut source = managed("main", "@semilayer/bridge-sqlite", &planted.config());
+        source["credentialsLocation"] = "runner-local".into();
+        let ack = json!({"type": "hello-ack", "serverVersion": "1", "assignedSources": [source]});
+        socket.send_text(ack.to_string());
+        runner.connected().await;
+        let count = socket.ask("main", "count", "people", json!({})).await.ok();
+        assert_eq!(count.total, Some(7));
+        let events = runner.metric("runner_security_events_total{event=\"config_for_local_source\"}").await;
+        assert!(events.unwrap() >= 1.0);
+    })
+    .await;
+}
