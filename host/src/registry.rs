@@ -1,3 +1,6 @@
+//! Which bridges a runner has: those that were compiled in, and those that were brought along. A value that is handed down,
+//! not a global.
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! What the link tells the health port. The link alone writes it; readers take a short lock and no await.
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};

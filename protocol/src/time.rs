@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// An instant in UTC, in microseconds since 1970-01-01. Years 0001 to 9999 have a text form.
+/// An instant in UTC, in microseconds since 1970-01-01. Its text is ISO 8601; years outside of 0000 to
+/// 9999 have a sign and six digits, as in ECMAScript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
@@ -30,10 +31,11 @@ impl Timestamp {
     }
 
     /// Reads `YYYY-MM-DD`, optionally followed by `T` or a space, `HH:MM[:SS[.fraction]]` and `Z`, `±HH:MM`, `±HHMM` or
-    /// `±HH`. Text without a zone is read as UTC; digits beyond the microsecond are cut.
+    /// `±HH`. Text without a zone is read as UTC; digits beyond the microsecond are cut. A year may have a sign and six
+    /// digits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut rest = Cursor(text.as_bytes());
-        let year = rest.digits(4)?;
+        let year = rest.year()?;
         rest.literal(b'-')?;
         let month = rest.digits(2)?;
         rest.literal(b'-')?;
@@ -48,8 +50,9 @@ impl Timestamp {
         if !rest.0.is_empty() {
             return None;
         }
-        let day_start = days.checked_mul(MICROS_PER_DAY)?;
-        day_start.checked_add(micros)?.checked_sub(offset * MICROS_PER_SECOND).map(Self)
+        // Wider than the result, because the first and the last day are not whole.
+        let micros = i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(micros);
+        i64::try_from(micros - i128::from(offset * MICROS_PER_SECOND)).ok().map(Self)
     }
 
     /// Year, month and day in the proleptic Gregorian calendar.
@@ -100,6 +103,17 @@ impl Cursor<'_> {
         }
         self.0 = rest;
         Some(value)
+    }
+
+    fn year(&mut self) -> Option<i64> {
+        if self.literal(b'+').is_some() {
+            self.digits(6)
+        } else if self.literal(b'-').is_some() {
+            // ISO 8601 has one year 0.
+            self.digits(6).filter(|year| *year > 0).map(|year| -year)
+        } else {
+            self.digits(4)
+        }
     }
 
     fn literal(&mut self, expected: u8) -> Option<()> {
@@ -223,8 +237,21 @@ mod tests {
             "2026-01-01T10:00:00+",
             "2026-01-01x",
             "٢٠٢٦-01-01",
+            "+2026-01-01",
+            "-000000-01-01",
+            "+999999-01-01",
         ] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn years_of_any_length_read_back() {
+        for micros in
+            [i64::MIN, -200_000_000_000_000_000, -62_200_000_000_000_000, 253_402_300_800_000_000, i64::MAX]
+        {
+            let timestamp = Timestamp::from_micros(micros);
+            assert_eq!(Timestamp::parse(&timestamp.to_string()), Some(timestamp), "{timestamp}");
         }
     }
 

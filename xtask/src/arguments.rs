@@ -10,7 +10,12 @@ cargo xtask <task>
   services env                      print them as `export` lines
   services status                   say what runs
   test [-p PACKAGE].. [-- FILTER..] start the services and run every test, or those selected
-  check                             formatting, lints, licences and fences, documentation, wasm build";
+  check                             formatting, lints, licences and fences, documentation, wasm build
+  bench [--rows N] [--runs N] [--seconds N] [--only PART,..]
+                                    measure release builds against PostgreSQL's own programs; parts are
+                                    stream, point, memory, start, size";
+
+const BENCH_PARTS: [&str; 5] = ["stream", "point", "memory", "start", "size"];
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub(crate) enum Task {
     Services(Verb),
     Test(Selection),
     Check,
+    /// Words for the benchmark program, which reads them itself.
+    Bench(Vec<String>),
 }
 
 /// What to do with the services.
@@ -62,6 +69,7 @@ impl Task {
             ["services", verb @ ..] => parse_verb(verb).map(Task::Services),
             ["test", selection @ ..] => parse_selection(selection).map(Task::Test),
             ["check"] => Ok(Task::Check),
+            ["bench", options @ ..] => parse_bench(options).map(Task::Bench),
             other => Err(unknown(other)),
         }
     }
@@ -95,6 +103,27 @@ fn parse_selection(words: &[&str]) -> Result<Selection, Error> {
             }
             other => return Err(unknown(other)),
         };
+    }
+}
+
+/// Options of `bench` and whether each value is one: what is wrong is said before minutes of building.
+fn parse_bench(words: &[&str]) -> Result<Vec<String>, Error> {
+    let mut rest = words;
+    while let [option, value, tail @ ..] = rest {
+        let good = match *option {
+            "--rows" | "--runs" | "--seconds" => value.parse().is_ok_and(|number: u32| number > 0),
+            "--only" => value.split(',').all(|part| BENCH_PARTS.contains(&part)),
+            _ => false,
+        };
+        if !good {
+            return Err(unknown(&[&["bench"], words].concat()));
+        }
+        rest = tail;
+    }
+    if rest.is_empty() {
+        Ok(words.iter().map(ToString::to_string).collect())
+    } else {
+        Err(unknown(&[&["bench"], words].concat()))
     }
 }
 
@@ -135,8 +164,17 @@ mod tests {
     }
 
     #[test]
+    fn options_of_the_benchmark_reach_it_in_their_order() {
+        let words = parse("bench --runs 2 --only stream,size").unwrap();
+        assert_eq!(words, Task::Bench(["--runs", "2", "--only", "stream,size"].map(str::to_owned).to_vec()));
+        assert_eq!(parse("bench").unwrap(), Task::Bench(Vec::new()));
+    }
+
+    #[test]
     fn what_is_not_known_is_named_in_the_error() {
-        for line in ["services", "services sideways", "test -p", "test stray", "check twice", "frob"] {
+        let lines = ["services", "services sideways", "test -p", "test stray", "check twice", "frob"];
+        let bench = ["bench --runs", "bench --runs 0", "bench --only stream,fast", "bench --size x=1"];
+        for line in lines.into_iter().chain(bench) {
             let error = parse(line).unwrap_err();
             assert!(matches!(error, Error::Usage { .. }), "{line}: {error}");
         }

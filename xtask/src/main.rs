@@ -15,6 +15,8 @@ use crate::arguments::{Task, USAGE, Verb};
 use crate::error::Error;
 
 mod arguments;
+mod bench;
+mod build;
 mod check;
 mod command;
 mod error;
@@ -42,6 +44,7 @@ fn perform(task: Task) -> Result<(), Error> {
         Task::Services(Verb::Status) => services::status()?,
         Task::Test(selection) => test::run(&selection)?,
         Task::Check => check::run()?,
+        Task::Bench(options) => bench::run(&options)?,
     }
     Ok(())
 }

@@ -2,18 +2,16 @@
 //!
 //! Nothing is skipped: ignored tests run too, and a runner that finds no test fails.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-
 use crate::arguments::Selection;
+use crate::build::{Programs, build};
 use crate::command::Run;
 use crate::error::Error;
 use crate::services::{self, Session};
 use crate::workspace::cargo;
 
-const BUILD_LIMIT: Duration = Duration::from_mins(40);
 const TEST_LIMIT: Duration = Duration::from_mins(60);
 /// The package whose tests start the programs below as processes.
 const END_TO_END: &str = "semilayer-tests";
@@ -23,8 +21,9 @@ const PROGRAMS: [&str; 2] = ["semilayer-runner", "semilayer-gateway"];
 pub(crate) fn run(selection: &Selection) -> Result<(), Error> {
     let session = services::session()?;
     services::describe(&session.state);
-    let programs = if needs_programs(selection) { Some(build_programs()?) } else { None };
-    let variables = variables(&session, programs.as_deref());
+    let programs = needs_programs(selection).then(build_programs).transpose()?;
+    let folder = programs.as_ref().map(|programs| programs.folder_of(&PROGRAMS)).transpose()?;
+    let variables = variables(&session, folder);
 
     let mut failed = Vec::new();
     for suite in suites(selection, has_nextest()) {
@@ -97,28 +96,10 @@ fn variables(session: &Session, programs: Option<&Path>) -> Vec<(String, String)
     variables
 }
 
-/// The one field of a message of cargo's that matters here.
-#[derive(Deserialize)]
-struct Artifact {
-    executable: Option<PathBuf>,
-}
-
-/// Builds the programs with the features that the tests are built with, and returns their folder.
-fn build_programs() -> Result<std::path::PathBuf, Error> {
+/// Builds the programs with the features that the tests are built with.
+fn build_programs() -> Result<Programs, Error> {
     println!("building {}", PROGRAMS.join(" and "));
-    let arguments = ["build", "--workspace", "--bins", "--message-format", "json-render-diagnostics"];
-    let what = "cargo build";
-    let messages = Run::new(cargo(arguments), what, BUILD_LIMIT).show_errors().capture()?;
-    let executables: Vec<_> =
-        messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok()?.executable).collect();
-    let folder_of = |program: &str| {
-        executables.iter().find(|path| path.file_stem().is_some_and(|stem| stem == program))?.parent()
-    };
-    let folders: Vec<_> = PROGRAMS.iter().filter_map(|program| folder_of(program)).collect();
-    match folders.as_slice() {
-        [first, second] if first == second => Ok((*first).to_owned()),
-        _ => Err(Error::Unexpected { what: what.to_owned(), found: format!("programs {executables:?}") }),
-    }
+    build(&["--workspace", "--bins"])
 }
 
 #[cfg(test)]

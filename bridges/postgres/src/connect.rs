@@ -13,6 +13,7 @@ use protocol::PoolUse;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::{SESSION_STATEMENTS, Settings};
 use crate::error::while_connecting;
@@ -48,6 +49,8 @@ pub(crate) struct Lease {
     /// Whether it was used before, so that the server may have closed it meanwhile.
     reused: bool,
     permit: Option<OwnedSemaphorePermit>,
+    /// Closing the pool waits for it: a statement that runs then is cancelled at the server, not merely deserted.
+    _lent: TaskTrackerToken,
 }
 
 impl Pool {
@@ -75,7 +78,8 @@ impl Pool {
             None => (self.0.connect(deadline).await?, false),
         };
         connection.set_statement_timeout(timeout_ms(call));
-        Ok(Lease { connection: Some(connection), pool: Arc::clone(&self.0), reused, permit: Some(permit) })
+        let (pool, _lent) = (Arc::clone(&self.0), self.0.menders.token());
+        Ok(Lease { connection: Some(connection), pool, reused, permit: Some(permit), _lent })
     }
 
     pub(crate) fn usage(&self) -> PoolUse {
@@ -93,7 +97,7 @@ impl Pool {
         for connection in idle {
             connection.close().await;
         }
-        // What is still being mended after that dies with its connection.
+        // What is still lent or being mended after that dies with its connection.
         let _late = timeout(CLOSE_LIMIT, self.0.menders.wait()).await;
     }
 }
@@ -185,7 +189,7 @@ impl Drop for Lease {
             return self.pool.give_back(connection);
         }
         let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
-        if pool.closed.load(Ordering::Acquire) || tokio::runtime::Handle::try_current().is_err() {
+        if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
         let menders = pool.menders.clone();

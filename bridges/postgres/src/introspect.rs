@@ -45,7 +45,7 @@ ORDER BY a.attnum";
 
 const TABLES: &str = "\
 SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname";
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition";
 
 /// A table, view or foreign table.
 #[derive(Debug)]
@@ -97,6 +97,8 @@ impl Catalog {
 pub(crate) async fn list(lease: &mut Lease) -> Result<Vec<String>, BridgeError> {
     let mut names = Vec::new();
     ask(lease, TABLES, &[DEFAULT_SCHEMA], |row| names.extend(text(row, 0).map(as_target))).await?;
+    // Here, because the order at the server is that of the database's collation.
+    names.sort_unstable();
     Ok(names)
 }
 

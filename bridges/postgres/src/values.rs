@@ -57,8 +57,9 @@ pub(crate) struct BadValue(pub(crate) &'static str);
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_DAYS: i64 = 10_957;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
-/// `box[]`
-const BOX_ARRAY: u32 = 1020;
+/// `int2vector`, `oidvector` and `box[]`: their text is not that of other arrays, but a list with spaces between the
+/// numbers or with semicolons between the boxes. Strings of the whole.
+const NO_ARRAYS: [u32; 3] = [22, 30, 1020];
 /// Days of 400 Gregorian years, after which the calendar repeats itself.
 const ERA_DAYS: i64 = 146_097;
 
@@ -71,8 +72,7 @@ impl Encoding {
         }
         match Scalar::element_of(type_oid) {
             Some(scalar) => Self::Many(scalar),
-            // Arrays of boxes separate their elements with a semicolon, all others with a comma: a string of the whole.
-            None if array && type_oid != BOX_ARRAY => Self::Many(Scalar::AsText),
+            None if array && !NO_ARRAYS.contains(&type_oid) => Self::Many(Scalar::AsText),
             None => Self::One(Scalar::AsText),
         }
     }

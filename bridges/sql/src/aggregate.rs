@@ -73,11 +73,10 @@ impl Decode {
     pub fn label(&self, index: f64) -> Option<String> {
         let (lower, upper) = match self {
             Self::Step(step) => (index * step, index * step + step),
-            // Few bounds, and no cast: the one whose place is the index.
             Self::Breaks(breaks) => {
-                let bounds = breaks.windows(2).zip(0_u32..).find(|(_, at)| f64::from(*at) == index);
-                match bounds {
-                    Some(([lower, upper], _)) => (*lower, *upper),
+                let mut intervals = (0_u32..).zip(breaks.windows(2));
+                match intervals.find(|(at, _)| f64::from(*at) == index)? {
+                    (_, [lower, upper]) => (*lower, *upper),
                     _ => return None,
                 }
             }
@@ -375,12 +374,13 @@ impl Aggregation<'_> {
     }
 
     fn write_list_join(&self, sql: &mut SqlText<'_>, index: usize) {
+        if self.dimensions.is_empty() {
+            sql.syntax(" CROSS JOIN ");
+            return list(index).write(sql);
+        }
         sql.syntax(" LEFT JOIN ");
         list(index).write(sql);
         sql.syntax(" ON ");
-        if self.dimensions.is_empty() {
-            sql.syntax("1=1");
-        }
         sql.separated(" AND ", 0..self.dimensions.len(), |sql, at| {
             write_own(sql, Some(list(index)), dim(at));
             sql.syntax(" = ");

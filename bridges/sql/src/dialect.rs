@@ -48,6 +48,8 @@ pub struct Dialect {
     pub paging: Paging,
     /// The engine's text of `#1`.
     pub text_cast: &'static str,
+    /// The same for types, named as in [`Column::native`](crate::Column::native), whose text in rows is another one.
+    pub text_casts: &'static [(&'static str, &'static str)],
     /// A literal of `#1` that tells its type, where columns may hold values of any type.
     pub literal: Option<&'static str>,
     /// Pattern matching that tells case apart.

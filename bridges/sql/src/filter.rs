@@ -14,6 +14,9 @@ use crate::{Column, Kind, Param, SqlError, SqlText, Value};
 /// The longest operand of a string operator, in bytes. SQLite takes patterns of 50 000.
 const MAX_PATTERN: usize = 10_000;
 
+/// How many conditions stand side by side. SQLite takes expressions of depth 1 000.
+const FLAT: usize = 8;
+
 /// An expression that stands for a column.
 #[derive(Debug, Clone)]
 pub(crate) struct Place<'a> {
@@ -71,8 +74,9 @@ impl Place<'_> {
 
     /// The engine's text of the column.
     pub(crate) fn write_text(&self, sql: &mut SqlText<'_>) {
-        let cast = sql.dialect().text_cast;
-        sql.template(cast, |sql, _| self.write(sql));
+        let dialect = sql.dialect();
+        let own = dialect.text_casts.iter().find(|(native, _)| *native == self.column.native);
+        sql.template(own.map_or(dialect.text_cast, |(_, cast)| cast), |sql, _| self.write(sql));
     }
 
     /// The parameter that `value` is beside this.
@@ -128,6 +132,8 @@ impl<S: Scope> Writer<'_, S> {
         Ok(())
     }
 
+    /// Writes the parts, each in parentheses. Many of them are halved again and again, because engines bound how deep
+    /// an expression goes, and a flat list is as deep as it is long.
     fn groups(
         &self,
         sql: &mut SqlText<'_>,
@@ -135,6 +141,15 @@ impl<S: Scope> Writer<'_, S> {
         parts: &[Where],
         unknown: Unknown,
     ) -> Result<(), SqlError> {
+        if parts.len() > FLAT {
+            let (left, right) = parts.split_at(parts.len() / 2);
+            sql.syntax("(");
+            self.groups(sql, between, left, unknown)?;
+            sql.syntax(")").syntax(between).syntax("(");
+            self.groups(sql, between, right, unknown)?;
+            sql.syntax(")");
+            return Ok(());
+        }
         for (index, part) in parts.iter().enumerate() {
             if index > 0 {
                 sql.syntax(between);

@@ -38,7 +38,7 @@ pub struct Select {
 /// A column that the table does not have, named like `where.nope`, `orderBy.nope`, `select.nope`; a cursor of another
 /// order; keyset paging without a primary key or tiebreak.
 pub fn query(dialect: &Dialect, table: &Table, options: &QueryOptions) -> Result<Select, SqlError> {
-    let alias = renames(&options.projection).then_some(BASE);
+    let alias = (options.keyset.is_some() || renames(&options.projection)).then_some(BASE);
     let mut request = Request::new(dialect, table, alias, &options.projection, &options.filter);
     request.keys = order_keys(table, alias, &options.order_by).map_err(|error| error.within("orderBy"))?;
     request.limit = options.limit;
@@ -59,7 +59,7 @@ pub fn query(dialect: &Dialect, table: &Table, options: &QueryOptions) -> Result
 /// # Errors
 /// A table without a primary key, a cursor of another table, columns that the table does not have.
 pub fn read(dialect: &Dialect, table: &Table, options: &ReadOptions) -> Result<Select, SqlError> {
-    let alias = renames(&options.projection).then_some(BASE);
+    let alias = Some(BASE);
     let everything = Filter::everything();
     let mut request = Request::new(dialect, table, alias, &options.projection, &everything);
     request.projection_field = "fields";
@@ -87,7 +87,8 @@ pub fn count(dialect: &Dialect, table: &Table, options: &CountOptions) -> Result
     sql.finish()
 }
 
-/// The base table's name in statements where a column's name could be taken for an output's.
+/// The base table's name in statements with outputs of other names than their columns have: there a plain name could
+/// mean either.
 pub(crate) const BASE: Alias = Alias("t", None);
 
 /// A table's columns under one alias.
@@ -117,7 +118,7 @@ fn tiebreak<'a>(table: &'a Table, keyset: &'a Keyset) -> Result<&'a [String], In
     keyset.tiebreak.as_deref().map_or_else(|| primary_key(table), Ok)
 }
 
-/// Whether an output has another name than its column: then plain names could mean either.
+/// Whether an output has another name than its column.
 fn renames(projection: &Projection) -> bool {
     let pairs = projection.pairs().unwrap_or_default();
     pairs.iter().any(|(output, column)| output != column)

@@ -72,7 +72,7 @@ impl<'a> SqlText<'a> {
     pub fn ident(&mut self, name: &str) -> &mut Self {
         if name.is_empty() || name.contains('\0') {
             self.mistake.get_or_insert_with(|| {
-                Invalid::new("", format!("an identifier without NUL, not {name:?}")).into()
+                Invalid::new("name", format!("an identifier without NUL, not {name:?}")).into()
             });
         }
         (self.dialect.quote)(&mut self.sql.text, name);

@@ -130,13 +130,13 @@ fn keys_restrict_by_the_primary_key_whatever_its_name() {
     table.primary_key = vec!["key".to_owned()];
     let ids = r#"{"ids":["6f9619ff-8b86-d011-b42d-00cf4fc964ff","nope"]}"#;
     let plan = planned(&POSTGRES, &table, ids).unwrap();
-    assert!(plan.sql.text.contains(r#"WHERE ("key" = ANY($1))"#), "{}", plan.sql.text);
+    assert!(plan.sql.text.contains(r#"WHERE (t."key" = ANY($1))"#), "{}", plan.sql.text);
     table.primary_key = vec!["key".to_owned(), "id".to_owned()];
     assert_eq!(
         planned(&POSTGRES, &table, ids).unwrap_err(),
         "ids: expected a table with a primary key of one column"
     );
-    assert!(text(&POSTGRES, r#"{"ids":[]}"#).ends_with(r#"FROM "facts") b"#), "an empty list is no list");
+    assert!(text(&POSTGRES, r#"{"ids":[]}"#).ends_with(r#"FROM "facts" t) b"#), "an empty list is no list");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_numeric_bucket_is_labelled_as_javascript_writes_numbers() {
 #[test]
 fn singles_are_added_up_as_doubles() {
     let options = r#"{"measures":{"m":{"agg":"sum","column":"weight"}}}"#;
-    assert!(text(&POSTGRES, options).contains(r#"SELECT CAST("weight" AS double precision) AS c0"#));
+    assert!(text(&POSTGRES, options).contains(r#"SELECT CAST(t."weight" AS double precision) AS c0"#));
 }
 
 #[test]
@@ -176,7 +176,9 @@ fn types_without_an_aggregate_of_their_own_keep_their_type() {
     );
     assert!(text(&SQLITE, options).contains("MIN(c0) AS m0"));
     let options = r#"{"measures":{"m":{"agg":"max","column":"data"}},"dimensions":[{"field":"data"}]}"#;
-    assert!(text(&POSTGRES, options).contains(r#"CAST("data" AS text) AS d0, CAST("data" AS text) AS c0"#));
+    assert!(
+        text(&POSTGRES, options).contains(r#"CAST(t."data" AS text) AS d0, CAST(t."data" AS text) AS c0"#)
+    );
 }
 
 #[test]

@@ -104,6 +104,26 @@ fn groups_are_parenthesised_by_structure() {
 }
 
 #[test]
+fn many_conditions_do_not_make_a_deep_expression() {
+    let filter = |count: usize| {
+        let parts: Vec<String> = (0..count).map(|value| format!(r#"{{"a":{value}}}"#)).collect();
+        written(&SQLITE, &table(&[]), &format!(r#"{{"$or":[{}]}}"#, parts.join(","))).text
+    };
+    assert!(filter(8).ends_with(r#"("a" = ?) OR ("a" = ?))"#));
+    let depth = |text: &str| {
+        let mut depth = 0_i32;
+        text.bytes()
+            .map(|byte| {
+                depth += i32::from(byte == b'(') - i32::from(byte == b')');
+                depth
+            })
+            .max()
+    };
+    assert_eq!(depth(&filter(4_000)), Some(11));
+    assert_eq!(filter(4_000).matches('?').count(), 4_000);
+}
+
+#[test]
 fn names_that_the_table_does_not_have_are_refused_before_any_io() {
     let table = table(&[("a", Kind::Text)]);
     let options = CountOptions { filter: Filter::from_json(r#"{"a":"x","$or":[{"nope":1}]}"#).unwrap() };

@@ -5,12 +5,12 @@
 
 use proptest::prelude::*;
 use protocol::{
-    Comparison, CountOptions, Filter, Keyset, Number, OrderBy, Projection, QueryOptions, Scalar, Test,
-    TextMatch, Where,
+    Accuracy, AggregateOptions, Bucket, Comparison, CountOptions, Dimension, Filter, Join, Keyset, Measure,
+    MeasureKind, Number, OrderBy, Projection, QueryOptions, Scalar, Test, TextMatch, Where,
 };
 use semilayer_bridge_sql::{
     BIGQUERY, CLICKHOUSE, COCKROACHDB, Column, DUCKDB, Dialect, Kind, LIBSQL, MARIADB, MSSQL, MYSQL, ORACLE,
-    POSTGRES, SNOWFLAKE, SQLITE, Sql, Table, count, query,
+    POSTGRES, SNOWFLAKE, SQLITE, Sql, Table, aggregate, count, query,
 };
 
 /// Stands in every name and text of a caller.
@@ -157,7 +157,7 @@ fn table_and_condition() -> impl Strategy<Value = (Table, Where)> {
     })
 }
 
-/// The text without its quoted names, in which the mark was seen or not.
+/// The text without its quoted names and without the literals, which are all ours.
 fn bare(dialect: &Dialect, sql: &Sql) -> String {
     let close = match dialect.name {
         "mssql" => ']',
@@ -169,6 +169,11 @@ fn bare(dialect: &Dialect, sql: &Sql) -> String {
     let mut out = String::new();
     let mut characters = sql.text.chars().peekable();
     while let Some(character) = characters.next() {
+        if character == '\'' {
+            let literal: String = characters.by_ref().take_while(|inside| *inside != '\'').collect();
+            assert!(!literal.contains(MARK), "{}", sql.text);
+            continue;
+        }
         if character != open {
             out.push(character);
             continue;
@@ -213,6 +218,52 @@ fn check(dialect: &Dialect, sql: &Sql) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A raw and a bucketed dimension, one of them joined, and measures of several forms with a filter of their own.
+fn aggregate_options(
+    table: &Table,
+    filter: &Filter,
+    mut names: Vec<String>,
+    sample: Option<f64>,
+    limit: Option<u64>,
+) -> AggregateOptions {
+    let mut name = || names.pop().unwrap();
+    let column = |place: usize| table.columns.iter().cycle().nth(place).unwrap().name.clone();
+    let number = |column: &&Column| column.kind.is_numeric();
+    let bucketed = table.columns.iter().find(number).map_or_else(|| column(1), |column| column.name.clone());
+    let dimensions = vec![
+        Dimension { field: column(0), bucket: None, name: name(), from: Some("c".to_owned()) },
+        Dimension {
+            field: bucketed,
+            bucket: Some(Bucket::Breaks(vec![-1.5, 0.0, 1e300])),
+            name: name(),
+            from: None,
+        },
+    ];
+    let mut measure = |kind, place: usize| {
+        let column = Some(column(place));
+        (name(), Measure { kind, column, accuracy: Accuracy::Exact, filter: filter.clone() })
+    };
+    let measures = vec![
+        measure(MeasureKind::Count, 0),
+        measure(MeasureKind::TopK(3), 1),
+        measure(MeasureKind::First, 2),
+        measure(MeasureKind::Max, 3),
+    ];
+    let having = Filter::from_where(Where::field("count", Test::NotEqual(Scalar::from(3))));
+    let join = Join { target: "x".to_owned(), alias: "c".to_owned(), local: column(0), foreign: column(1) };
+    AggregateOptions {
+        filter: filter.clone(),
+        sample,
+        ids: vec![Scalar::from(1)],
+        dimensions,
+        measures,
+        having,
+        limit,
+        joins: vec![join],
+        ..AggregateOptions::default()
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -221,6 +272,26 @@ proptest! {
         let options = CountOptions { filter: Filter::from_where(condition) };
         for dialect in &DIALECTS {
             check(dialect, &count(dialect, &table, &options).unwrap())?;
+        }
+    }
+
+    #[test]
+    fn any_aggregate_is_balanced_bound_and_free_of_the_callers_text(
+        (table, condition) in table_and_condition(),
+        outputs in prop::collection::btree_set(hostile(), 6),
+        sample in prop::option::of(0.01..0.99_f64),
+        limit in prop::option::of(any::<u64>()),
+    ) {
+        let filter = Filter::from_where(condition);
+        let options = aggregate_options(&table, &filter, outputs.into_iter().collect(), sample, limit);
+        for dialect in &DIALECTS {
+            match aggregate(dialect, &table, std::slice::from_ref(&table), &options) {
+                Ok(plan) => check(dialect, &plan.sql)?,
+                Err(refused) => {
+                    let refused = refused.to_string();
+                    prop_assert!(refused.contains("a sample") || refused.contains("a column of"), "{refused}");
+                }
+            }
         }
     }
 

@@ -72,7 +72,10 @@ fn unknown_columns_are_refused_by_name() {
 fn a_key_that_the_row_shows_is_not_selected_twice() {
     let select =
         queried(&POSTGRES, &orders(), r#"{"select":["name","id"],"limit":5,"keyset":true}"#).unwrap();
-    assert_eq!(select.sql.text, r#"SELECT "name", "id" FROM "public"."orders" ORDER BY "id" LIMIT $1"#);
+    assert_eq!(
+        select.sql.text,
+        r#"SELECT t."name", t."id" FROM "public"."orders" t ORDER BY t."id" LIMIT $1"#
+    );
     assert_eq!((select.hidden, select.key.as_slice(), select.page), (0, [1].as_slice(), Some(5)));
 }
 
@@ -85,6 +88,15 @@ fn a_key_that_the_row_does_not_show_is_selected_behind_it() {
         r#"SELECT t."name" AS "id", t."at" AS k0, t."id" AS k1 FROM "public"."orders" t ORDER BY t."at" DESC, t."id" DESC LIMIT $1"#
     );
     assert_eq!((select.outputs, select.hidden, select.key), (vec!["id".to_owned()], 2, vec![1, 2]));
+}
+
+#[test]
+fn a_column_that_is_called_like_a_name_of_ours_is_still_the_column() {
+    let mut table = orders();
+    table.columns.push(Column::new("k0", Kind::Text, true));
+    let options = r#"{"orderBy":[{"field":"at"},{"field":"k0"}],"select":["name"],"keyset":true}"#;
+    let text = queried(&POSTGRES, &table, options).unwrap().sql.text;
+    assert!(text.ends_with(r#" ORDER BY t."at", t."k0", t."id""#), "{text}");
 }
 
 #[test]
@@ -109,15 +121,15 @@ fn rows_after_a_position_compare_as_a_whole_where_an_index_can_serve_that() {
     };
     assert_eq!(
         condition(&POSTGRES, r#"{"at":"desc"}"#),
-        r#"("at", "id") < ($1, $2) ORDER BY "at" DESC, "id" DESC"#
+        r#"(t."at", t."id") < ($1, $2) ORDER BY t."at" DESC, t."id" DESC"#
     );
     assert_eq!(
         condition(&MYSQL, r#"{"at":"asc"}"#),
-        "`at` >= ? AND ((`at` > ?) OR (`at` = ? AND `id` > ?)) ORDER BY `at`, `id`"
+        "t.`at` >= ? AND ((t.`at` > ?) OR (t.`at` = ? AND t.`id` > ?)) ORDER BY t.`at`, t.`id`"
     );
     assert_eq!(
         condition(&POSTGRES, r#"[{"field":"at"},{"field":"id","dir":"desc"}]"#),
-        r#""at" >= $1 AND (("at" > $2) OR ("at" = $3 AND "id" < $4)) ORDER BY "at", "id" DESC"#
+        r#"t."at" >= $1 AND ((t."at" > $2) OR (t."at" = $3 AND t."id" < $4)) ORDER BY t."at", t."id" DESC"#
     );
 }
 
@@ -134,20 +146,20 @@ fn nulls_stand_where_the_engine_sorts_them() {
     // Last when ascending: after a value come greater ones and nulls, after a null only nulls.
     assert_eq!(
         condition(&POSTGRES, "asc", Some("x")),
-        r#"((("name" > $1 OR "name" IS NULL)) OR ("name" = $2 AND "id" > $3))"#
+        r#"(((t."name" > $1 OR t."name" IS NULL)) OR (t."name" = $2 AND t."id" > $3))"#
     );
-    assert_eq!(condition(&POSTGRES, "asc", None), r#"(("name" IS NULL AND "id" > $1))"#);
+    assert_eq!(condition(&POSTGRES, "asc", None), r#"((t."name" IS NULL AND t."id" > $1))"#);
     // First when descending: after a null come all values.
     assert_eq!(
         condition(&POSTGRES, "desc", None),
-        r#"(("name" IS NOT NULL) OR ("name" IS NULL AND "id" > $1))"#
+        r#"((t."name" IS NOT NULL) OR (t."name" IS NULL AND t."id" > $1))"#
     );
     // First when ascending.
-    assert_eq!(condition(&SQLITE, "asc", Some("x")), r#"("name", "id") > (?, ?)"#);
+    assert_eq!(condition(&SQLITE, "asc", Some("x")), r#"(t."name", t."id") > (?, ?)"#);
     // Last in both directions.
     assert_eq!(
         condition(&DUCKDB, "desc", Some("x")),
-        r#"((("name" < ? OR "name" IS NULL)) OR ("name" = ? AND "id" > ?))"#
+        r#"(((t."name" < ? OR t."name" IS NULL)) OR (t."name" = ? AND t."id" > ?))"#
     );
 }
 
@@ -158,9 +170,13 @@ fn a_type_without_a_class_is_ordered_and_compared_by_its_text() {
     let select = queried(&POSTGRES, &orders(), &options).unwrap();
     assert_eq!(
         after_where(&select),
-        r#"(CAST("tags" AS text), "id") < ($1, $2) ORDER BY CAST("tags" AS text) DESC, "id" DESC"#
+        r#"(CAST(t."tags" AS text), t."id") < ($1, $2) ORDER BY CAST(t."tags" AS text) DESC, t."id" DESC"#
     );
-    assert!(select.sql.text.contains(r#""tags", CAST("tags" AS text) AS k0 FROM"#), "{}", select.sql.text);
+    assert!(
+        select.sql.text.contains(r#"t."tags", CAST(t."tags" AS text) AS k0 FROM"#),
+        "{}",
+        select.sql.text
+    );
     assert_eq!((select.hidden, select.key), (1, vec![4, 0]));
 }
 
@@ -170,7 +186,10 @@ fn a_cursor_that_does_not_fit_is_refused() {
         let refusal = scanned(&orders(), &format!(r#"{{"cursor":"{cursor}"}}"#)).unwrap_err();
         assert_eq!(refusal, "cursor: expected a cursor of this target and order");
     }
-    assert_eq!(after_where(&scanned(&orders(), r#"{"cursor":"42"}"#).unwrap()), r#""id" > $1 ORDER BY "id""#);
+    assert_eq!(
+        after_where(&scanned(&orders(), r#"{"cursor":"42"}"#).unwrap()),
+        r#"t."id" > $1 ORDER BY t."id""#
+    );
 }
 
 #[test]
@@ -193,7 +212,7 @@ fn keys_of_columns_without_a_type_are_literals() {
     let after = |cursor: &str| {
         let options = ReadOptions { cursor: Some(cursor.to_owned()), ..ReadOptions::default() };
         let select = read(&SQLITE, &table, &options).unwrap();
-        let expected = r#"SELECT "id", NULLIF(quote("id"), 'NULL') AS k0 FROM "t" WHERE "id" > ?"#;
+        let expected = r#"SELECT t."id", NULLIF(quote(t."id"), 'NULL') AS k0 FROM "t" t WHERE t."id" > ?"#;
         assert!(select.sql.text.starts_with(expected), "{}", select.sql.text);
         select.sql.params[0].value.clone()
     };
@@ -212,7 +231,7 @@ fn a_composite_key_is_scanned_as_a_whole() {
     let select = scanned(&table, &format!(r#"{{"cursor":"{after}","fields":["name"]}}"#)).unwrap();
     assert_eq!(
         select.sql.text,
-        r#"SELECT "name", "id" AS k0, "at" AS k1 FROM "public"."orders" WHERE ("id", "at") > ($1, $2) ORDER BY "id", "at" LIMIT $3"#
+        r#"SELECT t."name", t."id" AS k0, t."at" AS k1 FROM "public"."orders" t WHERE (t."id", t."at") > ($1, $2) ORDER BY t."id", t."at" LIMIT $3"#
     );
 }
 
@@ -230,7 +249,7 @@ fn a_table_without_a_key_cannot_be_scanned() {
 fn changes_are_read_by_the_tracking_column() {
     let since = r#""changedSince":"2026-01-02T03:04:05.000006Z""#;
     let select = scanned(&orders(), &format!(r#"{{{since},"changeTrackingColumn":"at"}}"#)).unwrap();
-    assert_eq!(after_where(&select), r#""at" > $1 ORDER BY "id""#);
+    assert_eq!(after_where(&select), r#"t."at" > $1 ORDER BY t."id""#);
     assert!(matches!(select.sql.params[0].value, Value::Timestamp(_)));
     // The default is optional, a name is not.
     let full = scanned(&orders(), &format!("{{{since}}}")).unwrap();
@@ -274,7 +293,7 @@ fn hidden_columns_are_for_those_who_name_them() {
     table.columns.push(Column { hidden: true, ..Column::new("rowid", INT8, false) });
     table.primary_key = vec!["rowid".to_owned()];
     let select = scanned(&table, r#"{"fields":["rowid"]}"#).unwrap();
-    assert!(select.sql.text.starts_with(r#"SELECT "rowid" FROM"#));
+    assert!(select.sql.text.starts_with(r#"SELECT t."rowid" FROM"#));
     let select = scanned(&table, "{}").unwrap();
     assert_eq!(select.outputs, ["id", "name", "at", "tags"]);
     assert_eq!((select.hidden, select.key), (1, vec![4]));

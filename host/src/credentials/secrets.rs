@@ -27,6 +27,10 @@ fn collect(value: &Value, default: Option<&str>, secrets: &mut Vec<Secret>) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, None, secrets)),
         Value::Object(fields) => fields.values().for_each(|value| collect(value, None, secrets)),
+        // A number alone tells nothing and may stand anywhere; behind a colon it is a port.
+        Value::Number(number) if Some(number.to_string().as_str()) != default => {
+            secrets.push(Secret::new(format!(":{number}")));
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
@@ -41,6 +45,7 @@ fn url_parts(text: &str, secrets: &mut Vec<Secret>) {
     secrets.push(Secret::new(decoded(url.username())));
     secrets.extend(url.password().map(|password| Secret::new(decoded(password))));
     secrets.extend(url.host_str().map(Secret::new));
+    secrets.extend(url.port().map(|port| Secret::new(format!(":{port}"))));
     let segments = url.path_segments().into_iter().flatten().map(decoded);
     let values = url.query_pairs().filter(|(key, _)| key != "sslmode").map(|(_, value)| value.into_owned());
     secrets.extend(segments.chain(values).filter(|part| tells_something(part)).map(Secret::new));

@@ -10,6 +10,7 @@
 //! | `refused` | the database refuses, and quotes the password |
 //! | `panics` | panics with the password |
 //! | `huge` | one row of `limit` bytes |
+//! | `trace` | one row with the trace that the bridge works in |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -147,6 +148,11 @@ impl FakeBridge {
             "panics" => panic!("the password is {}", self.password),
             "huge" => {
                 let row = format!("{{\"text\":\"{}\"}}", "x".repeat(limit.try_into().unwrap()));
+                return Ok(answer_rows(vec![RowBatch { rows: row, count: 1 }], Tail::default()));
+            }
+            "trace" => {
+                let trace = runtime::telemetry::current_trace().map(|trace| trace.traceparent);
+                let row = serde_json::json!({"traceparent": trace}).to_string();
                 return Ok(answer_rows(vec![RowBatch { rows: row, count: 1 }], Tail::default()));
             }
             "refused" => {

@@ -19,6 +19,8 @@ mod leaving;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod observing;
+#[cfg(test)]
 mod reconnect;
 #[cfg(test)]
 mod rig;

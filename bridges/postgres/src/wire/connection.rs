@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::link::Link;
 use super::message::{Backend, TransactionStatus};
 use super::statement::StatementCache;
-use super::{CancelToken, Column, ConnectOptions, Oid, Rows, ServerError, Statement, WireError};
+use super::{CancelToken, Column, ConnectOptions, Oid, ServerError, Statement, WireError};
 
 /// A cancel may arrive before the statement that it is meant for, and is then repeated.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(500);
@@ -93,10 +93,10 @@ impl Connection {
         }
     }
 
-    /// Starts a statement; see [`Rows::start`].
+    /// Starts a statement; see [`super::Rows::start`].
     #[cfg(test)]
-    pub(super) async fn query(&mut self, query: &Query<'_>) -> Result<Rows<&mut Self>, WireError> {
-        Rows::start(self, query).await
+    pub(super) async fn query(&mut self, query: &Query<'_>) -> Result<super::Rows<&mut Self>, WireError> {
+        super::Rows::start(self, query).await
     }
 
     /// Runs statements that give no rows of interest, such as `BEGIN`. Not for text with values in it, and not for

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use memchr::memchr;
 
 use super::error::sqlstate;
-use super::{Column, Oid, ServerError, WireError};
+use super::{Column, ServerError, WireError};
 
 /// Tag and length that every message begins with.
 pub(super) const HEADER_BYTES: usize = 5;

@@ -47,7 +47,6 @@ impl<'a> RowView<'a> {
     pub(crate) fn value(&self, column: usize) -> Option<&'a [u8]> {
         self.values().nth(column).flatten()
     }
-
 }
 
 /// The values of one row, see [`RowView::values`].

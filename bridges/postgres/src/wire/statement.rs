@@ -26,12 +26,7 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    pub(super) fn new(
-        name: String,
-        sql: &str,
-        param_types: &[Oid],
-        columns: Arc<[Column]>,
-    ) -> Self {
+    pub(super) fn new(name: String, sql: &str, param_types: &[Oid], columns: Arc<[Column]>) -> Self {
         Self { name, sql: sql.into(), param_types: param_types.into(), columns }
     }
 }

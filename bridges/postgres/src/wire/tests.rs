@@ -6,3 +6,5 @@ mod scripted;
 mod server;
 mod statements;
 mod streaming;
+#[path = "../../tests/support/server.rs"]
+mod support;

@@ -51,7 +51,7 @@ impl<'a> Rows<'a> {
     /// A column of the base table, or of the join that goes by `from`.
     pub(crate) fn column(&self, name: &'a str, from: Option<&str>) -> Result<Place<'a>, Invalid> {
         match from {
-            None => self.table.place(name, self.base_alias()),
+            None => self.table.place(name, Some(BASE)),
             Some(from) => match self.joins.iter().find(|joined| joined.join.alias == from) {
                 Some(joined) => joined.place(name),
                 None => {
@@ -71,27 +71,19 @@ impl<'a> Rows<'a> {
         self.table.primary_key.len()
     }
 
-    /// Plain names are enough for one table.
-    fn base_alias(&self) -> Option<Alias> {
-        (!self.joins.is_empty()).then_some(BASE)
-    }
-
     /// Writes the primary key's columns as `k0`, `k1`, …
     pub(crate) fn write_key(&self, sql: &mut SqlText<'_>, written: &mut bool) {
         for (index, name) in self.table.primary_key.iter().enumerate() {
             begin_column(sql, written);
-            write_column(sql, self.base_alias(), name);
+            write_column(sql, BASE, name);
             sql.syntax(" AS ");
             Alias("k", Some(index)).write(sql);
         }
     }
 
     pub(crate) fn write_from(&self, sql: &mut SqlText<'_>) {
-        sql.syntax(" FROM ").name(&self.table.parts);
-        if let Some(alias) = self.base_alias() {
-            sql.syntax(" ");
-            alias.write(sql);
-        }
+        sql.syntax(" FROM ").name(&self.table.parts).syntax(" ");
+        BASE.write(sql);
         for joined in &self.joins {
             joined.write(sql);
         }
@@ -128,7 +120,7 @@ impl<'a> Rows<'a> {
 /// that very name.
 impl Scope for Rows<'_> {
     fn place<'a>(&'a self, name: &'a str) -> Result<Place<'a>, Invalid> {
-        let base = self.table.place(name, self.base_alias());
+        let base = self.table.place(name, Some(BASE));
         let Some((alias, column)) = name.split_once('.') else { return base };
         match self.joins.iter().find(|joined| joined.join.alias == alias) {
             Some(joined) if self.table.column(name).is_none() => joined
@@ -168,9 +160,9 @@ impl<'a> Joined<'a> {
         sql.syntax(" ");
         self.alias.write(sql);
         sql.syntax(" ON ");
-        write_column(sql, Some(BASE), &self.join.local);
+        write_column(sql, BASE, &self.join.local);
         sql.syntax(" = ");
-        write_column(sql, Some(self.alias), foreign);
+        write_column(sql, self.alias, foreign);
         if !unique {
             sql.syntax(" AND ");
             self.alias.write(sql);
@@ -179,12 +171,9 @@ impl<'a> Joined<'a> {
     }
 }
 
-fn write_column(sql: &mut SqlText<'_>, alias: Option<Alias>, name: &str) {
-    if let Some(alias) = alias {
-        alias.write(sql);
-        sql.syntax(".");
-    }
-    sql.ident(name);
+fn write_column(sql: &mut SqlText<'_>, alias: Alias, name: &str) {
+    alias.write(sql);
+    sql.syntax(".").ident(name);
 }
 
 fn orders_rows(options: &AggregateOptions) -> bool {

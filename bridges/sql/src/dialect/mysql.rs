@@ -23,6 +23,7 @@ pub const MYSQL: Dialect = Dialect {
     nulls: Nulls::Smallest,
     paging: Paging::Limit { unlimited: Some("18446744073709551615"), bound: true },
     text_cast: "CAST(#1 AS CHAR)",
+    text_casts: &[],
     literal: None,
     matching_case: Matching {
         template: "CONVERT(#1 USING utf8mb4) COLLATE utf8mb4_bin LIKE #2 ESCAPE '!'",

@@ -21,6 +21,8 @@ pub const POSTGRES: Dialect = Dialect {
     nulls: Nulls::Largest,
     paging: Paging::Limit { unlimited: None, bound: true },
     text_cast: "CAST(#1 AS text)",
+    // The cast adds the `/32` that rows do not show.
+    text_casts: &[("inet", "abbrev(#1)")],
     literal: None,
     matching_case: Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
     matching_any_case: Matching { template: "#1 ILIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },

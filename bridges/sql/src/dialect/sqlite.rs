@@ -25,6 +25,7 @@ pub const SQLITE: Dialect = Dialect {
     nulls: Nulls::Smallest,
     paging: Paging::Limit { unlimited: Some("-1"), bound: true },
     text_cast: "CAST(#1 AS TEXT)",
+    text_casts: &[],
     // The literal of null would be a text.
     literal: Some("NULLIF(quote(#1), 'NULL')"),
     matching_case: Matching { template: "#1 GLOB #2", syntax: PatternSyntax::Glob },

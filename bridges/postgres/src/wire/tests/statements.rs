@@ -71,9 +71,10 @@ async fn parameters_and_results_have_a_format_each() {
 #[tokio::test]
 async fn a_running_statement_tells_its_columns() {
     let mut connection = server().connect().await;
-    let rows = connection.query(&text("select oid, relname, 1.5::numeric(6,2) as amount from pg_class"));
+    let query = text("select oid, relname, 1.5::numeric(6,2) as amount from pg_class");
+    let rows = connection.query(&query).await.unwrap();
     let columns: Vec<_> =
-        rows.await.unwrap().columns().iter().map(|column| (column.name.to_string(), column.type_oid)).collect();
+        rows.columns().iter().map(|column| (column.name.to_string(), column.type_oid)).collect();
     let expected = [("oid", 26), ("relname", 19), ("amount", 1700)];
     assert_eq!(columns, expected.map(|(name, type_oid)| (name.to_owned(), type_oid)));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::scripted::{soon, text};
-use super::server::{eventually, server, victim};
+use super::server::{Victim, eventually, server};
 use crate::wire::{ConnectOptions, Connection, Format, Query, ResultFormats, Rows, Step, WireError};
 
 const BUFFER_LIMIT: usize = 64 * 1024;
@@ -151,12 +151,11 @@ async fn a_session_that_is_terminated_while_idle_is_noticed_without_a_statement(
 
 #[tokio::test]
 async fn a_server_killed_in_mid_stream_is_an_error_and_not_the_end_of_the_rows() {
-    let (server, mut process) = victim();
-    let mut connection = server.connect().await;
+    let mut victim = Victim::start();
+    let mut connection = victim.server.connect().await;
     let mut rows = connection.query(&text("select generate_series(1, 1e12::int8)")).await.unwrap();
     assert_eq!(rows.next_rows(|_| ControlFlow::Break(())).await.unwrap(), Step::Stopped(()));
-    process.kill().unwrap();
-    process.wait().unwrap();
+    victim.kill();
     let lost = timeout(Duration::from_secs(30), async {
         loop {
             match rows.next_rows(|_| ControlFlow::<()>::Continue(())).await {
@@ -170,7 +169,7 @@ async fn a_server_killed_in_mid_stream_is_an_error_and_not_the_end_of_the_rows()
     drop(rows);
     assert!(matches!(connection.recover(soon()).await, Err(WireError::Closed)));
     assert!(matches!(
-        Connection::connect(&server.options("app"), soon()).await,
+        Connection::connect(&victim.server.options("app"), soon()).await,
         Err(WireError::Connect { .. })
     ));
 }

@@ -1,4 +1,4 @@
-SELECT `cuisine`, `createdAt` AS k0, `id` AS k1 FROM `shop`.`facts` WHERE `status` = {p0:String} ORDER BY `createdAt` DESC, `id` DESC LIMIT {p1:Int64}
+SELECT t.`cuisine`, t.`createdAt` AS k0, t.`id` AS k1 FROM `shop`.`facts` t WHERE t.`status` = {p0:String} ORDER BY t.`createdAt` DESC, t.`id` DESC LIMIT {p1:Int64}
 -- 1: Text("published") beside Some(Text)
 -- 2: Integer(11) beside None
 -- a page of 10; cursor from columns [1, 2], of which 2 hidden

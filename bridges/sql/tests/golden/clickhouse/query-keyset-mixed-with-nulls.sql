@@ -1,4 +1,4 @@
-SELECT `id`, `cuisine`, `country`, `rating`, `prepTime`, `views`, `status`, `createdAt`, `born`, `price`, `active`, `lat`, `lng`, `spot` FROM `shop`.`facts` WHERE (((`cuisine` > {p0:String} OR `cuisine` IS NULL)) OR (`cuisine` = {p1:String} AND `createdAt` < {p2:DateTime64(6, 'UTC')}) OR (`cuisine` = {p3:String} AND `createdAt` = {p4:DateTime64(6, 'UTC')} AND `id` < {p5:Int64})) ORDER BY `cuisine`, `createdAt` DESC, `id` DESC LIMIT {p6:Int64}
+SELECT t.`id`, t.`cuisine`, t.`country`, t.`rating`, t.`prepTime`, t.`views`, t.`status`, t.`createdAt`, t.`born`, t.`price`, t.`active`, t.`lat`, t.`lng`, t.`spot` FROM `shop`.`facts` t WHERE (((t.`cuisine` > {p0:String} OR t.`cuisine` IS NULL)) OR (t.`cuisine` = {p1:String} AND t.`createdAt` < {p2:DateTime64(6, 'UTC')}) OR (t.`cuisine` = {p3:String} AND t.`createdAt` = {p4:DateTime64(6, 'UTC')} AND t.`id` < {p5:Int64})) ORDER BY t.`cuisine`, t.`createdAt` DESC, t.`id` DESC LIMIT {p6:Int64}
 -- 1: Text("italian") beside Some(Text)
 -- 2: Text("italian") beside Some(Text)
 -- 3: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)

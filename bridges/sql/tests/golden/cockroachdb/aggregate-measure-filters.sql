@@ -1,4 +1,4 @@
-SELECT g.m0, g.m1, g.n FROM (SELECT COUNT(c0) AS m0, SUM(c1) AS m1, COUNT(*) AS n FROM (SELECT CASE WHEN "status" = $1 THEN 1 END AS c0, CASE WHEN "rating" >= $2 THEN "views" END AS c1 FROM "shop"."facts") b) g WHERE (g.m1 > $3) AND ((g.m0 = $4) OR (g.n < $5))
+SELECT g.m0, g.m1, g.n FROM (SELECT COUNT(c0) AS m0, SUM(c1) AS m1, COUNT(*) AS n FROM (SELECT CASE WHEN t."status" = $1 THEN 1 END AS c0, CASE WHEN t."rating" >= $2 THEN t."views" END AS c1 FROM "shop"."facts" t) b) g WHERE (g.m1 > $3) AND ((g.m0 = $4) OR (g.n < $5))
 -- 1: Text("draft") beside Some(Text)
 -- 2: Integer(3) beside Some(Integer { bits: 32, signed: true })
 -- 3: Decimal("10") beside Some(Decimal)

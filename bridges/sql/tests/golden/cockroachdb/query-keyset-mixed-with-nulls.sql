@@ -1,4 +1,4 @@
-SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" WHERE "cuisine" >= $1 AND (("cuisine" > $2) OR ("cuisine" = $3 AND "createdAt" < $4) OR ("cuisine" = $5 AND "createdAt" = $6 AND "id" < $7)) ORDER BY "cuisine", "createdAt" DESC, "id" DESC LIMIT $8
+SELECT t."id", t."cuisine", t."country", t."rating", t."prepTime", t."views", t."status", t."createdAt", t."born", t."price", t."active", t."lat", t."lng", t."spot" FROM "shop"."facts" t WHERE t."cuisine" >= $1 AND ((t."cuisine" > $2) OR (t."cuisine" = $3 AND t."createdAt" < $4) OR (t."cuisine" = $5 AND t."createdAt" = $6 AND t."id" < $7)) ORDER BY t."cuisine", t."createdAt" DESC, t."id" DESC LIMIT $8
 -- 1: Text("italian") beside Some(Text)
 -- 2: Text("italian") beside Some(Text)
 -- 3: Text("italian") beside Some(Text)

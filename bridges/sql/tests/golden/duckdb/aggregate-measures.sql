@@ -1,4 +1,4 @@
-SELECT d0, d1, COUNT(*) AS m0, COUNT(DISTINCT c1) AS m1, approx_count_distinct(c2) AS m2, SUM(c3) AS m3, AVG(c4) AS m4, MIN(c5) AS m5, MAX(c6) AS m6, bool_or(c7) AS m7, COUNT(*) AS n FROM (SELECT "cuisine" AS d0, "country" AS d1, "country" AS c1, "country" AS c2, "views" AS c3, "rating" AS c4, "createdAt" AS c5, "price" AS c6, "active" AS c7 FROM "shop"."facts" WHERE ("status" = ?) AND ("cuisine" IS NOT NULL) AND ("country" IS NOT NULL)) b GROUP BY d0, d1
+SELECT d0, d1, COUNT(*) AS m0, COUNT(DISTINCT c1) AS m1, approx_count_distinct(c2) AS m2, SUM(c3) AS m3, AVG(c4) AS m4, MIN(c5) AS m5, MAX(c6) AS m6, bool_or(c7) AS m7, COUNT(*) AS n FROM (SELECT t."cuisine" AS d0, t."country" AS d1, t."country" AS c1, t."country" AS c2, t."views" AS c3, t."rating" AS c4, t."createdAt" AS c5, t."price" AS c6, t."active" AS c7 FROM "shop"."facts" t WHERE (t."status" = ?) AND (t."cuisine" IS NOT NULL) AND (t."country" IS NOT NULL)) b GROUP BY d0, d1
 -- 1: Text("published") beside Some(Text)
 -- Dimension group: Native(Text)
 -- Dimension country: Native(Text)

@@ -1,3 +1,3 @@
-SELECT d0, COUNT(*) AS n FROM (SELECT strftime('%Y-%m-%d', iif(typeof("createdAt") = 'text', "createdAt", "createdAt" / 1000.0), iif(typeof("createdAt") = 'text', '+0 days', 'unixepoch')) AS d0 FROM "shop"."facts" WHERE ("createdAt" IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
+SELECT d0, COUNT(*) AS n FROM (SELECT strftime('%Y-%m-%d', iif(typeof(t."createdAt") = 'text', t."createdAt", t."createdAt" / 1000.0), iif(typeof(t."createdAt") = 'text', '+0 days', 'unixepoch')) AS d0 FROM "shop"."facts" t WHERE (t."createdAt" IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
 -- Dimension createdAt: Text
 -- Count count: Number

@@ -1,4 +1,4 @@
-SELECT d0, COUNT(*) AS n FROM (SELECT `country` AS d0 FROM `shop`.`facts` WHERE (`id` IN (?, ?)) AND (RAND() < 5e-1) AND (`country` IS NOT NULL)) b GROUP BY d0
+SELECT d0, COUNT(*) AS n FROM (SELECT t.`country` AS d0 FROM `shop`.`facts` t WHERE (t.`id` IN (?, ?)) AND (RAND() < 5e-1) AND (t.`country` IS NOT NULL)) b GROUP BY d0
 -- 1: Integer(1) beside Some(Integer { bits: 64, signed: true })
 -- 2: Integer(2) beside Some(Integer { bits: 64, signed: true })
 -- Dimension country: Native(Text)

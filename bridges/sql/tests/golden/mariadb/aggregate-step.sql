@@ -1,3 +1,3 @@
-SELECT d0, COUNT(*) AS n FROM (SELECT FLOOR((`prepTime` + 0e0) / 3e1) AS d0 FROM `shop`.`facts` WHERE (`prepTime` IS NOT NULL)) b GROUP BY d0
+SELECT d0, COUNT(*) AS n FROM (SELECT FLOOR((t.`prepTime` + 0e0) / 3e1) AS d0 FROM `shop`.`facts` t WHERE (t.`prepTime` IS NOT NULL)) b GROUP BY d0
 -- Dimension prepTime: Step(30.0)
 -- Count count: Number

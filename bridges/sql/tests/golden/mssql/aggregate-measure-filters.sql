@@ -1,4 +1,4 @@
-SELECT g.m0, g.m1, g.n FROM (SELECT COUNT(c0) AS m0, SUM(CAST(c1 AS decimal(38,0))) AS m1, COUNT(*) AS n FROM (SELECT CASE WHEN [status] = @p1 THEN 1 END AS c0, CASE WHEN [rating] >= @p2 THEN [views] END AS c1 FROM [shop].[facts]) b) g WHERE (g.m1 > @p3) AND ((g.m0 = @p4) OR (g.n < @p5))
+SELECT g.m0, g.m1, g.n FROM (SELECT COUNT(c0) AS m0, SUM(CAST(c1 AS decimal(38,0))) AS m1, COUNT(*) AS n FROM (SELECT CASE WHEN t.[status] = @p1 THEN 1 END AS c0, CASE WHEN t.[rating] >= @p2 THEN t.[views] END AS c1 FROM [shop].[facts] t) b) g WHERE (g.m1 > @p3) AND ((g.m0 = @p4) OR (g.n < @p5))
 -- 1: Text("draft") beside Some(Text)
 -- 2: Integer(3) beside Some(Integer { bits: 32, signed: true })
 -- 3: Decimal("10") beside Some(Decimal)

@@ -1,3 +1,3 @@
-SELECT d0, COUNT(*) AS n FROM (SELECT CONCAT(CONVERT(varchar(4), CAST([born] AS datetime2), 126), '-Q', DATEPART(quarter, CAST([born] AS datetime2))) AS d0 FROM [shop].[facts] WHERE ([born] IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
+SELECT d0, COUNT(*) AS n FROM (SELECT CONCAT(CONVERT(varchar(4), CAST(t.[born] AS datetime2), 126), '-Q', DATEPART(quarter, CAST(t.[born] AS datetime2))) AS d0 FROM [shop].[facts] t WHERE (t.[born] IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
 -- Dimension born: Text
 -- Count count: Number

@@ -1,4 +1,4 @@
-SELECT [id], [cuisine], [country], [rating], [prepTime], [views], [status], [createdAt], [born], [price], [active], [lat], [lng], [spot] FROM [shop].[facts] WHERE [cuisine] >= @p1 AND (([cuisine] > @p2) OR ([cuisine] = @p3 AND [createdAt] < @p4) OR ([cuisine] = @p5 AND [createdAt] = @p6 AND [id] < @p7)) ORDER BY [cuisine], [createdAt] DESC, [id] DESC OFFSET @p8 ROWS FETCH NEXT @p9 ROWS ONLY
+SELECT t.[id], t.[cuisine], t.[country], t.[rating], t.[prepTime], t.[views], t.[status], t.[createdAt], t.[born], t.[price], t.[active], t.[lat], t.[lng], t.[spot] FROM [shop].[facts] t WHERE t.[cuisine] >= @p1 AND ((t.[cuisine] > @p2) OR (t.[cuisine] = @p3 AND t.[createdAt] < @p4) OR (t.[cuisine] = @p5 AND t.[createdAt] = @p6 AND t.[id] < @p7)) ORDER BY t.[cuisine], t.[createdAt] DESC, t.[id] DESC OFFSET @p8 ROWS FETCH NEXT @p9 ROWS ONLY
 -- 1: Text("italian") beside Some(Text)
 -- 2: Text("italian") beside Some(Text)
 -- 3: Text("italian") beside Some(Text)

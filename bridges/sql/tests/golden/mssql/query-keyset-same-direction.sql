@@ -1,4 +1,4 @@
-SELECT [id], [cuisine], [country], [rating], [prepTime], [views], [status], [createdAt], [born], [price], [active], [lat], [lng], [spot] FROM [shop].[facts] WHERE [createdAt] <= @p1 AND (([createdAt] < @p2) OR ([createdAt] = @p3 AND [id] < @p4)) ORDER BY [createdAt] DESC, [id] DESC OFFSET @p5 ROWS FETCH NEXT @p6 ROWS ONLY
+SELECT t.[id], t.[cuisine], t.[country], t.[rating], t.[prepTime], t.[views], t.[status], t.[createdAt], t.[born], t.[price], t.[active], t.[lat], t.[lng], t.[spot] FROM [shop].[facts] t WHERE t.[createdAt] <= @p1 AND ((t.[createdAt] < @p2) OR (t.[createdAt] = @p3 AND t.[id] < @p4)) ORDER BY t.[createdAt] DESC, t.[id] DESC OFFSET @p5 ROWS FETCH NEXT @p6 ROWS ONLY
 -- 1: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
 -- 2: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
 -- 3: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)

@@ -1,4 +1,4 @@
-SELECT [cuisine], [id] AS k0 FROM [shop].[facts] WHERE ([createdAt] > @p1) AND ([id] > @p2) ORDER BY [id] OFFSET @p3 ROWS FETCH NEXT @p4 ROWS ONLY
+SELECT t.[cuisine], t.[id] AS k0 FROM [shop].[facts] t WHERE (t.[createdAt] > @p1) AND (t.[id] > @p2) ORDER BY t.[id] OFFSET @p3 ROWS FETCH NEXT @p4 ROWS ONLY
 -- 1: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
 -- 2: Integer(42) beside Some(Integer { bits: 64, signed: true })
 -- 3: Integer(0) beside None

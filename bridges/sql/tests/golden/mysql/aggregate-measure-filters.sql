@@ -1,4 +1,4 @@
-SELECT g.m0, g.m1, g.n FROM (SELECT COUNT(c0) AS m0, SUM(c1) AS m1, COUNT(*) AS n FROM (SELECT CASE WHEN `status` = ? THEN 1 END AS c0, CASE WHEN `rating` >= ? THEN `views` END AS c1 FROM `shop`.`facts`) b) g WHERE (g.m1 > ?) AND ((g.m0 = ?) OR (g.n < ?))
+SELECT g.m0, g.m1, g.n FROM (SELECT COUNT(c0) AS m0, SUM(c1) AS m1, COUNT(*) AS n FROM (SELECT CASE WHEN t.`status` = ? THEN 1 END AS c0, CASE WHEN t.`rating` >= ? THEN t.`views` END AS c1 FROM `shop`.`facts` t) b) g WHERE (g.m1 > ?) AND ((g.m0 = ?) OR (g.n < ?))
 -- 1: Text("draft") beside Some(Text)
 -- 2: Integer(3) beside Some(Integer { bits: 32, signed: true })
 -- 3: Decimal("10") beside Some(Decimal)

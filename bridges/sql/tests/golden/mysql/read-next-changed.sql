@@ -1,4 +1,4 @@
-SELECT `cuisine`, `id` AS k0 FROM `shop`.`facts` WHERE (`createdAt` > ?) AND (`id` > ?) ORDER BY `id` LIMIT ?
+SELECT t.`cuisine`, t.`id` AS k0 FROM `shop`.`facts` t WHERE (t.`createdAt` > ?) AND (t.`id` > ?) ORDER BY t.`id` LIMIT ?
 -- 1: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
 -- 2: Integer(42) beside Some(Integer { bits: 64, signed: true })
 -- 3: Integer(3) beside None

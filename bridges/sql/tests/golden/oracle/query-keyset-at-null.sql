@@ -1,4 +1,4 @@
-SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" WHERE (("cuisine" IS NULL AND "id" > :1)) ORDER BY "cuisine", "id" OFFSET :2 ROWS FETCH NEXT :3 ROWS ONLY
+SELECT t."id", t."cuisine", t."country", t."rating", t."prepTime", t."views", t."status", t."createdAt", t."born", t."price", t."active", t."lat", t."lng", t."spot" FROM "shop"."facts" t WHERE ((t."cuisine" IS NULL AND t."id" > :1)) ORDER BY t."cuisine", t."id" OFFSET :2 ROWS FETCH NEXT :3 ROWS ONLY
 -- 1: Integer(7) beside Some(Integer { bits: 64, signed: true })
 -- 2: Integer(0) beside None
 -- 3: Integer(11) beside None

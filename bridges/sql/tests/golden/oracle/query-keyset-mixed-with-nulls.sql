@@ -1,4 +1,4 @@
-SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" WHERE ((("cuisine" > :1 OR "cuisine" IS NULL)) OR ("cuisine" = :2 AND "createdAt" < :3) OR ("cuisine" = :4 AND "createdAt" = :5 AND "id" < :6)) ORDER BY "cuisine", "createdAt" DESC, "id" DESC OFFSET :7 ROWS FETCH NEXT :8 ROWS ONLY
+SELECT t."id", t."cuisine", t."country", t."rating", t."prepTime", t."views", t."status", t."createdAt", t."born", t."price", t."active", t."lat", t."lng", t."spot" FROM "shop"."facts" t WHERE (((t."cuisine" > :1 OR t."cuisine" IS NULL)) OR (t."cuisine" = :2 AND t."createdAt" < :3) OR (t."cuisine" = :4 AND t."createdAt" = :5 AND t."id" < :6)) ORDER BY t."cuisine", t."createdAt" DESC, t."id" DESC OFFSET :7 ROWS FETCH NEXT :8 ROWS ONLY
 -- 1: Text("italian") beside Some(Text)
 -- 2: Text("italian") beside Some(Text)
 -- 3: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)

@@ -1,3 +1,3 @@
-SELECT d0, COUNT(*) AS n FROM (SELECT to_char(("createdAt" AT TIME ZONE 'UTC'), 'YYYY-MM-DD"T"HH24:MI') AS d0 FROM "shop"."facts" WHERE ("createdAt" IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
+SELECT d0, COUNT(*) AS n FROM (SELECT to_char((t."createdAt" AT TIME ZONE 'UTC'), 'YYYY-MM-DD"T"HH24:MI') AS d0 FROM "shop"."facts" t WHERE (t."createdAt" IS NOT NULL)) b GROUP BY d0 HAVING d0 IS NOT NULL
 -- Dimension createdAt: Text
 -- Count count: Number

@@ -1,4 +1,4 @@
-SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" WHERE "createdAt" <= ? AND (("createdAt" < ?) OR ("createdAt" = ? AND "id" < ?)) ORDER BY "createdAt" DESC, "id" DESC LIMIT 11
+SELECT t."id", t."cuisine", t."country", t."rating", t."prepTime", t."views", t."status", t."createdAt", t."born", t."price", t."active", t."lat", t."lng", t."spot" FROM "shop"."facts" t WHERE t."createdAt" <= ? AND ((t."createdAt" < ?) OR (t."createdAt" = ? AND t."id" < ?)) ORDER BY t."createdAt" DESC, t."id" DESC LIMIT 11
 -- 1: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
 -- 2: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)
 -- 3: Timestamp(2026-01-02T03:04:05.000Z) beside Some(TimestampTz)

@@ -1,2 +1,2 @@
-SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" ORDER BY "id" LIMIT 3
+SELECT t."id", t."cuisine", t."country", t."rating", t."prepTime", t."views", t."status", t."createdAt", t."born", t."price", t."active", t."lat", t."lng", t."spot" FROM "shop"."facts" t ORDER BY t."id" LIMIT 3
 -- a page of 2; cursor from columns [0], of which 0 hidden

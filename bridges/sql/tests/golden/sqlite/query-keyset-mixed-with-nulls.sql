@@ -1,4 +1,4 @@
-SELECT "id", "cuisine", "country", "rating", "prepTime", "views", "status", "createdAt", "born", "price", "active", "lat", "lng", "spot" FROM "shop"."facts" WHERE "cuisine" >= ? AND (("cuisine" > ?) OR ("cuisine" = ? AND "createdAt" < ?) OR ("cuisine" = ? AND "createdAt" = ? AND "id" < ?)) ORDER BY "cuisine", "createdAt" DESC, "id" DESC LIMIT ?
+SELECT t."id", t."cuisine", t."country", t."rating", t."prepTime", t."views", t."status", t."createdAt", t."born", t."price", t."active", t."lat", t."lng", t."spot" FROM "shop"."facts" t WHERE t."cuisine" >= ? AND ((t."cuisine" > ?) OR (t."cuisine" = ? AND t."createdAt" < ?) OR (t."cuisine" = ? AND t."createdAt" = ? AND t."id" < ?)) ORDER BY t."cuisine", t."createdAt" DESC, t."id" DESC LIMIT ?
 -- 1: Text("italian") beside Some(Text)
 -- 2: Text("italian") beside Some(Text)
 -- 3: Text("italian") beside Some(Text)

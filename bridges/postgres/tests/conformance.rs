@@ -1,0 +1,162 @@
+//! The contract that every bridge keeps, against a real server.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test may fail it, too"
+)]
+
+#[path = "support/database.rs"]
+mod database;
+#[path = "support/server.rs"]
+mod server;
+
+use std::fmt::Write as _;
+
+use bridge_conformance::seed::{self, Kind, Seed, Table, Value};
+use bridge_conformance::{Database, Fixture, Offer, Options, SlowQuery};
+use bridge_core::BoxFuture;
+use bytes::Bytes;
+use futures::SinkExt;
+use protocol::{QueryOptions, SourceConfig};
+use semilayer_bridge_postgres::Postgres;
+use tokio_postgres::Client;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds() {
+    let fixture =
+        Databases { first: database::Database::create().await, second: database::Database::create().await };
+    let report = bridge_conformance::run(&Postgres, &fixture, Options::default()).await;
+    println!("{}", report.text());
+    report.check().unwrap();
+}
+
+/// Two databases of one server.
+struct Databases {
+    first: database::Database,
+    second: database::Database,
+}
+
+/// Sleeps for minutes before it has its one row; `reader` may read everything.
+const SLOW: &str = "CREATE VIEW slow AS SELECT pg_sleep(600)::text AS slept";
+const READER: &str =
+    "GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader";
+
+impl Databases {
+    fn of(&self, database: Database) -> &database::Database {
+        match database {
+            Database::First => &self.first,
+            Database::Second => &self.second,
+        }
+    }
+}
+
+impl Fixture for Databases {
+    fn config(&self, database: Database) -> SourceConfig {
+        serde_json::from_value(self.of(database).config()).unwrap()
+    }
+
+    fn seed<'a>(&'a self, database: Database, seed: &'a Seed) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let client = self.of(database).client("admin").await;
+            fill(&client, seed).await.map_err(|error| format!("{error:?}"))
+        })
+    }
+
+    fn least_privilege(&self) -> Offer<SourceConfig> {
+        Offer::Given(serde_json::from_value(self.first.config_of("reader")).unwrap())
+    }
+
+    fn slow_query(&self) -> Offer<SlowQuery> {
+        Offer::Given(SlowQuery { target: "slow".to_owned(), options: QueryOptions::default() })
+    }
+
+    fn slow_query_runs(&self) -> BoxFuture<'_, Result<bool, String>> {
+        Box::pin(async {
+            let sleeping = "SELECT count(*) > 0 FROM pg_stat_activity \
+                WHERE datname = current_database() AND wait_event = 'PgSleep'";
+            Ok(self.first.value(sleeping).await == "true")
+        })
+    }
+
+    fn qualified_target(&self, table: &str) -> Offer<String> {
+        Offer::Given(format!("public.{}", self.target(table)))
+    }
+}
+
+async fn fill(client: &Client, seed: &Seed) -> Result<(), tokio_postgres::Error> {
+    for table in &seed.tables {
+        client.batch_execute(&definition(table)).await?;
+        let mut copy =
+            std::pin::pin!(client.copy_in(&format!("COPY {} FROM STDIN", quoted(table.name))).await?);
+        for row in table.rows() {
+            copy.send(Bytes::from(copied(&row))).await?;
+        }
+        copy.close().await?;
+    }
+    client.batch_execute(&format!("ANALYZE; ALTER SCHEMA public OWNER TO app; {SLOW}; {READER}; {APP}")).await
+}
+
+/// `admin` has made the tables.
+const APP: &str = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO app";
+
+fn definition(table: &Table) -> String {
+    let column = |column: &seed::Column| {
+        let null = if column.nullable { "" } else { " NOT NULL" };
+        format!("{} {}{null}", quoted(column.name), type_name(column.kind))
+    };
+    let columns: Vec<String> = table.columns.iter().map(column).collect();
+    let key: Vec<String> = table.key.iter().map(|name| quoted(name)).collect();
+    format!("CREATE TABLE {} ({}, PRIMARY KEY ({}))", quoted(table.name), columns.join(", "), key.join(", "))
+}
+
+fn type_name(kind: Kind) -> String {
+    match kind {
+        Kind::Integer => "integer",
+        Kind::BigInteger => "bigint",
+        Kind::Decimal { precision, scale } => return format!("numeric({precision}, {scale})"),
+        Kind::Double => "double precision",
+        Kind::Boolean => "boolean",
+        Kind::Text => "text",
+        Kind::Uuid => "uuid",
+        Kind::Date => "date",
+        Kind::Timestamp => "timestamptz",
+        Kind::NaiveTimestamp => "timestamp",
+        Kind::Bytes => "bytea",
+        Kind::Json => "jsonb",
+    }
+    .to_owned()
+}
+
+/// A line of COPY's text format.
+fn copied(row: &[Value]) -> String {
+    let mut line = String::new();
+    for (index, value) in row.iter().enumerate() {
+        line.push_str(if index > 0 { "\t" } else { "" });
+        match value {
+            Value::Null => line.push_str("\\N"),
+            Value::Bool(value) => line.push_str(if *value { "t" } else { "f" }),
+            Value::Integer(value) => write!(line, "{value}").unwrap(),
+            Value::Double(value) => write!(line, "{value:?}").unwrap(),
+            Value::Decimal(text) | Value::Text(text) | Value::Uuid(text) | Value::Json(text) => {
+                line.push_str(&escaped(text));
+            }
+            Value::Date(instant) | Value::Timestamp(instant) => write!(line, "{instant}").unwrap(),
+            Value::Bytes(bytes) => {
+                line.push_str("\\\\x");
+                bytes.iter().for_each(|byte| write!(line, "{byte:02x}").unwrap());
+            }
+        }
+    }
+    line.push('\n');
+    line
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
