@@ -43,7 +43,7 @@ CREATE INDEX assignments_of_source ON assignments (source_id);
 -- declared is the lens as it was pushed, in JSON, with its fields in their order.
 CREATE TABLE lenses (
     name       TEXT NOT NULL PRIMARY KEY,
-    source_id  BLOB NOT NULL REFERENCES sources (id) ON DELETE RESTRICT,
+    source_id  BLOB NOT NULL REFERENCES sources (id),
     declared   TEXT NOT NULL,
     updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

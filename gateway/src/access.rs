@@ -11,9 +11,8 @@ use crate::snapshot::Snapshot;
 
 /// The key in `Authorization: Bearer …`. Unknown, revoked and runners' tokens are all the same to a caller.
 pub(crate) fn authenticate(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, ApiError> {
-    let token = bearer(headers).ok_or_else(|| {
-        ApiError::unauthorized("an API key is needed: Authorization: Bearer sk_… or pk_…")
-    })?;
+    let token = bearer(headers)
+        .ok_or_else(|| ApiError::unauthorized("an API key is needed: Authorization: Bearer sk_… or pk_…"))?;
     snapshot.authenticate_key(token).cloned().map_err(|_| ApiError::unauthorized("the API key is not valid"))
 }
 

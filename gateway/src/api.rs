@@ -1,5 +1,6 @@
 //! Every route of the gateway, and what lies before the handlers.
 
+mod accept;
 pub(crate) mod admin;
 pub(crate) mod connect;
 pub(crate) mod count;
@@ -46,11 +47,14 @@ impl FromRef<Api> for Arc<Gateway> {
 pub(crate) fn router(api: Api, settings: &Settings) -> Router {
     let whole_body = request::WholeBody { limit: settings.body_limit, audit: api.audit.clone() };
     let applications: Router<Api> = applications().into();
+    // A preflight is an OPTIONS request that no handler takes, so the layers lie around the refusal of methods, too.
     let applications = applications
+        .method_not_allowed_fallback(request::no_method)
         .layer(from_fn_with_state(whole_body.clone(), request::read_body))
         .layer(request::cors(&settings.origins));
     let operators: Router<Api> = admin::routes().into();
     let operators = operators
+        .method_not_allowed_fallback(request::no_method)
         .layer(from_fn_with_state(whole_body, request::read_body))
         .layer(from_fn_with_state(api.clone(), admin::gate));
     let others: Router<Api> = others().into();

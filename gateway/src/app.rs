@@ -47,7 +47,8 @@ impl App {
     /// Opens the store, checks the master key against it and takes the port. Refuses before it changes anything that a
     /// wrong key could spoil.
     pub async fn build(settings: &Settings, drain: &Drain) -> Result<Self, StartError> {
-        let tls = settings.tls.as_ref().map(|(certificate, key)| runtime::tls::server_config(certificate, key));
+        let tls =
+            settings.tls.as_ref().map(|(certificate, key)| runtime::tls::server_config(certificate, key));
         let tls = tls.transpose()?.map(TlsAcceptor::from);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.database).await?);
         let vault = Arc::new(open_vault(settings, store.as_ref()).await?);

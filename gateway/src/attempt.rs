@@ -97,11 +97,7 @@ impl Attempt {
         row.at = model::now();
         row.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.gateway.metrics.request(self.operation, outcome, duration, row.rows);
-        if let Err(row) = self.gateway.audit.offer(row) {
-            // The log is behind. The line waits in a task of its own, which the drain waits for: it is not lost.
-            let audit = self.gateway.audit.clone();
-            self.gateway.drain.spawn("audit line", async move { audit.record(*row).await });
-        }
+        self.gateway.record(row);
     }
 }
 

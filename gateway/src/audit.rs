@@ -358,3 +358,6 @@ async fn sweep(store: Arc<dyn Store>, retention_days: u32, stopping: Cancellatio
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

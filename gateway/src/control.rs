@@ -101,7 +101,10 @@ impl Control {
 
     /// Runs a change as a task of its own, so that it comes to its end whatever becomes of the caller. `None` when it
     /// panicked.
-    pub async fn finish<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    pub async fn finish<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
         self.drain.spawn("operator's change", change).await.ok()
     }
 

@@ -91,8 +91,7 @@ impl Vault {
         for (to, from) in key_id.iter_mut().zip(derive(master, b"semilayer gateway key id v1")?) {
             *to = from;
         }
-        let cursors =
-            hmac::Key::new(hmac::HMAC_SHA256, &derive(master, b"semilayer gateway cursors v1")?);
+        let cursors = hmac::Key::new(hmac::HMAC_SHA256, &derive(master, b"semilayer gateway cursors v1")?);
         Ok(Self { configs: LessSafeKey::new(key), cursors, key_id })
     }
 
@@ -154,10 +153,8 @@ impl fmt::Debug for Vault {
     }
 }
 
-const STANDARD_FORGIVING: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    base64::engine::general_purpose::NO_PAD,
-);
+const STANDARD_FORGIVING: base64::engine::GeneralPurpose =
+    base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, base64::engine::general_purpose::NO_PAD);
 
 fn derive(master: &MasterKey, purpose: &[u8]) -> Result<[u8; 32], CryptoError> {
     let mut key = [0; 32];

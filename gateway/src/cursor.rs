@@ -71,7 +71,10 @@ pub(crate) fn open(key: &hmac::Key, fingerprint: &Fingerprint, cursor: &str) -> 
     }
     let payload: Payload = serde_json::from_slice(payload).map_err(|_| refused())?;
     if payload.f != *fingerprint {
-        return Err(ApiError::invalid("cursor", "the same lens, where and orderBy as in the call that gave it"));
+        return Err(ApiError::invalid(
+            "cursor",
+            "the same lens, where and orderBy as in the call that gave it",
+        ));
     }
     Ok(payload.p)
 }
@@ -90,7 +93,9 @@ mod tests {
         let cursor = seal(&key(b"k"), &here, Place::Bridge("42".to_owned()));
         assert_eq!(open(&key(b"k"), &here, &cursor).unwrap(), Place::Bridge("42".to_owned()));
         let there = Fingerprint::of(&["products", "{}", "[1]"]);
-        assert!(open(&key(b"k"), &there, &cursor).unwrap_err().message().contains("same lens, where and orderBy"));
+        assert!(
+            open(&key(b"k"), &there, &cursor).unwrap_err().message().contains("same lens, where and orderBy")
+        );
         assert!(open(&key(b"other"), &here, &cursor).is_err());
     }
 

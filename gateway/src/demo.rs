@@ -47,7 +47,11 @@ type Result<T> = std::result::Result<T, DemoError>;
 /// Runs the demo. Leaves with [`Exit::Clean`] only if every row came back right.
 pub async fn run(flags: DemoFlags) -> Exit {
     // Logs are for daemons; here people read. Without them the demo goes on.
-    let quiet = LogSettings::load(&mut runtime::settings::Reader::new(&Mapping::default()), Some("warn".to_owned()), None);
+    let quiet = LogSettings::load(
+        &mut runtime::settings::Reader::new(&Mapping::default()),
+        Some("warn".to_owned()),
+        None,
+    );
     drop(telemetry::init(&quiet, None));
     let folder = std::env::temp_dir().join(format!("semilayer-demo-{}", uuid::Uuid::now_v7()));
     let drain = Drain::new();

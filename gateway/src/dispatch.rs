@@ -10,11 +10,12 @@ use std::time::Duration;
 use protocol::{DoneMeta, ErrorCode, ErrorFrame, Extension, Extensions, JobFrame, JobKind, JobRequest};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::api::error::ApiError;
 use crate::jobs::{JobGuard, LiveJob};
 use crate::link::{ChunkData, Event, Inbox, JOB_WINDOW, Link};
-use crate::model::Source;
+use crate::model::{RunnerId, Source};
 use crate::placement::{Wanted, choose};
 use crate::state::Gateway;
 
@@ -24,6 +25,8 @@ const MAX_ATTEMPTS: u32 = 4;
 const DEADLINE_GRACE: Duration = Duration::from_secs(3);
 /// Text from a runner is cut here before it reaches a caller.
 const MAX_MESSAGE: usize = 4_000;
+/// So are codes of other makers, and names.
+const MAX_NAME: usize = 200;
 
 /// What a job asks of whichever runner gets it. The request depends on the extensions that were agreed with that runner.
 pub(crate) trait Plan: Send + Sync {
@@ -50,6 +53,8 @@ pub(crate) struct Job {
     deadline: Instant,
     placed: Option<Placed>,
     tried: Vec<u64>,
+    /// Runners that had it, in whichever process.
+    runners: Vec<RunnerId>,
     attempt: u32,
     committed: bool,
 }
@@ -92,6 +97,7 @@ impl Job {
             deadline,
             placed: None,
             tried: Vec::new(),
+            runners: Vec::new(),
             attempt: 0,
             committed: false,
         };
@@ -115,7 +121,7 @@ impl Job {
     }
 
     /// The runner that has it now: name and instance.
-    pub(crate) fn runner(&self) -> Option<(crate::model::RunnerId, Option<String>)> {
+    pub(crate) fn runner(&self) -> Option<(RunnerId, Option<String>)> {
         self.placed.as_ref().map(|placed| (placed.link.runner, placed.link.hello.instance.clone()))
     }
 
@@ -165,10 +171,10 @@ impl Job {
         let snapshot = self.gateway.snapshots.load();
         let runners = snapshot.runners_of(self.source.id);
         while self.attempt < MAX_ATTEMPTS {
-            let wanted = Wanted { runners, tried: &self.tried };
+            let wanted = Wanted { runners, bridge: &self.source.bridge, tried: &self.tried };
             let Some(link) = choose(&self.gateway.registry, wanted) else { break };
             self.tried.push(link.id);
-            if !self.gateway.may_connect(link.runner) || !self.live.claim(&link.runner_name) {
+            if !self.gateway.may_connect(&link) || !self.live.claim(&link.runner_name) {
                 continue;
             }
             self.attempt += 1;
@@ -186,7 +192,7 @@ impl Job {
     fn offer(&mut self, link: &Arc<Link>) -> Result<bool, ApiError> {
         let extensions = link.hello.extensions;
         let metered = extensions.has(Extension::Flow);
-        let (inbox, events) = Inbox::new(&self.live.id.to_string(), metered);
+        let (inbox, events) = Inbox::new(&self.wire_id(link.runner), metered);
         let traced = extensions.has(Extension::Trace);
         let frame = JobFrame {
             id: inbox.id.to_string(),
@@ -195,13 +201,21 @@ impl Job {
             credit: metered.then_some(JOB_WINDOW),
             traceparent: self.trace.parent.clone().filter(|_| traced),
             tracestate: self.trace.state.clone().filter(|_| traced),
-            attempt: self.attempt,
+            // Not in version 1, where every job is a first one.
+            attempt: if extensions == Extensions::NONE { 1 } else { self.attempt },
         };
         if link.place(frame, &inbox).is_err() {
             return Ok(false);
         }
         self.placed = Some(Placed { link: Arc::clone(link), inbox, events, ungranted: 0 });
         Ok(true)
+    }
+
+    /// The id on the wire. A runner that had the job already may still be at work on it under that id.
+    fn wire_id(&mut self, runner: RunnerId) -> String {
+        let id = if self.runners.contains(&runner) { Uuid::now_v7() } else { self.live.id };
+        self.runners.push(runner);
+        id.to_string()
     }
 
     fn remaining_ms(&self) -> u64 {
@@ -276,15 +290,16 @@ impl Placed {
 
 /// A runner's error as the caller sees it. Codes that we do not know come from other people's runners.
 fn failure_of(code: Option<ErrorCode>, error: ErrorFrame) -> ApiError {
-    let message: String = error.message.chars().take(MAX_MESSAGE).collect();
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    let message = cut(&error.message, MAX_MESSAGE);
     let Some(code) = code else {
-        let foreign: String = error.code.chars().take(100).collect();
-        return ApiError::coded(ErrorCode::RunnerFailed, message).with("runnerCode", foreign);
+        return ApiError::coded(ErrorCode::RunnerFailed, message)
+            .with("runnerCode", cut(&error.code, MAX_NAME));
     };
     // A draining runner is never the caller's business: nobody else could take the job.
     let code = if code == ErrorCode::RunnerDraining { ErrorCode::NoRunnersOnline } else { code };
     [("op", error.op), ("target", error.target), ("bridge", error.bridge)]
         .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
+        .filter_map(|(key, value)| Some((key, cut(&value?, MAX_NAME))))
         .fold(ApiError::coded(code, message), |failure, (key, value)| failure.with(key, value))
 }

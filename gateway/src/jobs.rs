@@ -51,9 +51,10 @@ impl LiveJob {
 
     /// Pending to claimed, by this runner. False when something else has the job.
     pub(crate) fn claim(&self, runner: &str) -> bool {
+        // Noted first: the sweeper must not see a new claim with an old time.
+        self.claimed_after.store(millis(self.started.elapsed()), Ordering::Release);
         let claimed = self.step(JobState::Pending, JobState::Claimed);
         if claimed {
-            self.claimed_after.store(millis(self.started.elapsed()), Ordering::Release);
             *self.runner.lock().unwrap_or_else(PoisonError::into_inner) = Some(runner.to_owned());
         }
         claimed
@@ -120,7 +121,8 @@ impl Jobs {
 
     /// Every job under way, oldest first.
     pub(crate) fn list(&self) -> Vec<Arc<LiveJob>> {
-        let mut jobs: Vec<_> = self.live.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut jobs: Vec<_> =
+            self.live.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         jobs.sort_by_key(|job| job.id);
         jobs
     }

@@ -1,7 +1,8 @@
 //! One connected runner, as the rest of the gateway sees it: what it can do, how busy it is, and a way to give it jobs.
 //!
 //! Jobs report through their [`Inbox`]. The bytes that wait in an inbox are bounded: by the job's credit where the
-//! runner speaks `flow/1`, otherwise by holding back the socket's reader for a short while and then failing that one job.
+//! runner speaks `flow/1`. Otherwise the socket's reader is held back, as long as it takes while the job has the socket to
+//! itself; beside other jobs the slow one fails, because they must not wait for its caller.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -9,11 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use protocol::{DoneMeta, ErrorFrame, Extension, Extensions, GatewayFrame, JobFrame, Stats, Tail};
+use protocol::{
+    AssignedSource, DoneMeta, ErrorFrame, Extension, Extensions, FRAME_LIMIT_BYTES, GatewayFrame, HelloAck,
+    JobFrame, Stats, Tail,
+};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::RunnerId;
+use crate::model::{Runner, RunnerId};
+use crate::token::TokenHash;
 
 /// Bytes of rows that one job may have under way or waiting.
 pub(crate) const JOB_WINDOW: u64 = 1024 * 1024;
@@ -21,12 +26,17 @@ pub(crate) const JOB_WINDOW: u64 = 1024 * 1024;
 const MAX_JOBS: usize = 4096;
 /// Frames that wait for the socket: a job, its cancel and two credits for each job fit.
 const OUTGOING: usize = 4 * MAX_JOBS;
-/// What a chunk costs beyond its rows, so that empty chunks are not free.
-const CHUNK_OVERHEAD: usize = 64;
+/// What a chunk weighs beyond its frame, and each of its rows beyond its text.
+const CHUNK_OVERHEAD: usize = 128;
+const ROW_OVERHEAD: usize = size_of::<(usize, usize)>();
+/// Memory that the waiting chunks of a job with `flow/1` may take, whatever their rows count for in its window: frames hold
+/// more than rows. A window of rows and the largest row fit with room to spare.
+const METERED_LIMIT: usize = 2 * FRAME_LIMIT_BYTES;
 /// Bytes that wait for one job of a runner without `flow/1` before its socket is held back.
 const UNMETERED_WINDOW: usize = 8 * 1024 * 1024;
-/// How long one job may hold back such a socket.
-const UNMETERED_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a job may hold back such a socket that carries other jobs, too, and how often that is looked at.
+const UNMETERED_PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A connected runner.
 #[derive(Debug)]
@@ -35,15 +45,21 @@ pub(crate) struct Link {
     pub(crate) id: u64,
     pub(crate) runner: RunnerId,
     pub(crate) runner_name: String,
+    /// The token that opened the connection, which ends with it.
+    pub(crate) token: TokenHash,
     pub(crate) hello: Announced,
     pub(crate) connected_at: Instant,
     /// Cancelled when the connection must end; says why through [`Link::close`].
     pub(crate) closed: CancellationToken,
     why: Mutex<Option<CloseReason>>,
     outgoing: mpsc::Sender<Outgoing>,
+    /// Held while the runner is told of its sources, so that an older list never follows a newer one. Whether it was told
+    /// for the first time, in `hello-ack`: before that it gets nothing else.
+    greeted: Mutex<bool>,
     jobs: Mutex<HashMap<Box<str>, Arc<Inbox>>>,
     active: AtomicU32,
     max_jobs: AtomicU32,
+    welcome: AtomicBool,
     draining: AtomicBool,
     last_heard: AtomicU64,
     stats: Mutex<Option<Stats>>,
@@ -56,6 +72,7 @@ pub(crate) struct Announced {
     pub(crate) capabilities: Vec<String>,
     pub(crate) version: Option<String>,
     pub(crate) instance: Option<String>,
+    pub(crate) max_jobs: Option<u32>,
     pub(crate) remote: Option<String>,
 }
 
@@ -71,6 +88,8 @@ pub(crate) struct CloseReason {
 pub(crate) enum Outgoing {
     /// A frame's text.
     Frame(String),
+    /// A ping of the WebSocket itself.
+    Ping,
     /// A job, and whom to tell that it has been written.
     Job(String, Arc<Inbox>),
 }
@@ -108,7 +127,14 @@ impl ChunkData {
             let start = row.as_ptr().addr().wrapping_sub(base);
             (start, start.wrapping_add(row.len()))
         };
-        Self { frame: frame.clone(), rows: rows.map(place).collect(), tail }
+        let rows: Vec<_> = rows.map(place).collect();
+        let frame = if rows.is_empty() { Bytes::new() } else { frame.clone() };
+        Self { frame, rows, tail }
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.tail.is_empty()
     }
 
     /// How many rows.
@@ -124,9 +150,17 @@ impl ChunkData {
     /// From the first row to the last, with the commas between them: what stands between a list's brackets.
     pub(crate) fn joined(&self) -> Bytes {
         match (self.rows.first(), self.rows.last()) {
-            (Some((start, _)), Some((_, end))) if end <= &self.frame.len() && start <= end => self.frame.slice(*start..*end),
+            (Some((start, _)), Some((_, end))) if end <= &self.frame.len() && start <= end => {
+                self.frame.slice(*start..*end)
+            }
             _ => Bytes::new(),
         }
+    }
+
+    /// Bytes of memory that the chunk takes.
+    fn weight(&self) -> usize {
+        let cursor = self.tail.next_cursor.as_ref().map_or(0, String::len);
+        self.frame.len() + self.rows.len() * ROW_OVERHEAD + cursor + CHUNK_OVERHEAD
     }
 
     /// Bytes that the chunk counts for in its job's window: its rows, as the runner counts them.
@@ -179,29 +213,33 @@ impl Inbox {
         seq == Some(self.next_seq.fetch_add(1, Ordering::AcqRel))
     }
 
-    /// Takes a chunk in. A runner that sends more than its credit is refused; one without flow control is held back.
-    pub(crate) async fn take(&self, chunk: ChunkData) {
-        let cost = chunk.cost();
-        if let Some(credit) = &self.credit {
-            // The last chunk may overdraw what is left: the runner cannot split a row.
-            let left = credit.load(Ordering::Acquire);
-            let cost = u64::try_from(cost).unwrap_or(u64::MAX);
-            let overdrawn = left == 0 && cost > 0;
-            credit.store(left.saturating_sub(cost), Ordering::Release);
-            if overdrawn {
-                return self.send(Event::Broken("the runner sent more than its credit"));
-            }
-        } else if !self.room().await {
-            return self.send(Event::Broken("the caller reads more slowly than a runner without flow control can wait"));
+    /// Takes a chunk in, or says why the job is to end. `crowded` tells whether the socket carries other jobs, too.
+    pub(crate) async fn take(
+        &self,
+        chunk: ChunkData,
+        crowded: impl Fn() -> bool,
+    ) -> Result<(), &'static str> {
+        if chunk.is_empty() {
+            return Ok(());
         }
-        self.waiting.fetch_add(cost + CHUNK_OVERHEAD, Ordering::AcqRel);
+        match &self.credit {
+            Some(credit) => self.charge(credit, &chunk)?,
+            None => self.room(crowded).await?,
+        }
+        self.waiting.fetch_add(chunk.weight(), Ordering::AcqRel);
         self.send(Event::Chunk(chunk));
+        Ok(())
     }
 
     /// Notes that the caller has taken a chunk out.
     pub(crate) fn taken(&self, chunk: &ChunkData) {
-        self.waiting.fetch_sub(chunk.cost() + CHUNK_OVERHEAD, Ordering::AcqRel);
+        self.waiting.fetch_sub(chunk.weight(), Ordering::AcqRel);
         self.taken.notify_one();
+    }
+
+    /// Bytes that wait.
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Gives the runner `bytes` more.
@@ -211,41 +249,60 @@ impl Inbox {
         }
     }
 
-    async fn room(&self) -> bool {
-        let deadline = tokio::time::Instant::now() + UNMETERED_PATIENCE;
-        while self.waiting.load(Ordering::Acquire) > UNMETERED_WINDOW {
-            if self.events.is_closed() {
-                return true;
-            }
-            if tokio::time::timeout_at(deadline, self.taken.notified()).await.is_err() {
-                return false;
-            }
+    /// Pays for a chunk. The last one may overdraw what is left: the runner cannot split a row.
+    fn charge(&self, credit: &AtomicU64, chunk: &ChunkData) -> Result<(), &'static str> {
+        let cost = u64::try_from(chunk.cost()).unwrap_or(u64::MAX);
+        // The caller's side grants at the same time; neither may undo the other.
+        let paid = credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+            (left > 0 || cost == 0).then(|| left.saturating_sub(cost))
+        });
+        if paid.is_err() || self.waiting() + chunk.weight() > METERED_LIMIT {
+            return Err("the runner sent more than its credit");
         }
-        true
+        Ok(())
+    }
+
+    /// Waits until there is room for more.
+    async fn room(&self, crowded: impl Fn() -> bool) -> Result<(), &'static str> {
+        let mut crowded_since = None;
+        while self.waiting() > UNMETERED_WINDOW && !self.events.is_closed() {
+            if !crowded() {
+                crowded_since = None;
+            } else if crowded_since.get_or_insert_with(tokio::time::Instant::now).elapsed()
+                >= UNMETERED_PATIENCE
+            {
+                return Err("the caller reads more slowly than a runner without flow control can wait");
+            }
+            // Looked at again in any case: another job may have come or gone.
+            let _elapsed = tokio::time::timeout(LOOK_EVERY, self.taken.notified()).await;
+        }
+        Ok(())
     }
 }
 
 impl Link {
     pub(crate) fn new(
         id: u64,
-        runner: RunnerId,
-        runner_name: String,
+        runner: &Runner,
+        token: TokenHash,
         hello: Announced,
-        max_jobs: Option<u32>,
     ) -> (Arc<Self>, mpsc::Receiver<Outgoing>) {
         let (outgoing, receiver) = mpsc::channel(OUTGOING);
         let link = Self {
             id,
-            runner,
-            runner_name,
+            runner: runner.id,
+            runner_name: runner.name.clone(),
+            token,
+            max_jobs: AtomicU32::new(hello.max_jobs.unwrap_or(0)),
             hello,
             connected_at: Instant::now(),
             closed: CancellationToken::new(),
             why: Mutex::default(),
             outgoing,
+            greeted: Mutex::default(),
             jobs: Mutex::default(),
             active: AtomicU32::new(0),
-            max_jobs: AtomicU32::new(max_jobs.unwrap_or(0)),
+            welcome: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             last_heard: AtomicU64::new(0),
             stats: Mutex::default(),
@@ -257,9 +314,14 @@ impl Link {
         self.hello.extensions.has(extension)
     }
 
-    /// Whether the runner takes new jobs.
+    /// Whether the runner takes new jobs: it has its `hello-ack`, and does not stop.
     pub(crate) fn is_open(&self) -> bool {
-        !self.draining.load(Ordering::Acquire) && !self.closed.is_cancelled()
+        self.welcome.load(Ordering::Acquire) && !self.is_draining() && !self.closed.is_cancelled()
+    }
+
+    /// Whether the runner has the bridge of that package name. One that does not say has them all.
+    pub(crate) fn has_bridge(&self, package: &str) -> bool {
+        self.hello.capabilities.is_empty() || self.hello.capabilities.iter().any(|name| name == package)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -306,7 +368,9 @@ impl Link {
 
     /// Time since the last frame.
     pub(crate) fn silence(&self) -> Duration {
-        self.connected_at.elapsed().saturating_sub(Duration::from_millis(self.last_heard.load(Ordering::Relaxed)))
+        self.connected_at
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.last_heard.load(Ordering::Relaxed)))
     }
 
     pub(crate) fn stats(&self) -> Option<Stats> {
@@ -321,8 +385,8 @@ impl Link {
                 return Err(NotPlaced);
             }
             jobs.insert(inbox.id.clone(), Arc::clone(inbox));
+            self.active.fetch_add(1, Ordering::Relaxed);
         }
-        self.active.fetch_add(1, Ordering::Relaxed);
         let text = GatewayFrame::Job(Box::new(frame)).encode();
         self.outgoing.try_send(Outgoing::Job(text, Arc::clone(inbox))).map_err(|_| {
             self.forget(&inbox.id);
@@ -332,7 +396,8 @@ impl Link {
 
     /// Takes a job off the list. Whether it was still there.
     pub(crate) fn forget(&self, id: &str) -> bool {
-        let known = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(id).is_some();
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = jobs.remove(id).is_some();
         if known {
             self.active.fetch_sub(1, Ordering::Relaxed);
         }
@@ -351,6 +416,25 @@ impl Link {
         self.tell(GatewayFrame::Credit { id: inbox.id.to_string(), bytes });
     }
 
+    /// Acknowledges `hello` and says which jobs of an earlier connection are to stop. From now on the runner gets jobs.
+    pub(crate) fn greet(&self, ack: impl FnOnce() -> HelloAck, orphans: &[String]) {
+        let mut greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tell(GatewayFrame::HelloAck(ack()));
+        for id in orphans.iter().take(MAX_JOBS) {
+            self.tell(GatewayFrame::Cancel { id: id.clone() });
+        }
+        *greeted = true;
+        self.welcome.store(true, Ordering::Release);
+    }
+
+    /// Tells the runner of its sources; `sources` is asked for them when nobody else tells it at the same time.
+    pub(crate) fn push(&self, sources: impl FnOnce() -> Vec<AssignedSource>) {
+        let greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *greeted {
+            self.tell(GatewayFrame::AssignmentsChanged(sources()));
+        }
+    }
+
     /// Queues a control frame. The queue holds everything that well-behaved jobs can need; when it is full the socket
     /// does not take anything any more.
     pub(crate) fn tell(&self, frame: GatewayFrame) {
@@ -361,6 +445,18 @@ impl Link {
 
     pub(crate) fn inbox(&self, id: &str) -> Option<Arc<Inbox>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Bytes that wait for the callers of all jobs.
+    pub(crate) fn waiting(&self) -> usize {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.values().map(|inbox| inbox.waiting()).sum()
+    }
+
+    /// Ends a job that cannot go on.
+    pub(crate) fn fail(&self, inbox: &Inbox, why: &'static str) {
+        self.cancel(&inbox.id);
+        inbox.send(Event::Broken(why));
     }
 
     /// Ends the connection. The first reason counts.
@@ -376,8 +472,11 @@ impl Link {
     /// Tells every job that the connection is gone.
     pub(crate) fn lose_jobs(&self) {
         self.closed.cancel();
-        let jobs = std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner));
-        self.active.store(0, Ordering::Relaxed);
+        let jobs = {
+            let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            self.active.store(0, Ordering::Relaxed);
+            std::mem::take(&mut *jobs)
+        };
         for inbox in jobs.into_values() {
             inbox.send(Event::Lost);
         }
@@ -387,3 +486,122 @@ impl Link {
 /// The runner could not take the job; another one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotPlaced;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(rows: &[&str]) -> ChunkData {
+        padded(rows, 0)
+    }
+
+    /// A chunk whose frame holds more than its rows.
+    fn padded(rows: &[&str], padding: usize) -> ChunkData {
+        let frame = Bytes::from(format!("[{}]{}", rows.join(","), " ".repeat(padding)));
+        let text = std::str::from_utf8(&frame).unwrap();
+        let mut from = 0;
+        let slices = rows.iter().map(|row| {
+            let start = text[from..].find(row).unwrap() + from;
+            from = start + row.len();
+            &text[start..from]
+        });
+        ChunkData::new(&frame, slices.collect::<Vec<_>>().into_iter(), Tail::default())
+    }
+
+    fn alone() -> bool {
+        false
+    }
+
+    #[tokio::test]
+    async fn rows_keep_their_places_in_the_frame() {
+        let chunk = chunk(&["{\"a\":1}", "{\"a\":2}"]);
+        assert_eq!(chunk.rows().collect::<Vec<_>>(), [b"{\"a\":1}", b"{\"a\":2}"]);
+        assert_eq!(chunk.joined(), "{\"a\":1},{\"a\":2}");
+        assert_eq!((chunk.count(), chunk.cost()), (2, 15));
+    }
+
+    #[tokio::test]
+    async fn the_last_row_may_overdraw_the_credit_and_nothing_more() {
+        let (inbox, _events) = Inbox::new("j", true);
+        let row = format!("{{\"a\":\"{}\"}}", "x".repeat(3 * 1024 * 1024));
+        inbox.take(chunk(&[&row]), alone).await.unwrap();
+        assert!(inbox.take(chunk(&["{}"]), alone).await.unwrap_err().contains("credit"));
+        inbox.grant(1);
+        inbox.take(chunk(&["{}"]), alone).await.unwrap();
+    }
+
+    #[test]
+    fn a_grant_beside_a_charge_is_not_lost() {
+        const ROUNDS: u64 = 50_000;
+        let (inbox, _events) = Inbox::new("j", true);
+        let row = chunk(&["{}"]);
+        let granting = Arc::clone(&inbox);
+        let grants = std::thread::spawn(move || (0..ROUNDS).for_each(|_| granting.grant(2)));
+        for _ in 0..ROUNDS {
+            inbox.charge(inbox.credit.as_ref().unwrap(), &row).unwrap();
+        }
+        grants.join().unwrap();
+        assert_eq!(inbox.credit.as_ref().unwrap().load(Ordering::Acquire), JOB_WINDOW);
+    }
+
+    #[tokio::test]
+    async fn frames_that_are_mostly_padding_do_not_fill_the_memory() {
+        let (inbox, mut events) = Inbox::new("j", true);
+        let mut taken = 0;
+        while inbox.take(padded(&["{}"], 1024 * 1024), alone).await.is_ok() {
+            taken += 1;
+            assert!(taken < 100, "nothing stops them");
+        }
+        assert!(taken > 8, "{taken}");
+        let Some(Event::Chunk(first)) = events.recv().await else { panic!("no chunk") };
+        inbox.taken(&first);
+        inbox.take(padded(&["{}"], 1024 * 1024), alone).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn empty_chunks_take_nothing() {
+        let (inbox, mut events) = Inbox::new("j", true);
+        for _ in 0..10 {
+            inbox.take(padded(&[], 1024), alone).await.unwrap();
+        }
+        assert_eq!(inbox.waiting(), 0);
+        assert!(events.try_recv().is_err());
+    }
+
+    async fn filled() -> (Arc<Inbox>, mpsc::UnboundedReceiver<Event>) {
+        let (inbox, events) = Inbox::new("j", false);
+        while inbox.waiting() <= UNMETERED_WINDOW {
+            inbox.take(padded(&["{}"], 1024 * 1024), alone).await.unwrap();
+        }
+        (inbox, events)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_flow_control_a_slow_job_fails_beside_others() {
+        let (inbox, _events) = filled().await;
+        let started = tokio::time::Instant::now();
+        let refused = inbox.take(chunk(&["{}"]), || true).await.unwrap_err();
+        assert!(refused.contains("slowly"), "{refused}");
+        assert!(started.elapsed() < UNMETERED_PATIENCE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_flow_control_a_job_that_is_alone_is_waited_for() {
+        let (inbox, mut events) = filled().await;
+        let waiting = Arc::clone(&inbox);
+        let taken = async {
+            tokio::time::sleep(UNMETERED_PATIENCE * 20).await;
+            let Some(Event::Chunk(first)) = events.recv().await else { panic!("no chunk") };
+            inbox.taken(&first);
+        };
+        let (took, ()) = tokio::join!(waiting.take(chunk(&["{}"]), alone), taken);
+        took.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_caller_has_gone_holds_nothing_back() {
+        let (inbox, events) = filled().await;
+        drop(events);
+        inbox.take(chunk(&["{}"]), || true).await.unwrap();
+    }
+}

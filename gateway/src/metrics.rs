@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
 struct Figures {
     runners: Gauge,
     pending: Gauge,
+    buffered: Gauge,
     claims: Family<ResultLabel, Counter>,
     reaped: Counter,
     requests: Family<OutcomeLabels, Counter>,
@@ -60,6 +61,7 @@ impl Metrics {
         let this = Figures {
             runners: Gauge::default(),
             pending: Gauge::default(),
+            buffered: Gauge::default(),
             claims: Family::default(),
             reaped: Counter::default(),
             requests: Family::default(),
@@ -74,23 +76,38 @@ impl Metrics {
         let registry = encoded.registry();
         registry.register("runners_connected", "Connected runners", this.runners.clone());
         registry.register("jobs_pending", "Jobs that no runner has yet", this.pending.clone());
+        registry.register("buffer_bytes", "Bytes of rows that wait for their callers", this.buffered.clone());
         registry.register("claims", "Placements of jobs", this.claims.clone());
         registry.register("claims_reaped", "Claims taken back by the sweeper", this.reaped.clone());
         registry.register("requests", "Requests of applications", this.requests.clone());
-        registry.register("request_duration_seconds", "Time from a request to its last byte", this.duration.clone());
+        registry.register(
+            "request_duration_seconds",
+            "Time from a request to its last byte",
+            this.duration.clone(),
+        );
         let latency = this.dispatch_latency.clone();
-        registry.register("dispatch_latency_seconds", "Time from a request to its job's frame on the wire", latency);
+        registry.register(
+            "dispatch_latency_seconds",
+            "Time from a request to its job's frame on the wire",
+            latency,
+        );
         registry.register("auth_failures", "Refused credentials", this.auth_failures.clone());
         registry.register("rows_sent", "Rows sent to applications", this.rows.clone());
         registry.register("runner_bytes_received", "Bytes of chunks from runners", this.bytes.clone());
         registry.register("stray_frames", "Frames of runners that fit no job", this.stray_frames.clone());
-        registry.register("unknown_frames", "Frames of types that are not known", this.unknown_frames.clone());
+        registry.register(
+            "unknown_frames",
+            "Frames of types that are not known",
+            this.unknown_frames.clone(),
+        );
         Self { encoded, figures: this, unknown_types: Mutex::default() }
     }
 
-    /// All metrics as text; `pending` is read now.
-    pub(crate) fn encode(&self, pending: usize) -> String {
-        self.figures.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+    /// All metrics as text; pending jobs and bytes that wait are read now.
+    pub(crate) fn encode(&self, pending: usize, waiting: usize) -> String {
+        let level = |level| i64::try_from(level).unwrap_or(i64::MAX);
+        self.figures.pending.set(level(pending));
+        self.figures.buffered.set(level(waiting));
         self.encoded.encode()
     }
 
@@ -119,7 +136,13 @@ impl Metrics {
     }
 
     /// A request has ended. `outcome` is `ok` or one of the published codes.
-    pub(crate) fn request(&self, operation: &'static str, outcome: &'static str, duration: Duration, rows: u64) {
+    pub(crate) fn request(
+        &self,
+        operation: &'static str,
+        outcome: &'static str,
+        duration: Duration,
+        rows: u64,
+    ) {
         self.figures.requests.get_or_create(&OutcomeLabels { operation, outcome }).inc();
         self.figures.duration.observe(duration.as_secs_f64());
         self.figures.rows.inc_by(rows);

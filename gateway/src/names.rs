@@ -32,8 +32,7 @@ const MAX_PACKAGE: usize = 214;
 const MAX_NAME: usize = 128;
 
 /// What [`is_name`] wants, for messages.
-pub const NAME: &str =
-    "1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit, and not a UUID";
+pub const NAME: &str = "1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit, and not a UUID";
 /// What [`package`] wants, for messages.
 pub const PACKAGE: &str = "a bridge such as \"postgres\" or \"@scope/package\"";
 
@@ -62,7 +61,8 @@ pub fn package(text: &str) -> Option<String> {
 }
 
 fn is_package_part(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '~' | '.' | '_');
+    let allowed =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '~' | '.' | '_');
     !text.is_empty() && !text.starts_with(['.', '_']) && text.chars().all(allowed)
 }
 
@@ -76,7 +76,18 @@ mod tests {
             assert!(is_name(good), "{good}");
         }
         let id = uuid::Uuid::now_v7();
-        let bad = ["", "-a", ".", "a b", "a/b", "ä", "a%", &"a".repeat(129), &id.to_string(), &id.simple().to_string()];
+        let bad = [
+            "",
+            "-a",
+            ".",
+            "a b",
+            "a/b",
+            "ä",
+            "a%",
+            &"a".repeat(129),
+            &id.to_string(),
+            &id.simple().to_string(),
+        ];
         for bad in bad {
             assert!(!is_name(bad), "{bad}");
         }

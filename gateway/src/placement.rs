@@ -1,5 +1,5 @@
-//! Which runner gets a job: the least loaded of those that are connected, serve the source, have its bridge, and have
-//! not failed this job before.
+//! Which runner gets a job: the least loaded of those that are connected, serve the source, and have not failed this job
+//! before. One that does not list the source's bridge comes last: its refusal is a better answer than none.
 
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use crate::registry::Registry;
 pub(crate) struct Wanted<'a> {
     /// Runners that the source is assigned to.
     pub(crate) runners: &'a [RunnerId],
+    /// Package name of the source's bridge.
+    pub(crate) bridge: &'a str,
     /// Connections that have failed this job.
     pub(crate) tried: &'a [u64],
 }
@@ -21,16 +23,22 @@ pub(crate) struct Wanted<'a> {
 pub(crate) fn choose(registry: &Registry, wanted: Wanted<'_>) -> Option<Arc<Link>> {
     let fits = |link: &Arc<Link>| link.is_open() && !wanted.tried.contains(&link.id);
     let links = wanted.runners.iter().flat_map(|runner| registry.of(*runner)).filter(fits);
-    links.min_by_key(|link| (link.load(), link.active_jobs(), u64::MAX - link.id))
+    links.min_by_key(|link| {
+        (!link.has_bridge(wanted.bridge), link.load(), link.active_jobs(), std::cmp::Reverse(link.id))
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Extensions, JobFrame, JobKind, JobRequest};
+    use std::collections::BTreeMap;
+
+    use protocol::{Extensions, HelloAck, JobFrame, JobKind, JobRequest};
     use serde_json::value::RawValue;
 
     use super::*;
     use crate::link::{Announced, Inbox, Outgoing};
+    use crate::model::{self, Runner, TokenHint};
+    use crate::token::{TokenHash, TokenKind};
 
     struct Fleet {
         registry: Registry,
@@ -44,11 +52,17 @@ mod tests {
             let registry = Registry::default();
             let (mut runners, mut links, mut kept) = (Vec::new(), Vec::new(), Vec::new());
             for slots in slots {
-                let runner = RunnerId::new();
-                let hello = Announced { extensions: Extensions::all(), ..Announced::default() };
-                let (link, outgoing) = Link::new(registry.next_id(), runner, "r".to_owned(), hello, Some(*slots));
+                let hello = Announced {
+                    extensions: Extensions::all(),
+                    max_jobs: Some(*slots),
+                    capabilities: vec!["b".to_owned()],
+                    ..Announced::default()
+                };
+                let runner = runner();
+                let (link, outgoing) = Link::new(registry.next_id(), &runner, TokenHash::of("t"), hello);
+                link.greet(HelloAck::default, &[]);
                 registry.add(&link);
-                runners.push(runner);
+                runners.push(runner.id);
                 links.push(link);
                 kept.push(outgoing);
             }
@@ -56,13 +70,14 @@ mod tests {
         }
 
         fn choose(&self, tried: &[u64]) -> Option<usize> {
-            let chosen = choose(&self.registry, Wanted { runners: &self.runners, tried })?;
+            let chosen = choose(&self.registry, Wanted { runners: &self.runners, bridge: "b", tried })?;
             self.links.iter().position(|link| link.id == chosen.id)
         }
 
         fn give(&self, index: usize, jobs: usize) {
             for job in 0..jobs {
-                let (inbox, _events) = Inbox::new(&format!("{index}-{job}"), true);
+                let already = self.links[index].active_jobs();
+                let (inbox, _events) = Inbox::new(&format!("{index}-{already}-{job}"), true);
                 let request = JobRequest {
                     source: "s".to_owned(),
                     kind: JobKind::Test,
@@ -81,6 +96,58 @@ mod tests {
                 self.links[index].place(frame, &inbox).unwrap();
             }
         }
+    }
+
+    fn runner() -> Runner {
+        Runner {
+            id: RunnerId::new(),
+            name: "r".to_owned(),
+            labels: BTreeMap::new(),
+            token_hint: TokenHint { kind: TokenKind::Runner, last4: "last".to_owned() },
+            created_at: model::now(),
+            revoked_at: None,
+            last_seen_at: None,
+        }
+    }
+
+    #[test]
+    fn among_equals_the_one_with_fewer_jobs_then_the_newest_is_taken() {
+        let fleet = Fleet::of(&[1_000_000, 1_000_000, 10]);
+        assert_eq!(fleet.choose(&[]), Some(2));
+        fleet.give(2, 1);
+        assert_eq!(fleet.choose(&[]), Some(1));
+        // So many slots that one job is no load at all.
+        fleet.give(1, 1);
+        assert_eq!(fleet.choose(&[]), Some(0));
+        fleet.give(0, 2);
+        assert_eq!(fleet.choose(&[]), Some(1));
+    }
+
+    #[test]
+    fn a_runner_without_the_bridge_is_the_last_resort() {
+        let fleet = Fleet::of(&[10]);
+        let wanted = Wanted { runners: &fleet.runners, bridge: "other", tried: &[] };
+        assert!(choose(&fleet.registry, wanted).is_some());
+        let hello = Announced { capabilities: vec!["other".to_owned()], ..Announced::default() };
+        let second = runner();
+        let (able, _outgoing) = Link::new(fleet.registry.next_id(), &second, TokenHash::of("t"), hello);
+        able.greet(HelloAck::default, &[]);
+        fleet.registry.add(&able);
+        let runners = [fleet.runners[0], second.id];
+        let wanted = Wanted { runners: &runners, bridge: "other", tried: &[] };
+        assert_eq!(choose(&fleet.registry, wanted).unwrap().id, able.id);
+    }
+
+    #[test]
+    fn a_runner_that_was_not_greeted_yet_gets_nothing() {
+        let fleet = Fleet::of(&[]);
+        let runner = runner();
+        let (link, _outgoing) = Link::new(0, &runner, TokenHash::of("t"), Announced::default());
+        fleet.registry.add(&link);
+        let wanted = Wanted { runners: &[runner.id], bridge: "b", tried: &[] };
+        assert!(choose(&fleet.registry, wanted).is_none());
+        link.greet(HelloAck::default, &[]);
+        assert!(choose(&fleet.registry, wanted).is_some());
     }
 
     #[test]
@@ -107,6 +174,6 @@ mod tests {
     #[test]
     fn a_runner_that_the_source_is_not_assigned_to_gets_nothing() {
         let fleet = Fleet::of(&[10]);
-        assert!(choose(&fleet.registry, Wanted { runners: &[], tried: &[] }).is_none());
+        assert!(choose(&fleet.registry, Wanted { runners: &[], bridge: "b", tried: &[] }).is_none());
     }
 }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use protocol::{
-    CountOptions, Direction, Extension, Extensions, Filter, Invalid, JobKind, JobRequest, Keyset, OrderBy, Projection,
-    QueryOptions, RawObject, RequestError, Scalar, Test, Where,
+    Comparison, CountOptions, Direction, Extension, Extensions, Filter, Invalid, JobKind, JobRequest, Keyset,
+    OrderBy, Projection, QueryOptions, RawObject, RequestError, Scalar, Test, Where,
 };
 use ring::hmac;
 use serde_json::value::RawValue;
@@ -15,6 +15,7 @@ use crate::api::error::ApiError;
 use crate::cursor::{Fingerprint, Place, open};
 use crate::dispatch::Plan;
 use crate::lens::{Lens, LensField};
+use crate::model::Source;
 use crate::reshape::{OutputField, Reshape};
 
 /// Rows of a query that does not say.
@@ -98,6 +99,7 @@ fn select(object: &RawObject<'_>) -> Result<Option<Vec<String>>, ApiError> {
 pub(crate) struct QueryPlan {
     lens: Arc<Lens>,
     source: String,
+    nulls: Nulls,
     filter: Filter,
     order_by: Vec<OrderBy>,
     fields: Vec<OutputField>,
@@ -113,7 +115,7 @@ impl QueryPlan {
     /// Maps a request onto its lens. `paged` asks for a cursor at the end.
     pub(crate) fn new(
         lens: &Arc<Lens>,
-        source: &str,
+        source: &Source,
         request: QueryRequest,
         paged: bool,
         cursors: &hmac::Key,
@@ -121,14 +123,16 @@ impl QueryPlan {
         let order_text: Vec<String> =
             request.order_by.iter().map(|key| format!("{} {}", key.direction.as_str(), key.field)).collect();
         let fingerprint = Fingerprint::of(&[&lens.name, &request.filter.to_json(), &order_text.join("\n")]);
-        let place = request.cursor.as_deref().map(|cursor| open(cursors, &fingerprint, cursor)).transpose()?;
+        let place =
+            request.cursor.as_deref().map(|cursor| open(cursors, &fingerprint, cursor)).transpose()?;
         let order_by = request.order_by.iter().enumerate().map(|(index, key)| {
             let column = column(lens, &key.field, &format!("orderBy[{index}].field"))?;
             Ok(OrderBy { field: column, direction: key.direction })
         });
         Ok(Self {
             lens: Arc::clone(lens),
-            source: source.to_owned(),
+            source: source.name.clone(),
+            nulls: Nulls::of(&source.bridge),
             filter: map_filter(lens, &request.filter)?,
             order_by: order_by.collect::<Result<_, ApiError>>()?,
             fields: selected(lens, request.select.as_deref())?,
@@ -191,7 +195,7 @@ impl QueryPlan {
             options.order_by = self.total_order();
             options.limit = Some(self.limit.saturating_add(1));
             if let Some(Place::Keys(keys)) = &self.place {
-                options.filter = options.filter.and(after(&options.order_by, keys, &self.lens.primary_key)?);
+                options.filter = options.filter.and(self.after(&options.order_by, keys)?);
             }
         } else if self.paged && extensions.has(Extension::Keyset) {
             let tiebreak = (!self.lens.primary_key.is_empty()).then(|| self.lens.primary_key.clone());
@@ -201,7 +205,10 @@ impl QueryPlan {
             };
             options.keyset = Some(Keyset { tiebreak, cursor });
         } else if self.place.is_some() {
-            return Err(ApiError::invalid("cursor", "a cursor of a runner that is online (this one pages by offset)"));
+            return Err(ApiError::invalid(
+                "cursor",
+                "a cursor of a runner that is online (this one pages by offset)",
+            ));
         }
         Ok(options)
     }
@@ -238,47 +245,83 @@ impl Plan for QueryPlan {
     }
 }
 
-/// Rows behind a position, for runners that cannot page by key: `a > x or (a = x and b > y) …`.
-///
-/// Where nulls stand is the engine's business and not known here; as in PostgreSQL they are taken to come last in
-/// ascending and first in descending order. Columns of the primary key hold none.
-fn after(order: &[OrderBy], keys: &[Option<String>], primary_key: &[String]) -> Result<Filter, ApiError> {
-    let refused = || ApiError::invalid("cursor", "a nextCursor of this gateway, unchanged");
-    if order.len() != keys.len() {
-        return Err(refused());
-    }
-    let scalar = |text: &String| {
-        serde_json::from_str::<&RawValue>(text).ok().and_then(|raw| Scalar::parse(raw).ok()).ok_or_else(refused)
-    };
-    let mut ways = Vec::new();
-    let mut equal: Vec<Where> = Vec::new();
-    for (key, value) in order.iter().zip(keys) {
-        let value = value.as_ref().map(scalar).transpose()?.unwrap_or(Scalar::Null);
-        if let Some(behind) = behind(key, &value, !primary_key.contains(&key.field)) {
-            ways.push(Where::All(equal.iter().cloned().chain([behind]).collect()));
-        }
-        equal.push(Where::field(&key.field, Test::Equal(value)));
-    }
-    Ok(Filter::from_where(match ways.len() {
-        0 => Where::field(order.first().map_or("", |key| &key.field), Test::In(Vec::new())),
-        _ => Where::Any(ways),
-    }))
+/// Where a database sorts its nulls when it is not told; version 1 cannot tell it. The page after a null depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    /// Above all values: last in ascending order, first in descending order.
+    Largest,
+    /// Below all values.
+    Smallest,
+    /// Behind all values in either order.
+    Last,
 }
 
-/// Values strictly behind `value` in one key; nothing when there are none.
-fn behind(key: &OrderBy, value: &Scalar, nullable: bool) -> Option<Where> {
-    use protocol::Comparison::{Greater, Less};
-    let field = |test| Where::field(&key.field, test);
-    match (key.direction, value) {
+impl Nulls {
+    /// Of the database behind a bridge. One that we do not know is taken to be like most.
+    fn of(bridge: &str) -> Self {
+        match bridge.strip_prefix("@semilayer/bridge-").unwrap_or(bridge) {
+            "postgres" | "neon" | "supabase" | "oracle" | "snowflake" => Self::Largest,
+            "clickhouse" | "duckdb" | "elasticsearch" => Self::Last,
+            _ => Self::Smallest,
+        }
+    }
+
+    const fn are_last(self, direction: Direction) -> bool {
+        match self {
+            Self::Largest => matches!(direction, Direction::Ascending),
+            Self::Smallest => matches!(direction, Direction::Descending),
+            Self::Last => true,
+        }
+    }
+}
+
+impl QueryPlan {
+    /// Rows behind a position, for runners that cannot page by key: `a > x or (a = x and b > y) …`.
+    fn after(&self, order: &[OrderBy], keys: &[Option<String>]) -> Result<Filter, ApiError> {
+        let refused = || ApiError::invalid("cursor", "a nextCursor of this gateway, unchanged");
+        if order.len() != keys.len() {
+            return Err(refused());
+        }
+        let scalar = |text: &String| {
+            serde_json::from_str::<&RawValue>(text)
+                .ok()
+                .and_then(|raw| Scalar::parse(raw).ok())
+                .ok_or_else(refused)
+        };
+        let mut ways = Vec::new();
+        let mut equal: Vec<Where> = Vec::new();
+        for (key, value) in order.iter().zip(keys) {
+            let value = value.as_ref().map(scalar).transpose()?.unwrap_or(Scalar::Null);
+            if let Some(behind) = self.behind(key, &value) {
+                ways.push(Where::All(equal.iter().cloned().chain([behind]).collect()));
+            }
+            equal.push(Where::field(&key.field, Test::Equal(value)));
+        }
+        Ok(Filter::from_where(match ways.len() {
+            0 => Where::field(order.first().map_or("", |key| &key.field), Test::In(Vec::new())),
+            _ => Where::Any(ways),
+        }))
+    }
+
+    /// Values strictly behind `value` in one key; nothing when there are none.
+    fn behind(&self, key: &OrderBy, value: &Scalar) -> Option<Where> {
+        let field = |test| Where::field(&key.field, test);
+        let nulls_are_last = self.nulls.are_last(key.direction);
+        // Columns of the primary key hold no nulls.
+        let nullable = !self.lens.primary_key.contains(&key.field);
         // Plain version 1 has no `$exists`; `$ne: null` says the same.
-        (Direction::Ascending, Scalar::Null) => None,
-        (Direction::Descending, Scalar::Null) => Some(field(Test::NotEqual(Scalar::Null))),
-        (Direction::Ascending, value) if !nullable => Some(field(Test::Compare(Greater, value.clone()))),
-        (Direction::Ascending, value) => Some(Where::Any(vec![
-            field(Test::Compare(Greater, value.clone())),
-            field(Test::Equal(Scalar::Null)),
-        ])),
-        (Direction::Descending, value) => Some(field(Test::Compare(Less, value.clone()))),
+        if *value == Scalar::Null {
+            return (!nulls_are_last).then(|| field(Test::NotEqual(Scalar::Null)));
+        }
+        let comparison = match key.direction {
+            Direction::Ascending => Comparison::Greater,
+            Direction::Descending => Comparison::Less,
+        };
+        let behind = field(Test::Compare(comparison, value.clone()));
+        if nullable && nulls_are_last {
+            return Some(Where::Any(vec![behind, field(Test::Equal(Scalar::Null))]));
+        }
+        Some(behind)
     }
 }
 
@@ -308,8 +351,11 @@ impl Plan for CountPlan {
 
     fn request(&self, _extensions: Extensions) -> Result<JobRequest, ApiError> {
         let filter = &self.options.filter;
-        let options =
-            if filter.is_everything() { "{}".to_owned() } else { format!("{{\"where\":{}}}", filter.to_json()) };
+        let options = if filter.is_everything() {
+            "{}".to_owned()
+        } else {
+            format!("{{\"where\":{}}}", filter.to_json())
+        };
         Ok(JobRequest {
             source: self.source.clone(),
             kind: JobKind::Count,
@@ -354,8 +400,12 @@ fn plain_nulls(condition: Where) -> Where {
         Where::All(parts) => Where::All(parts.into_iter().map(plain_nulls).collect()),
         Where::Any(parts) => Where::Any(parts.into_iter().map(plain_nulls).collect()),
         Where::Not(part) => Where::Not(Box::new(plain_nulls(*part))),
-        Where::Field { name, test: Test::Exists(true) } => Where::Field { name, test: Test::NotEqual(Scalar::Null) },
-        Where::Field { name, test: Test::Exists(false) } => Where::Field { name, test: Test::Equal(Scalar::Null) },
+        Where::Field { name, test: Test::Exists(true) } => {
+            Where::Field { name, test: Test::NotEqual(Scalar::Null) }
+        }
+        Where::Field { name, test: Test::Exists(false) } => {
+            Where::Field { name, test: Test::Equal(Scalar::Null) }
+        }
         Where::Everything | Where::Field { .. } => condition,
     }
 }
@@ -393,7 +443,7 @@ mod tests {
     use super::*;
     use crate::cursor::seal;
     use crate::lens::{FieldKind, Grants};
-    use crate::model::SourceId;
+    use crate::model::{self, Credentials, Origin, SourceId};
 
     fn lens() -> Arc<Lens> {
         let field = |name: &str, column: &str, primary_key| LensField {
@@ -409,7 +459,11 @@ mod tests {
             name: "products".to_owned(),
             source: SourceId::new(),
             table: "public.products".to_owned(),
-            fields: vec![field("id", "id", true), field("title", "name", false), field("price", "price", false)],
+            fields: vec![
+                field("id", "id", true),
+                field("title", "name", false),
+                field("price", "price", false),
+            ],
             primary_key: vec!["id".to_owned()],
             change_tracking_column: None,
             grants: Grants::default(),
@@ -421,8 +475,25 @@ mod tests {
         hmac::Key::new(hmac::HMAC_SHA256, b"key")
     }
 
+    fn source(bridge: &str) -> Source {
+        Source {
+            id: SourceId::new(),
+            name: "db".to_owned(),
+            bridge: format!("@semilayer/bridge-{bridge}"),
+            credentials: Credentials::RunnerLocal,
+            timeout_ms: 1,
+            origin: Origin::Api,
+            created_at: model::now(),
+            updated_at: model::now(),
+        }
+    }
+
     fn plan(body: &str) -> Result<QueryPlan, ApiError> {
-        QueryPlan::new(&lens(), "db", QueryRequest::parse(body)?, true, &key())
+        plan_of("postgres", body)
+    }
+
+    fn plan_of(bridge: &str, body: &str) -> Result<QueryPlan, ApiError> {
+        QueryPlan::new(&lens(), &source(bridge), QueryRequest::parse(body)?, true, &key())
     }
 
     fn options(body: &str, extensions: Extensions) -> String {
@@ -436,7 +507,10 @@ mod tests {
     #[test]
     fn names_become_columns_and_the_bridge_renames_and_pages() {
         assert_eq!(
-            options(r#"{"where":{"title":{"$exists":true}},"orderBy":{"field":"price","dir":"desc"},"select":["title"]}"#, Extensions::all()),
+            options(
+                r#"{"where":{"title":{"$exists":true}},"orderBy":{"field":"price","dir":"desc"},"select":["title"]}"#,
+                Extensions::all()
+            ),
             r#"{"where":{"name":{"$ne":null}},"orderBy":[{"field":"price","dir":"desc"}],"limit":100,"project":{"title":"name"},"keyset":["id"]}"#
         );
     }
@@ -444,7 +518,10 @@ mod tests {
     #[test]
     fn a_version_1_runner_gets_a_plain_select_with_the_order_made_total() {
         assert_eq!(
-            options(r#"{"orderBy":{"field":"price","dir":"desc"},"select":["title"],"limit":2}"#, Extensions::NONE),
+            options(
+                r#"{"orderBy":{"field":"price","dir":"desc"},"select":["title"],"limit":2}"#,
+                Extensions::NONE
+            ),
             r#"{"orderBy":[{"field":"price","dir":"desc"},{"field":"id","dir":"asc"}],"limit":3,"select":["name","price","id"]}"#
         );
     }
@@ -452,7 +529,8 @@ mod tests {
     #[test]
     fn a_version_1_page_continues_behind_the_last_row() {
         let first = plan(r#"{"orderBy":{"field":"price","dir":"desc"}}"#).unwrap();
-        let cursor = seal(&key(), &first.fingerprint, Place::Keys(vec![Some("9.5".to_owned()), Some("7".to_owned())]));
+        let cursor =
+            seal(&key(), &first.fingerprint, Place::Keys(vec![Some("9.5".to_owned()), Some("7".to_owned())]));
         let body = format!(r#"{{"orderBy":{{"field":"price","dir":"desc"}},"cursor":"{cursor}"}}"#);
         let next = options(&body, Extensions::NONE);
         assert!(
@@ -461,6 +539,40 @@ mod tests {
         );
         let changed = format!(r#"{{"orderBy":{{"field":"price"}},"cursor":"{cursor}"}}"#);
         assert!(refusal(&changed).contains("same lens, where and orderBy"));
+    }
+
+    #[test]
+    fn the_page_behind_a_null_depends_on_where_the_database_puts_nulls() {
+        let behind = |bridge: &str, dir: &str, price: Option<&str>| {
+            let order = format!(r#""orderBy":{{"field":"price","dir":"{dir}"}}"#);
+            let first = plan_of(bridge, &format!("{{{order}}}")).unwrap();
+            let keys = vec![price.map(str::to_owned), Some("7".to_owned())];
+            let cursor = seal(&key(), &first.fingerprint, Place::Keys(keys));
+            let next = plan_of(bridge, &format!(r#"{{{order},"cursor":"{cursor}"}}"#)).unwrap();
+            let options = next.request(Extensions::NONE).unwrap().options.get().to_owned();
+            options.split_once(r#","orderBy"#).unwrap().0.trim_start_matches(r#"{"where":"#).to_owned()
+        };
+        let in_null = r#"{"price":{"$eq":null},"id":{"$gt":7}}"#;
+        let below = r#"{"$or":[{"price":{"$lt":5}},{"price":{"$eq":5},"id":{"$gt":7}}]}"#;
+        let above = r#"{"$or":[{"price":{"$gt":5}},{"price":{"$eq":5},"id":{"$gt":7}}]}"#;
+        let and_nulls = |comparison: &str| {
+            let either =
+                format!(r#"{{"$or":[{{"price":{{"{comparison}":5}}}},{{"price":{{"$eq":null}}}}]}}"#);
+            format!(r#"{{"$or":[{either},{{"price":{{"$eq":5}},"id":{{"$gt":7}}}}]}}"#)
+        };
+        let not_null = format!(r#"{{"$or":[{{"price":{{"$ne":null}}}},{in_null}]}}"#);
+        let only_null = format!(r#"{{"$or":[{in_null}]}}"#);
+        for (bridge, dir, after_null, after_five) in [
+            ("postgres", "asc", &only_null, &and_nulls("$gt")),
+            ("postgres", "desc", &not_null, &below.to_owned()),
+            ("sqlite", "asc", &not_null, &above.to_owned()),
+            ("sqlite", "desc", &only_null, &and_nulls("$lt")),
+            ("clickhouse", "asc", &only_null, &and_nulls("$gt")),
+            ("clickhouse", "desc", &only_null, &and_nulls("$lt")),
+        ] {
+            assert_eq!(behind(bridge, dir, None), *after_null, "{bridge} {dir}");
+            assert_eq!(behind(bridge, dir, Some("5")), *after_five, "{bridge} {dir}");
+        }
     }
 
     #[test]

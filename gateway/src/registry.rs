@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::link::{CloseReason, Link};
+use crate::link::Link;
 use crate::model::RunnerId;
 
 /// The connected runners. One runner id may be connected several times; each connection is a runner of its own for
@@ -43,13 +43,6 @@ impl Registry {
     /// Every connection.
     pub(crate) fn all(&self) -> Vec<Arc<Link>> {
         self.read().values().flatten().cloned().collect()
-    }
-
-    /// Ends every connection of one runner.
-    pub(crate) fn close(&self, runner: RunnerId, reason: &CloseReason) {
-        for link in self.of(runner) {
-            link.close(reason.clone());
-        }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<RunnerId, Vec<Arc<Link>>>> {

@@ -69,7 +69,12 @@ impl Reshape {
 
     /// Appends a chunk's rows with `separator` between them and before the first one unless `out` begins with it. How
     /// many rows were appended.
-    pub(crate) fn append(&mut self, chunk: &ChunkData, out: &mut Vec<u8>, separator: Separator) -> Result<u64, BadRow> {
+    pub(crate) fn append(
+        &mut self,
+        chunk: &ChunkData,
+        out: &mut Vec<u8>,
+        separator: Separator,
+    ) -> Result<u64, BadRow> {
         let before = self.emitted;
         if self.as_is {
             self.splice(chunk, out, separator);
@@ -83,7 +88,8 @@ impl Reshape {
 
     /// The keys of the page's last row, when there is another page.
     pub(crate) fn next_keys(&self) -> Option<Vec<Option<String>>> {
-        let page = self.page.as_ref().filter(|page| page.more)?;
+        // A page without rows ends nowhere.
+        let page = self.page.as_ref().filter(|page| page.more && !page.last.is_empty())?;
         Some(page.last.clone())
     }
 
@@ -118,7 +124,8 @@ impl Reshape {
     }
 
     fn rewrite(&mut self, row: &[u8], out: &mut Vec<u8>, separator: Separator) -> Result<(), BadRow> {
-        let row = std::str::from_utf8(row).ok().and_then(|row| RawObject::from_text(row).ok()).ok_or(BadRow)?;
+        let row =
+            std::str::from_utf8(row).ok().and_then(|row| RawObject::from_text(row).ok()).ok_or(BadRow)?;
         if let Some(page) = &mut self.page {
             if self.emitted >= page.limit {
                 page.more = true;
@@ -227,7 +234,10 @@ mod tests {
     #[test]
     fn renamed_rows_pass_as_they_are() {
         let mut reshape = Reshape::new(&[field("a", "x", &[])], true, None);
-        assert_eq!(shape(&mut reshape, r#"{"a":1.50} , {"a":"b"}"#, Separator::Comma), r#"{"a":1.50} , {"a":"b"}"#);
+        assert_eq!(
+            shape(&mut reshape, r#"{"a":1.50} , {"a":"b"}"#, Separator::Comma),
+            r#"{"a":1.50} , {"a":"b"}"#
+        );
         assert_eq!(shape(&mut reshape, r#"{"a":2}"#, Separator::Comma), r#",{"a":2}"#);
     }
 
@@ -255,16 +265,27 @@ mod tests {
             r#"{"Title":"äb","at":"1970-01-01T00:00:01.000Z","price":12345678901234567890.10}"#
         );
         let row = r#"{"name":null,"created":"no date","price":[1]}"#;
-        assert_eq!(shape(&mut reshape, row, Separator::Comma), r#",{"Title":null,"at":"no date","price":[1]}"#);
+        assert_eq!(
+            shape(&mut reshape, row, Separator::Comma),
+            r#",{"Title":null,"at":"no date","price":[1]}"#
+        );
     }
 
     #[test]
     fn a_page_ends_at_its_limit_and_knows_the_next() {
         let page = Some((2, vec!["k".to_owned()]));
         let mut reshape = Reshape::new(&[field("a", "x", &[])], true, page);
-        let out = shape(&mut reshape, r#"{"x":1,"k":"p"},{"x":2,"k":null},{"x":3,"k":"r"}"#, Separator::Comma);
+        let out =
+            shape(&mut reshape, r#"{"x":1,"k":"p"},{"x":2,"k":null},{"x":3,"k":"r"}"#, Separator::Comma);
         assert_eq!(out, r#"{"a":1},{"a":2}"#);
         assert_eq!(reshape.next_keys(), Some(vec![None]));
+    }
+
+    #[test]
+    fn a_page_of_no_rows_has_no_next() {
+        let mut reshape = Reshape::new(&[field("a", "x", &[])], true, Some((0, vec!["k".to_owned()])));
+        assert_eq!(shape(&mut reshape, r#"{"x":1,"k":"p"}"#, Separator::Comma), "");
+        assert_eq!(reshape.next_keys(), None);
     }
 
     #[test]

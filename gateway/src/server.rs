@@ -24,7 +24,8 @@ use tower::ServiceExt as _;
 
 use crate::api::request::Peer;
 
-const HEADER_LIMIT_BYTES: usize = 64 * 1024;
+/// The largest head of a request; it also bounds what one connection buffers of an answer.
+const BUFFER_BYTES: usize = 512 * 1024;
 /// Also how long a kept connection may be idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,9 +73,15 @@ impl Server {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let connection = Connection { router: router.clone(), peer: Peer(peer), drain: drain.clone(), slot };
-            let tls = self.tls.clone();
-            drain.spawn_companion("connection", connection.serve(stream, tls));
+            let connection =
+                Connection { router: router.clone(), peer: Peer(peer), drain: drain.clone(), slot };
+            let connection = connection.serve(stream, self.tls.clone());
+            // The drain waits for answers under way. Who connects after it has begun is not waited for.
+            if drain.refusing().is_cancelled() {
+                drain.spawn_companion("late connection", connection);
+            } else {
+                drain.spawn("connection", connection);
+            }
         }
     }
 }
@@ -108,20 +115,23 @@ impl Connection {
             request.extensions_mut().insert(peer);
             router.clone().oneshot(request.map(Body::new))
         });
+        // Who connects during the drain is a probe, or gets one refusal.
+        let draining = drain.refusing().is_cancelled();
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(HEADER_LIMIT_BYTES)
+            .max_buf_size(BUFFER_BYTES)
+            .keep_alive(!draining)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
-        let refusing = drain.refusing();
+        let (refusing, stopping) = (drain.refusing(), drain.stopping());
         // How the peer leaves is of no interest, hence no look at the results.
         tokio::select! {
             _ = connection.as_mut() => {}
-            () = refusing.cancelled() => {
+            () = stopping.cancelled() => {}
+            () = refusing.cancelled(), if !draining => {
                 connection.as_mut().graceful_shutdown();
-                let stopping = drain.stopping();
                 tokio::select! {
                     _ = connection => {}
                     () = stopping.cancelled() => {}

@@ -1,31 +1,42 @@
 //! One runner's WebSocket, from `hello` to its close.
 //!
-//! Two tasks: the reader turns frames into events of jobs, the writer sends what is queued. The reader never waits for a
-//! slow caller: a job's rows are bounded by its credit (see [`crate::link::Inbox`]).
+//! Two tasks: the reader turns frames into events of jobs, the writer sends what is queued. The reader does not wait for
+//! slow callers: a job's rows are bounded by its credit, and [`crate::link::Inbox`] says what becomes of runners without.
+//! Running jobs of a source that is taken from the runner go on to their end; to stop at once is what revoking is for.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use protocol::{
-    Decoded, Extension, Extensions, FRAME_LIMIT_BYTES, GatewayFrame, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS, Hello,
-    HelloAck, PROTOCOL_VERSION, RunnerFrame, Secret, decode_runner_frame,
+    ChunkParts, Decoded, Draining, Extension, FRAME_LIMIT_BYTES, FrameError, HEARTBEAT_INTERVAL_MS,
+    HELLO_TIMEOUT_MS, Hello, HelloAck, PROTOCOL_VERSION, RunnerFrame, decode_runner_frame,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::audit::{self, Actor, AuditRow, action};
 use crate::link::{Announced, ChunkData, CloseReason, Event, Link, Outgoing};
 use crate::model::Runner;
 use crate::state::Gateway;
+use crate::token::TokenHash;
 
 /// How often we ping, and how long a silent socket lives. A link that swallows packets is noticed by this, not by TCP.
 const PING_EVERY: Duration = Duration::from_secs(15);
 const DEAD_AFTER: Duration = Duration::from_secs(40);
 /// How long one frame may take to leave.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// Frames that leave before the socket is flushed.
+const BATCH: usize = 256;
+/// How long a close frame may take to leave, and how long we then read what the other side has sent already: a socket
+/// with unread bytes is reset, and a reset can overtake the close frame.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(1);
+/// `hello` is small, and who sends it is not known yet.
+const HELLO_LIMIT: usize = 64 * 1024;
 /// A runner that pings but has stopped its heartbeats is dropped after two missed ones.
 const HEARTBEAT_LIMIT: Duration = Duration::from_millis(2 * HEARTBEAT_INTERVAL_MS + 5_000);
 
@@ -45,40 +56,142 @@ pub(crate) mod close {
 /// Who has upgraded: a runner known by its token, or nobody yet, who must say a secret in `hello`.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
-    Known { token: Secret },
+    Known { token: TokenHash },
     Anonymous,
 }
 
+impl Caller {
+    /// The largest frame that may come over the socket. A stranger could fill the memory with frames until its time is up.
+    pub(crate) const fn frame_limit(&self) -> usize {
+        match self {
+            Self::Known { .. } => FRAME_LIMIT_BYTES,
+            Self::Anonymous => FRAME_LIMIT_BYTES / 16,
+        }
+    }
+}
+
+/// Where a socket comes from, for operators.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) remote: Option<String>,
+    pub(crate) request_id: String,
+}
+
+/// A runner that has said a good `hello`.
+struct Greeted {
+    runner: Arc<Runner>,
+    token: TokenHash,
+    hello: Box<Hello>,
+}
+
 /// Serves one socket until it closes.
-pub(crate) async fn serve(gateway: Arc<Gateway>, socket: WebSocket, caller: Caller, remote: Option<String>) {
+pub(crate) async fn serve(gateway: Arc<Gateway>, socket: WebSocket, caller: Caller, origin: Origin) {
     let (mut sink, mut stream) = socket.split();
-    let greeting = tokio::time::timeout(Duration::from_millis(HELLO_TIMEOUT_MS), greet(&gateway, &mut stream, &caller));
-    let (runner, hello) = match greeting.await {
-        Ok(Ok(greeted)) => greeted,
-        Ok(Err(reason)) => return turn_away(&gateway, &mut sink, reason).await,
-        Err(_) => {
-            let reason = CloseReason { code: close::POLICY, text: "no hello within 10 seconds" };
-            return turn_away(&gateway, &mut sink, reason).await;
+    match introduce(&gateway, &mut stream, &caller).await {
+        Ok(greeted) => attend(&gateway, greeted, sink, &mut stream, origin).await,
+        Err(reason) => {
+            let outcome = match reason.code {
+                close::REVOKED => "unauthorized",
+                close::GOING_AWAY => "CANCELLED",
+                _ => "bad_request",
+            };
+            if reason.code == close::REVOKED {
+                gateway.metrics.auth_failed("hello");
+            }
+            gateway.record(connect_row(Actor::Anonymous, outcome, &origin));
+            send_close(&mut sink, &reason).await;
+        }
+    }
+    let left = async { while let Some(Ok(_)) = stream.next().await {} };
+    // Whoever still sends after that has been told.
+    let _told = tokio::time::timeout(LINGER, left).await;
+}
+
+/// The audit row of a socket that was accepted or refused.
+pub(crate) fn connect_row(actor: Actor, outcome: &'static str, origin: &Origin) -> AuditRow {
+    AuditRow {
+        target: origin.remote.clone(),
+        ..AuditRow::new(actor, action::CONNECT, outcome, origin.request_id.clone())
+    }
+}
+
+/// Waits for `hello`, not for long.
+async fn introduce(
+    gateway: &Gateway,
+    stream: &mut SplitStream<WebSocket>,
+    caller: &Caller,
+) -> Result<Greeted, CloseReason> {
+    let greeting =
+        tokio::time::timeout(Duration::from_millis(HELLO_TIMEOUT_MS), greet(gateway, stream, caller));
+    match gateway.drain.stopping().run_until_cancelled(greeting).await {
+        Some(Ok(greeted)) => greeted,
+        Some(Err(_)) => Err(CloseReason { code: close::POLICY, text: "no hello within 10 seconds" }),
+        None => Err(STOPPING),
+    }
+}
+
+const STOPPING: CloseReason = CloseReason { code: close::GOING_AWAY, text: "the gateway is stopping" };
+
+/// Reads `hello` and finds out whose it is.
+async fn greet(
+    gateway: &Gateway,
+    stream: &mut SplitStream<WebSocket>,
+    caller: &Caller,
+) -> Result<Greeted, CloseReason> {
+    let refuse = |code, text| CloseReason { code, text };
+    let text = loop {
+        match stream.next().await {
+            Some(Ok(Message::Text(text))) => break text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Binary(_))) => return Err(refuse(close::UNSUPPORTED, "frames are text")),
+            Some(Err(error)) => return Err(broken(&error)),
+            Some(Ok(Message::Close(_))) | None => return Err(refuse(close::GOING_AWAY, "closed")),
         }
     };
-    let extensions = gateway.extensions.and(hello.extensions);
-    let announced = Announced {
-        extensions,
-        capabilities: hello.capabilities.clone(),
-        version: hello.runtime_version.clone(),
-        instance: hello.instance_id.clone(),
-        remote,
-    };
-    let (link, outgoing) =
-        Link::new(gateway.registry.next_id(), runner.id, runner.name.clone(), announced, hello.max_jobs);
-    tracing::info!(runner = %link.runner_name, link = link.id, version = link.hello.version, "runner connected");
-    welcome(&gateway, &link, extensions);
-    // A revocation or rotation between the check of the credentials and the registration found nobody to close.
-    if gateway.identify(&caller, &hello).is_none() {
-        link.close(CloseReason { code: close::REVOKED, text: "credentials refused" });
+    if text.len() > HELLO_LIMIT {
+        return Err(refuse(close::TOO_BIG, "hello is too large"));
     }
-    let writer = gateway.drain.spawn_companion("runner socket writer", write(Arc::clone(&link), sink, outgoing));
-    read(&gateway, &link, stream).await;
+    let hello = match decode_runner_frame(text.as_str()) {
+        Ok(Decoded::Frame(RunnerFrame::Hello(hello))) => hello,
+        Ok(_) => return Err(refuse(close::POLICY, "the first frame must be hello")),
+        Err(error) => {
+            tracing::debug!(%error, "hello refused");
+            return Err(refuse(close::PROTOCOL, "hello is not a valid frame"));
+        }
+    };
+    // Versions N and N-1 are served; there is no version 0.
+    if hello.version != PROTOCOL_VERSION {
+        return Err(refuse(close::VERSION, "protocol version not served; this gateway speaks 1"));
+    }
+    let (runner, token) =
+        gateway.identify(caller, &hello).ok_or(refuse(close::REVOKED, "credentials refused"))?;
+    Ok(Greeted { runner, token, hello })
+}
+
+/// Serves a runner that is known.
+async fn attend(
+    gateway: &Arc<Gateway>,
+    greeted: Greeted,
+    sink: SplitSink<WebSocket, Message>,
+    stream: &mut SplitStream<WebSocket>,
+    origin: Origin,
+) {
+    let Greeted { runner, token, hello } = greeted;
+    gateway.record(connect_row(Actor::Runner(runner.id), audit::OK, &origin));
+    let announced = Announced {
+        extensions: gateway.extensions.and(hello.extensions),
+        capabilities: hello.capabilities,
+        version: hello.runtime_version,
+        instance: hello.instance_id,
+        max_jobs: hello.max_jobs,
+        remote: origin.remote,
+    };
+    let (link, outgoing) = Link::new(gateway.registry.next_id(), &runner, token, announced);
+    tracing::info!(runner = %link.runner_name, link = link.id, version = link.hello.version, "runner connected");
+    welcome(gateway, &link, &hello.running_jobs);
+    let writer =
+        gateway.drain.spawn_companion("runner socket writer", write(Arc::clone(&link), sink, outgoing));
+    read(gateway, &link, stream).await;
     gateway.registry.remove(&link);
     link.lose_jobs();
     gateway.metrics.runner_left();
@@ -88,58 +201,39 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, socket: WebSocket, caller: Call
     let _ended = writer.await;
 }
 
-/// Reads `hello` and finds out whose it is.
-async fn greet(
-    gateway: &Gateway,
-    stream: &mut SplitStream<WebSocket>,
-    caller: &Caller,
-) -> Result<(Arc<Runner>, Box<Hello>), CloseReason> {
-    let refuse = |code, text| CloseReason { code, text };
-    loop {
-        let text = match stream.next().await {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Ok(Message::Binary(_))) => return Err(refuse(close::UNSUPPORTED, "frames are text")),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(refuse(close::GOING_AWAY, "closed")),
-        };
-        let hello = match decode_runner_frame(text.as_str()) {
-            Ok(Decoded::Frame(RunnerFrame::Hello(hello))) => hello,
-            Ok(_) => return Err(refuse(close::POLICY, "the first frame must be hello")),
-            Err(error) => {
-                tracing::debug!(%error, "hello refused");
-                return Err(refuse(close::PROTOCOL, "hello is not a valid frame"));
-            }
-        };
-        // Versions N and N-1 are served; there is no version 0.
-        if hello.version != PROTOCOL_VERSION {
-            return Err(refuse(close::VERSION, "protocol version not served; this gateway speaks 1"));
-        }
-        let runner = gateway.identify(caller, &hello).ok_or(refuse(close::REVOKED, "credentials refused"))?;
-        return Ok((runner, hello));
-    }
-}
-
-async fn turn_away(gateway: &Gateway, sink: &mut SplitSink<WebSocket, Message>, reason: CloseReason) {
-    if reason.code == close::REVOKED {
-        gateway.metrics.auth_failed("hello");
-    }
-    send_close(sink, &reason).await;
-}
-
-/// Registers before it acknowledges, so that a push of assignments cannot fall between the two.
-fn welcome(gateway: &Gateway, link: &Arc<Link>, extensions: Extensions) {
+/// Registers before it acknowledges, so that a push of assignments or a revocation cannot fall between the two.
+fn welcome(gateway: &Gateway, link: &Arc<Link>, running: &[String]) {
     gateway.registry.add(link);
     gateway.metrics.runner_joined();
-    let ack = HelloAck {
+    supersede(gateway, link);
+    let ack = || HelloAck {
         server_version: gateway.version.to_owned(),
         assigned_sources: gateway.assigned_sources(link.runner),
-        extensions,
+        extensions: link.hello.extensions,
     };
-    link.tell(GatewayFrame::HelloAck(ack));
+    // A job ends with the connection that it was given to: whatever still runs is nobody's.
+    let orphans = if link.has(Extension::Resume) { running } else { &[] };
+    link.greet(ack, orphans);
+    // A revocation or rotation between the check of the credentials and the registration found nobody to close.
+    if !gateway.may_connect(link) {
+        link.close(CloseReason { code: close::REVOKED, text: "credentials refused" });
+    }
     gateway.presence.seen(link.runner);
 }
 
-async fn read(gateway: &Gateway, link: &Arc<Link>, mut stream: SplitStream<WebSocket>) {
+/// A process that dials in again has lost its connection, even if we have not noticed: its jobs must not wait for that.
+fn supersede(gateway: &Gateway, link: &Link) {
+    if !link.has(Extension::Resume) || link.hello.instance.is_none() {
+        return;
+    }
+    for old in gateway.registry.of(link.runner) {
+        if old.id != link.id && old.hello.instance == link.hello.instance {
+            old.close(CloseReason { code: close::GOING_AWAY, text: "this instance has dialed in again" });
+        }
+    }
+}
+
+async fn read(gateway: &Gateway, link: &Arc<Link>, stream: &mut SplitStream<WebSocket>) {
     let mut heartbeat_deadline = Instant::now() + HEARTBEAT_LIMIT;
     let stopping = gateway.drain.stopping();
     loop {
@@ -147,12 +241,8 @@ async fn read(gateway: &Gateway, link: &Arc<Link>, mut stream: SplitStream<WebSo
         let message = tokio::select! {
             message = stream.next() => message,
             () = link.closed.cancelled() => return,
-            () = stopping.cancelled() => {
-                return link.close(CloseReason { code: close::GOING_AWAY, text: "the gateway is stopping" });
-            }
-            () = silence => {
-                return link.close(CloseReason { code: close::POLICY, text: "no sign of life" });
-            }
+            () = stopping.cancelled() => return link.close(STOPPING),
+            () = silence => return link.close(CloseReason { code: close::POLICY, text: "no sign of life" }),
         };
         link.heard(None);
         let text = match message {
@@ -161,24 +251,28 @@ async fn read(gateway: &Gateway, link: &Arc<Link>, mut stream: SplitStream<WebSo
             Some(Ok(Message::Binary(_))) => {
                 return link.close(CloseReason { code: close::UNSUPPORTED, text: "frames are text" });
             }
-            Some(Err(error)) => return link.close(broken(link, &error)),
+            Some(Err(error)) => {
+                tracing::warn!(runner = %link.runner_name, %error, "socket failed");
+                return link.close(broken(&error));
+            }
             Some(Ok(Message::Close(_))) | None => return link.closed.cancel(),
         };
         // Credentials are checked on every frame: a revocation is in force at once, whatever else goes wrong.
-        if !gateway.may_connect(link.runner) {
+        if !gateway.may_connect(link) {
             return link.close(CloseReason { code: close::REVOKED, text: "revoked" });
         }
-        match handle(gateway, link, Message::Text(text)).await {
+        let since = Instant::now();
+        match handle(gateway, link, &text).await {
             Handled::Heartbeat => heartbeat_deadline = Instant::now() + HEARTBEAT_LIMIT,
-            Handled::Other => {}
+            // Heartbeats that we did not read because we held the socket back are not missing.
+            Handled::Other => heartbeat_deadline += since.elapsed(),
             Handled::Fatal(reason) => return link.close(reason),
         }
     }
 }
 
-fn broken(link: &Link, error: &axum::Error) -> CloseReason {
+fn broken(error: &axum::Error) -> CloseReason {
     let text = error.to_string();
-    tracing::warn!(runner = %link.runner_name, error = %text, "socket failed");
     if text.contains("too long") || text.contains("too big") {
         return CloseReason { code: close::TOO_BIG, text: "frame too large" };
     }
@@ -191,68 +285,73 @@ enum Handled {
     Fatal(CloseReason),
 }
 
-async fn handle(gateway: &Gateway, link: &Arc<Link>, message: Message) -> Handled {
-    let frame: Bytes = message.into_data();
-    // The socket has checked this already; the second look costs little and needs no trust.
-    let Ok(text) = std::str::from_utf8(&frame) else {
-        return Handled::Fatal(CloseReason { code: close::PROTOCOL, text: "not UTF-8" });
+async fn handle(gateway: &Gateway, link: &Arc<Link>, text: &Utf8Bytes) -> Handled {
+    let fatal = |code, text| Handled::Fatal(CloseReason { code, text });
+    let frame = match decode_runner_frame(text.as_str()) {
+        Ok(Decoded::Frame(frame)) => frame,
+        Ok(Decoded::Unknown(kind)) => {
+            gateway.metrics.unknown_frame(&kind);
+            return Handled::Other;
+        }
+        Err(error) if error.is_fatal() => {
+            tracing::warn!(runner = %link.runner_name, %error, "socket closed for a bad frame");
+            return fatal(close::PROTOCOL, "not a frame");
+        }
+        Err(error) => {
+            refuse_frame(gateway, link, &error);
+            return Handled::Other;
+        }
     };
-    match decode_runner_frame(text) {
-        Ok(Decoded::Frame(RunnerFrame::Heartbeat(heartbeat))) => {
+    match frame {
+        RunnerFrame::Heartbeat(heartbeat) => {
             link.heard(heartbeat.stats);
             gateway.presence.seen(link.runner);
             return Handled::Heartbeat;
         }
-        Ok(Decoded::Frame(RunnerFrame::Chunk(chunk))) => {
-            let Some(inbox) = link.inbox(&chunk.id) else {
-                gateway.metrics.stray_frame();
-                return Handled::Other;
-            };
-            if link.has(Extension::Resume) && !inbox.in_sequence(chunk.seq) {
-                link.cancel(&inbox.id);
-                inbox.send(Event::Broken("the runner left out a chunk"));
-                return Handled::Other;
-            }
-            let rows = if chunk.agg.is_empty() { &chunk.rows } else { &chunk.agg };
-            let data = ChunkData::new(&frame, rows.iter().map(|row| row.get()), chunk.tail);
-            gateway.metrics.bytes_received(frame.len());
-            inbox.take(data).await;
-        }
-        Ok(Decoded::Frame(RunnerFrame::Done { id, meta })) => {
-            end(gateway, link, &id, Event::Done(meta));
-        }
-        Ok(Decoded::Frame(RunnerFrame::Error(error))) => {
+        RunnerFrame::Chunk(chunk) => take(gateway, link, text.clone().into(), chunk).await,
+        RunnerFrame::Done { id, meta } => end(gateway, link, &id, Event::Done(meta)),
+        RunnerFrame::Error(error) => {
             let id = error.id.clone();
             end(gateway, link, &id, Event::Error(error));
         }
-        Ok(Decoded::Frame(RunnerFrame::Draining(draining))) => {
-            if link.has(Extension::Drain) {
-                tracing::info!(runner = %link.runner_name, deadline_ms = draining.deadline_ms, "runner is draining");
-                link.drain();
-            }
-        }
-        Ok(Decoded::Frame(RunnerFrame::Hello(_))) => {
-            return Handled::Fatal(CloseReason { code: close::POLICY, text: "hello was said already" });
-        }
-        Ok(Decoded::Unknown(kind)) => gateway.metrics.unknown_frame(&kind),
-        Err(error) if error.is_fatal() => {
-            tracing::warn!(runner = %link.runner_name, %error, "socket closed for a bad frame");
-            return Handled::Fatal(CloseReason { code: close::PROTOCOL, text: "not a frame" });
-        }
-        Err(error) => refuse_frame(gateway, link, &error),
+        RunnerFrame::Draining(draining) => drain(link, draining),
+        RunnerFrame::Hello(_) => return fatal(close::POLICY, "hello was said already"),
     }
     Handled::Other
 }
 
+/// Hands a chunk to its job.
+async fn take(gateway: &Gateway, link: &Link, frame: Bytes, chunk: ChunkParts<'_>) {
+    let Some(inbox) = link.inbox(&chunk.id) else {
+        return gateway.metrics.stray_frame();
+    };
+    if link.has(Extension::Resume) && !inbox.in_sequence(chunk.seq) {
+        return link.fail(&inbox, "the runner left out a chunk");
+    }
+    gateway.metrics.bytes_received(frame.len());
+    let rows = if chunk.agg.is_empty() { &chunk.rows } else { &chunk.agg };
+    let data = ChunkData::new(&frame, rows.iter().map(|row| row.get()), chunk.tail);
+    let taken = inbox.take(data, || link.active_jobs() > 1);
+    if let Some(Err(why)) = link.closed.run_until_cancelled(taken).await {
+        link.fail(&inbox, why);
+    }
+}
+
+fn drain(link: &Link, draining: Draining) {
+    if link.has(Extension::Drain) {
+        tracing::info!(runner = %link.runner_name, deadline_ms = draining.deadline_ms, "runner is draining");
+        link.drain();
+    }
+}
+
 /// A known frame with a wrong field: its job cannot be trusted any more, the socket can.
-fn refuse_frame(gateway: &Gateway, link: &Arc<Link>, error: &protocol::FrameError) {
+fn refuse_frame(gateway: &Gateway, link: &Link, error: &FrameError) {
     tracing::warn!(runner = %link.runner_name, %error, "bad frame from runner");
     gateway.metrics.stray_frame();
-    if let protocol::FrameError::Field { id: Some(id), .. } = error
+    if let FrameError::Field { id: Some(id), .. } = error
         && let Some(inbox) = link.inbox(id)
     {
-        link.cancel(id);
-        inbox.send(Event::Broken("the runner sent a frame with a wrong field"));
+        link.fail(&inbox, "the runner sent a frame with a wrong field");
     }
 }
 
@@ -264,14 +363,18 @@ fn end(gateway: &Gateway, link: &Link, id: &str, event: Event) {
     inbox.send(event);
 }
 
-async fn write(link: Arc<Link>, mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Outgoing>) {
+async fn write(
+    link: Arc<Link>,
+    mut sink: SplitSink<WebSocket, Message>,
+    mut outgoing: mpsc::Receiver<Outgoing>,
+) {
     let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let sent = tokio::select! {
             biased;
             () = link.closed.cancelled() => break,
-            _ = ping.tick() => send_all(&mut sink, &mut outgoing, Outgoing::Frame(String::new())).await,
+            _ = ping.tick() => send_all(&mut sink, &mut outgoing, Outgoing::Ping).await,
             next = outgoing.recv() => match next {
                 Some(next) => send_all(&mut sink, &mut outgoing, next).await,
                 None => break,
@@ -286,7 +389,7 @@ async fn write(link: Arc<Link>, mut sink: SplitSink<WebSocket, Message>, mut out
     send_close(&mut sink, &link.close_reason().unwrap_or(gone)).await;
 }
 
-/// Sends `first` and everything else that is queued, and flushes once. Whether it left in time.
+/// Sends `first` and what else is queued, and flushes once. Whether it left in time.
 async fn send_all(
     sink: &mut SplitSink<WebSocket, Message>,
     outgoing: &mut mpsc::Receiver<Outgoing>,
@@ -294,19 +397,20 @@ async fn send_all(
 ) -> bool {
     let mut written = Vec::new();
     let send = async {
+        let mut sent = 0;
         let mut next = Some(first);
         while let Some(item) = next {
-            let text = match item {
-                Outgoing::Frame(text) => text,
+            let message = match item {
+                Outgoing::Ping => Message::Ping(Bytes::new()),
+                Outgoing::Frame(text) => Message::Text(text.into()),
                 Outgoing::Job(text, inbox) => {
                     written.push(inbox);
-                    text
+                    Message::Text(text.into())
                 }
             };
-            // An empty frame stands for a ping.
-            let message = if text.is_empty() { Message::Ping(Bytes::new()) } else { Message::Text(text.into()) };
             sink.feed(message).await?;
-            next = outgoing.try_recv().ok();
+            sent += 1;
+            next = if sent < BATCH { outgoing.try_recv().ok() } else { None };
         }
         sink.flush().await
     };
@@ -324,10 +428,5 @@ async fn send_close(sink: &mut SplitSink<WebSocket, Message>, reason: &CloseReas
         sink.close().await
     };
     // The other side may be gone; then there is nobody to tell.
-    let _unreachable = tokio::time::timeout(Duration::from_secs(2), close).await;
-}
-
-/// The largest frame that a runner may send.
-pub(crate) const fn frame_limit() -> usize {
-    FRAME_LIMIT_BYTES
+    let _unreachable = tokio::time::timeout(CLOSE_LIMIT, close).await;
 }

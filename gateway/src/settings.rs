@@ -134,9 +134,8 @@ impl Settings {
             listen: listen(&mut reader, flags, tls.is_some()),
             tls,
             database: database(&mut reader, flags),
-            admin_token: reader.secret(
-                Key::env("SEMILAYER_ADMIN_TOKEN").flag("--admin-token", flags.admin_token.clone()),
-            ),
+            admin_token: reader
+                .secret(Key::env("SEMILAYER_ADMIN_TOKEN").flag("--admin-token", flags.admin_token.clone())),
             master_key: reader.secret("SEMILAYER_MASTER_KEY"),
             origins: origins(&mut reader),
             body_limit: body_limit(&mut reader),
@@ -193,7 +192,9 @@ fn database(reader: &mut Reader<'_>, flags: &ServeFlags) -> PathBuf {
     let key = Key::env("SEMILAYER_DATABASE_URL").flag("--database-url", flags.database_url.clone());
     match reader.text(key) {
         Some(url) => match url.strip_prefix("sqlite:") {
-            Some(path) if !path.trim_start_matches("//").is_empty() => PathBuf::from(path.trim_start_matches("//")),
+            Some(path) if !path.trim_start_matches("//").is_empty() => {
+                PathBuf::from(path.trim_start_matches("//"))
+            }
             _ => {
                 let message = "expected sqlite:PATH: this version keeps its store in a file";
                 reader.mistake("SEMILAYER_DATABASE_URL", message);
@@ -220,11 +221,17 @@ fn origins(reader: &mut Reader<'_>) -> Origins {
     if list.trim() == "*" {
         return Origins::Any;
     }
-    let parsed: Result<Vec<_>, _> = list.split(',').map(|origin| origin.trim().parse::<HeaderValue>()).collect();
+    let parsed: Result<Vec<_>, _> =
+        list.split(',').map(|origin| origin.trim().parse::<HeaderValue>()).collect();
     match parsed {
-        Ok(origins) if origins.iter().all(|origin| origin.as_bytes().starts_with(b"http")) => Origins::These(origins),
+        Ok(origins) if origins.iter().all(|origin| origin.as_bytes().starts_with(b"http")) => {
+            Origins::These(origins)
+        }
         _ => {
-            reader.mistake("SEMILAYER_CORS_ORIGINS", "expected *, or origins such as https://app.example, separated by commas");
+            reader.mistake(
+                "SEMILAYER_CORS_ORIGINS",
+                "expected *, or origins such as https://app.example, separated by commas",
+            );
             Origins::Any
         }
     }
@@ -265,8 +272,10 @@ mod tests {
     #[test]
     fn flags_stand_above_the_environment() {
         let flags = ServeFlags { listen: Some("127.0.0.1:0".to_owned()), ..ServeFlags::default() };
-        let settings =
-            load(&flags, &[("SEMILAYER_LISTEN", "127.0.0.1:1"), ("SEMILAYER_DATABASE_URL", "sqlite:///x/y.db")]);
+        let settings = load(
+            &flags,
+            &[("SEMILAYER_LISTEN", "127.0.0.1:1"), ("SEMILAYER_DATABASE_URL", "sqlite:///x/y.db")],
+        );
         let settings = settings.unwrap();
         assert_eq!((settings.listen.port(), settings.database), (0, PathBuf::from("/x/y.db")));
     }
@@ -286,7 +295,9 @@ mod tests {
             ],
         )
         .unwrap_err();
-        for key in ["LISTEN", "DATABASE_URL", "TLS_KEY", "ADMIN_TOKEN", "MAX_BODY", "NATS_URL", "CORS_ORIGINS"] {
+        for key in
+            ["LISTEN", "DATABASE_URL", "TLS_KEY", "ADMIN_TOKEN", "MAX_BODY", "NATS_URL", "CORS_ORIGINS"]
+        {
             assert!(mistakes.contains(&format!("SEMILAYER_{key}")), "{key}: {mistakes}");
         }
         assert!(!mistakes.contains("short"), "{mistakes}");

@@ -133,7 +133,12 @@ impl Snapshot {
 
     /// The runner whose token this is.
     pub fn authenticate_runner(&self, token: &str) -> Result<&Arc<Runner>, Refusal<Runner>> {
-        let id = self.runner_tokens.get(&TokenHash::of(token)).ok_or(Refusal::Unknown)?;
+        self.runner_with(&TokenHash::of(token))
+    }
+
+    /// The runner whose token has this hash.
+    pub fn runner_with(&self, token: &TokenHash) -> Result<&Arc<Runner>, Refusal<Runner>> {
+        let id = self.runner_tokens.get(token).ok_or(Refusal::Unknown)?;
         let runner = self.runners.get(id).ok_or(Refusal::Unknown)?;
         if runner.is_revoked() { Err(Refusal::Revoked(Arc::clone(runner))) } else { Ok(runner) }
     }

@@ -2,19 +2,20 @@
 
 use std::sync::Arc;
 
-use protocol::{AssignedSource, Extensions, Hello, Secret};
+use protocol::{AssignedSource, Extensions, Hello};
 use runtime::Drain;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, AuditRow};
 use crate::jobs::Jobs;
-use crate::link::CloseReason;
+use crate::link::{CloseReason, Link};
 use crate::metrics::Metrics;
 use crate::model::{Runner, RunnerId};
 use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::session::{Caller, close};
 use crate::snapshot::{Change, Refusal, Snapshots};
+use crate::token::TokenHash;
 
 /// The data plane: who is connected, what runs, who may.
 pub struct Gateway {
@@ -48,25 +49,34 @@ impl Gateway {
 
     /// The runner that says `hello`: the token's on the upgrade, or that of the secret in the frame. A name or id in the
     /// frame must be that runner's; whose it is instead is not told.
-    pub(crate) fn identify(&self, caller: &Caller, hello: &Hello) -> Option<Arc<Runner>> {
-        let runner = match caller {
-            Caller::Known { token } => self.runner_of(token).ok()?,
-            Caller::Anonymous => self.runner_of(hello.secret.as_ref()?).ok()?,
+    pub(crate) fn identify(&self, caller: &Caller, hello: &Hello) -> Option<(Arc<Runner>, TokenHash)> {
+        let token = match caller {
+            Caller::Known { token } => *token,
+            Caller::Anonymous => TokenHash::of(hello.secret.as_ref()?.expose()),
         };
+        let runner = self.runner_of(&token).ok()?;
         let id = runner.id.to_string();
         let own = |said: &String| *said == id || *said == runner.name;
         let said = [&hello.runner_id, &hello.runner_name];
-        said.into_iter().flatten().all(own).then_some(runner)
+        said.into_iter().flatten().all(own).then_some((runner, token))
     }
 
     /// The runner whose token this is.
-    pub(crate) fn runner_of(&self, token: &Secret) -> Result<Arc<Runner>, Refusal<Runner>> {
-        self.snapshots.load().authenticate_runner(token.expose()).cloned()
+    pub(crate) fn runner_of(&self, token: &TokenHash) -> Result<Arc<Runner>, Refusal<Runner>> {
+        self.snapshots.load().runner_with(token).cloned()
     }
 
-    /// Whether the runner exists and is not revoked, as of now.
-    pub(crate) fn may_connect(&self, runner: RunnerId) -> bool {
-        self.snapshots.load().runner(runner).is_some_and(|runner| !runner.is_revoked())
+    /// Whether the token that opened the connection is good, as of now.
+    pub(crate) fn may_connect(&self, link: &Link) -> bool {
+        self.snapshots.load().runner_with(&link.token).is_ok_and(|runner| runner.id == link.runner)
+    }
+
+    /// Writes an audit row, now or when the log has caught up: it is not lost, and nobody waits for it.
+    pub(crate) fn record(&self, row: AuditRow) {
+        if let Err(row) = self.audit.offer(row) {
+            let audit = self.audit.clone();
+            self.drain.spawn("audit line", async move { audit.record(*row).await });
+        }
     }
 
     pub(crate) fn assigned_sources(&self, runner: RunnerId) -> Vec<AssignedSource> {
@@ -92,22 +102,25 @@ impl Gateway {
 
     fn apply(&self, change: &Change) {
         match change {
-            Change::RunnerRevoked(runner) => {
-                self.registry.close(*runner, &CloseReason { code: close::REVOKED, text: "revoked" });
-            }
-            Change::RunnerRotated(runner) => {
-                self.registry.close(*runner, &CloseReason { code: close::REVOKED, text: "the token was rotated" });
-            }
+            Change::RunnerRevoked(runner) => self.close_refused(*runner, "revoked"),
+            Change::RunnerRotated(runner) => self.close_refused(*runner, "the token was rotated"),
             Change::Assignments(runners) => runners.iter().for_each(|runner| self.push_assignments(*runner)),
             Change::Catalog => {}
+        }
+    }
+
+    /// Closes what was opened with a token that is not good any more; a new token may have dialed in already.
+    fn close_refused(&self, runner: RunnerId, text: &'static str) {
+        for link in self.registry.of(runner).iter().filter(|link| !self.may_connect(link)) {
+            link.close(CloseReason { code: close::REVOKED, text });
         }
     }
 
     /// Some changes were missed: every connection is looked at again.
     fn apply_everything(&self) {
         for link in self.registry.all() {
-            if self.may_connect(link.runner) {
-                self.push_assignments(link.runner);
+            if self.may_connect(&link) {
+                link.push(|| self.assigned_sources(link.runner));
             } else {
                 link.close(CloseReason { code: close::REVOKED, text: "revoked" });
             }
@@ -115,13 +128,8 @@ impl Gateway {
     }
 
     fn push_assignments(&self, runner: RunnerId) {
-        let links = self.registry.of(runner);
-        if links.is_empty() {
-            return;
-        }
-        let sources = self.assigned_sources(runner);
-        for link in links {
-            link.tell(protocol::GatewayFrame::AssignmentsChanged(sources.clone()));
+        for link in self.registry.of(runner) {
+            link.push(|| self.assigned_sources(runner));
         }
     }
 

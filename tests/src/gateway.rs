@@ -125,7 +125,8 @@ impl Gateway {
 
     /// Makes an application's key: `secret` or `public`.
     pub async fn create_key(&self, kind: &str) -> String {
-        let body = json!({"kind": kind, "name": format!("{kind} key")});
+        let name = format!("{kind}-{}", uuid::Uuid::new_v4().simple());
+        let body = json!({"kind": kind, "name": name});
         let made = self.admin("POST", "/api/keys", body).await.ok();
         made["token"].as_str().unwrap_or_else(|| panic!("no token in {made}")).to_owned()
     }
@@ -190,7 +191,8 @@ pub fn runner_url(address: SocketAddr) -> String {
 #[track_caller]
 pub fn credentials(made: &Value) -> Credentials {
     let runner = made.get("runner").unwrap_or(made);
-    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no credentials in {made}")).to_owned();
+    let text =
+        |value: &Value| value.as_str().unwrap_or_else(|| panic!("no credentials in {made}")).to_owned();
     Credentials { id: text(&runner["id"]), name: text(&runner["name"]), token: text(&made["token"]) }
 }
 
@@ -223,21 +225,12 @@ fn launch(folder: &Folder, listen: &str, variables: &[(String, String)]) -> Proc
 
 /// The address that a gateway says it listens on.
 pub async fn listening(process: &Process) -> SocketAddr {
-    process.stderr.find("the address that the gateway listens on", secs(30), address_in).await
+    process.stdout.find("the address that the gateway listens on", secs(30), address_in).await
 }
 
 fn address_in(line: &str) -> Option<SocketAddr> {
-    if !line.contains("listening") {
-        return None;
-    }
-    let plain = without_colours(line);
-    let (_, rest) = plain.split_once("127.0.0.1:")?;
-    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    format!("127.0.0.1:{port}").parse().ok()
-}
-
-fn without_colours(line: &str) -> String {
-    line.split('\u{1b}').map(|part| part.strip_prefix('[').and_then(|part| part.split_once('m')).map_or(part, |(_, rest)| rest)).collect()
+    let (_, address) = line.strip_prefix("listening on ")?.split_once("://")?;
+    address.parse().ok()
 }
 
 /// An application.
@@ -266,7 +259,8 @@ impl App {
 
     /// Asks for rows as lines, and waits for the head of the answer.
     pub async fn lines(&self, lens: &str, body: &Value) -> Streaming {
-        let request = self.request(&format!("/v1/query/{lens}"), body).header("accept", "application/x-ndjson");
+        let request =
+            self.request(&format!("/v1/query/{lens}"), body).header("accept", "application/x-ndjson");
         request.open(self.address).await
     }
 

@@ -83,7 +83,8 @@ impl Request {
     async fn try_open(self, to: SocketAddr) -> Option<Streaming> {
         let stream = tokio::time::timeout(secs(10), TcpStream::connect(to)).await.ok()?.ok()?;
         stream.set_nodelay(true).ok()?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         let connection = Connection(tokio::spawn(async move {
             // It also ends with an error when the test goes away first.
             drop(connection.await);
@@ -95,7 +96,13 @@ impl Request {
         }
         let response = sender.send_request(request.body(Full::new(self.body)).unwrap()).await.ok()?;
         let (head, body) = response.into_parts();
-        Some(Streaming { status: head.status.as_u16(), headers: head.headers, body, rest: Vec::new(), _connection: connection })
+        Some(Streaming {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            rest: Vec::new(),
+            _connection: connection,
+        })
     }
 }
 

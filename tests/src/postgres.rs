@@ -66,8 +66,9 @@ pub struct User {
 }
 
 fn services() -> Services {
-    let path = std::env::var_os(SERVICES)
-        .unwrap_or_else(|| panic!("{SERVICES} is not set: run `cargo xtask test`, or `eval \"$(cargo xtask services env)\"`"));
+    let path = std::env::var_os(SERVICES).unwrap_or_else(|| {
+        panic!("{SERVICES} is not set: run `cargo xtask test`, or `eval \"$(cargo xtask services env)\"`")
+    });
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
@@ -79,7 +80,11 @@ pub fn tls() -> Tls {
 impl Server {
     /// The shared server.
     pub fn shared() -> Self {
-        services().servers.into_iter().find(|server| server.service == "postgres").expect("no PostgreSQL runs")
+        services()
+            .servers
+            .into_iter()
+            .find(|server| server.service == "postgres")
+            .expect("no PostgreSQL runs")
     }
 
     /// One of its users, by role.
@@ -88,7 +93,11 @@ impl Server {
     }
 
     fn psql(&self) -> PathBuf {
-        self.bin_dir.as_ref().map_or_else(|| "psql".into(), |folder| folder.join("psql"))
+        self.client("psql")
+    }
+
+    fn client(&self, name: &str) -> PathBuf {
+        self.bin_dir.as_ref().map_or_else(|| name.into(), |folder| folder.join(name))
     }
 
     /// What `psql` needs to be `user` in `database`.
@@ -157,6 +166,13 @@ impl Database {
     /// The same as another role.
     pub async fn ask_as(&self, role: &str, sql: &str) -> String {
         feed("psql", self.command(role), sql, secs(120)).await.ok().trim().to_owned()
+    }
+
+    /// One of the server's own clients, e.g. `pgbench`, as the owner and without TLS.
+    pub fn client(&self, name: &str) -> Command {
+        let mut command = bare(self.server.client(name));
+        command.envs(self.server.variables(self.server.user("app"), &self.name)).env("PGSSLMODE", "disable");
+        command
     }
 
     fn command(&self, role: &str) -> Command {
@@ -295,7 +311,8 @@ impl OwnServer {
     /// Makes one and starts it.
     pub async fn start() -> Self {
         let shared = Server::shared();
-        let bin_dir = shared.bin_dir.clone().expect("the server's programs are needed to start one of our own");
+        let bin_dir =
+            shared.bin_dir.clone().expect("the server's programs are needed to start one of our own");
         let user = |name: &str| User { name: name.to_owned(), password: Some(OWN_PASSWORD.to_owned()) };
         let server = Server {
             service: "postgres".to_owned(),
@@ -316,7 +333,13 @@ impl OwnServer {
         let password = self.folder.write("password", OWN_PASSWORD);
         self.hand_over(Path::new(&password));
         let mut command = self.command("initdb");
-        command.args(["--username=app", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        command.args([
+            "--username=app",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]);
         command.arg(format!("--pwfile={password}")).arg("--pgdata").arg(self.folder.file("data"));
         run("initdb", command, secs(60)).await.ok();
     }
@@ -335,7 +358,9 @@ impl OwnServer {
         let program = self.bin_dir.join(name);
         let Some(account) = &self.server.run_as else { return bare(program) };
         let mut command = bare("setpriv");
-        command.args(["--reuid", account, "--regid", account, "--clear-groups", "--no-new-privs", "--"]).arg(program);
+        command
+            .args(["--reuid", account, "--regid", account, "--clear-groups", "--no-new-privs", "--"])
+            .arg(program);
         command
     }
 

@@ -121,11 +121,7 @@ fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
     text[..text.rfind('\n').map_or(0, |end| end + 1)].lines()
 }
 
-async fn read_all(
-    mut pipe: impl AsyncRead + Unpin,
-    bytes: Arc<Mutex<Vec<u8>>>,
-    grew: watch::Sender<usize>,
-) {
+async fn read_all(mut pipe: impl AsyncRead + Unpin, bytes: Arc<Mutex<Vec<u8>>>, grew: watch::Sender<usize>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
         bytes.lock().unwrap().extend_from_slice(&buffer[..count]);

@@ -36,7 +36,9 @@ impl Sqlite {
     /// A database with the table `people`.
     pub fn people() -> Self {
         let sqlite = Self::named("people.db");
-        sqlite.run("CREATE TABLE people (id INTEGER PRIMARY KEY, full_name TEXT NOT NULL, city TEXT, age INTEGER);");
+        sqlite.run(
+            "CREATE TABLE people (id INTEGER PRIMARY KEY, full_name TEXT NOT NULL, city TEXT, age INTEGER);",
+        );
         let connection = sqlite.open();
         for person in PEOPLE {
             connection.execute("INSERT INTO people VALUES (?1, ?2, ?3, ?4)", person).unwrap();

@@ -10,5 +10,5 @@ mod shape;
 mod table;
 
 pub use gateway::{Outcome, RunnerSocket, StrictGateway};
-pub use runner::{Job, StrictRunner, dial_with};
+pub use runner::{Flood, Job, StrictRunner, dial_with};
 pub use table::Table;

@@ -13,7 +13,11 @@ pub async fn within<T>(limit: Duration, test: impl Future<Output = T>) -> T {
 }
 
 /// Asks again until there is an answer.
-pub async fn eventually<T>(what: impl Display, limit: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(
+    what: impl Display,
+    limit: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(5);
     loop {

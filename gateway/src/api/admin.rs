@@ -84,9 +84,9 @@ impl From<ControlError> for ApiError {
             }
             ControlError::Crypto(error) => Self::internal(&error),
             // Found by the store alone: somebody was quicker.
-            ControlError::Store(StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::InUse { .. }) => {
-                Self::conflict(error.to_string())
-            }
+            ControlError::Store(
+                StoreError::Missing { .. } | StoreError::Taken { .. } | StoreError::InUse { .. },
+            ) => Self::conflict(error.to_string()),
             ControlError::Store(
                 StoreError::Unreadable { .. }
                 | StoreError::Migration(_)

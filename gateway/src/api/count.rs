@@ -71,7 +71,8 @@ async fn ask(
     attempt.by(&key);
     let lens = snapshot.lens(lens).cloned().ok_or_else(|| unknown_lens(lens))?;
     access::may_query(&key, &lens)?;
-    let source = snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
+    let source =
+        snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
     attempt.of(&source.name, &lens.table);
     let body = std::str::from_utf8(body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
     let plan = Arc::new(CountPlan::new(&lens, &source.name, body)?);
@@ -96,7 +97,8 @@ async fn total(job: &mut Job) -> Result<(u64, bool), ApiError> {
             Step::Restarted => counted = None,
             Step::Done(meta) => {
                 let counted = meta.tail.total.map(|total| (total, meta.tail.approximate)).or(counted);
-                let missing = || ApiError::coded(ErrorCode::RunnerFailed, "the runner did not say how many rows match");
+                let missing =
+                    || ApiError::coded(ErrorCode::RunnerFailed, "the runner did not say how many rows match");
                 return counted.ok_or_else(missing);
             }
         }

@@ -26,7 +26,13 @@ pub(super) async fn health() -> Json<Value> {
     responses((status = 200, description = "Ready"), (status = 503, description = "Draining, or the store does not answer")))]
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let draining = api.gateway.drain.refusing().is_cancelled();
-    let store = api.control.store().ping().await.inspect_err(|error| tracing::warn!(%error, "store check failed")).is_ok();
+    let store = api
+        .control
+        .store()
+        .ping()
+        .await
+        .inspect_err(|error| tracing::warn!(%error, "store check failed"))
+        .is_ok();
     let runners = api.gateway.registry.all().len();
     let jobs = api.gateway.jobs.list().len();
     let (status, word) = match (draining, store) {
@@ -51,11 +57,14 @@ pub(super) async fn metrics(
     headers: HeaderMap,
 ) -> Response {
     let proxied = FORWARDED.iter().any(|name| headers.contains_key(name));
-    let here = api.metrics_for_loopback && !proxied && peer.is_some_and(|Extension(Peer(address))| address.ip().is_loopback());
+    let here = api.metrics_for_loopback
+        && !proxied
+        && peer.is_some_and(|Extension(Peer(address))| address.ip().is_loopback());
     if !here && !api.admin.admit(&headers) {
         let message = "metrics are for this machine, or with the admin token";
         return ApiError::unauthorized(message).into_response();
     }
-    let text = api.gateway.metrics.encode(api.gateway.jobs.pending());
+    let waiting = api.gateway.registry.all().iter().map(|link| link.waiting()).sum();
+    let text = api.gateway.metrics.encode(api.gateway.jobs.pending(), waiting);
     ([(header::CONTENT_TYPE, runtime::metrics::CONTENT_TYPE)], text).into_response()
 }

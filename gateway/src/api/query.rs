@@ -16,6 +16,7 @@ use protocol::{DoneMeta, ErrorCode, Extensions, Tail};
 use serde_json::{Map, Value};
 
 use crate::access;
+use crate::api::accept::{NDJSON, wants_lines};
 use crate::api::error::ApiError;
 use crate::api::request::RequestId;
 use crate::attempt::Attempt;
@@ -29,7 +30,6 @@ use crate::state::Gateway;
 
 /// Bytes of a JSON answer that are held back.
 const HOLD: usize = 1024 * 1024;
-const NDJSON: &str = "application/x-ndjson";
 const OPENING: &[u8] = b"{\"rows\":[";
 
 /// Rows of a lens.
@@ -86,14 +86,15 @@ fn ask(
     attempt.by(&key);
     let lens = snapshot.lens(lens).cloned().ok_or_else(|| unknown_lens(lens))?;
     access::may_query(&key, &lens)?;
-    let source = snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
+    let source =
+        snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
     attempt.of(&source.name, &lens.table);
     let body = std::str::from_utf8(body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
     let request = QueryRequest::parse(body)?;
     let lines = wants_lines(headers);
     let with_meta = request.meta;
     let paged = !lines || with_meta;
-    let plan = Arc::new(QueryPlan::new(&lens, &source.name, request, paged, snapshot.vault().cursor_key())?);
+    let plan = Arc::new(QueryPlan::new(&lens, &source, request, paged, snapshot.vault().cursor_key())?);
     let plan_for_job: Arc<dyn Plan> = plan.clone();
     let job = Job::start(gateway, source, plan_for_job, trace(headers))?;
     attempt.on(&job);
@@ -118,14 +119,10 @@ pub(crate) fn unknown_lens(name: &str) -> ApiError {
     ApiError::not_found(format!("there is no lens \"{name}\""))
 }
 
-fn wants_lines(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == NDJSON))
-}
-
 /// The caller's trace context, passed on to the runner as it is.
 pub(crate) fn trace(headers: &HeaderMap) -> Trace {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
+    let text =
+        |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
     Trace { parent: text("traceparent"), state: text("tracestate") }
 }
 
@@ -215,7 +212,8 @@ impl Answer {
 
     fn append(&mut self, chunk: ChunkData, out: &mut Vec<u8>) -> Result<(), ApiError> {
         let separator = if self.lines { Separator::Line } else { Separator::Comma };
-        let bad_row = |_| ApiError::coded(ErrorCode::RunnerFailed, "the runner sent a row that is not an object");
+        let bad_row =
+            |_| ApiError::coded(ErrorCode::RunnerFailed, "the runner sent a row that is not an object");
         self.rows += self.reshape.append(&chunk, out, separator).map_err(bad_row)?;
         if !chunk.tail.is_empty() {
             self.tail = chunk.tail;

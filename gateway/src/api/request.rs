@@ -93,7 +93,9 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
             format!("the body is larger than {limit} bytes"),
         )),
         Ok(Err(_)) => Err(ApiError::invalid("body", "a body that arrives whole")),
-        Err(_) => Err(ApiError::http(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")),
+        Err(_) => {
+            Err(ApiError::http(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"))
+        }
     }
 }
 
@@ -132,7 +134,11 @@ fn plain_code(status: StatusCode) -> &'static str {
 }
 
 /// Refuses new requests once the gateway is about to stop; probes are still answered.
-pub(crate) async fn refuse_when_draining(State(drain): State<Drain>, request: Request, next: Next) -> Response {
+pub(crate) async fn refuse_when_draining(
+    State(drain): State<Drain>,
+    request: Request,
+    next: Next,
+) -> Response {
     let probe = matches!(request.uri().path(), "/health" | "/ready" | "/metrics");
     if probe || !drain.refusing().is_cancelled() {
         return next.run(request).await;

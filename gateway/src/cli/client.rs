@@ -43,7 +43,8 @@ impl Client {
         let url = reader.parsed_by(url_key, "an http or https URL", parse_url);
         let token = reader.secret("SEMILAYER_ADMIN_TOKEN");
         if token.is_none() {
-            let message = "is required, or SEMILAYER_ADMIN_TOKEN_FILE: `serve` printed the token on its first start";
+            let message =
+                "is required, or SEMILAYER_ADMIN_TOKEN_FILE: `serve` printed the token on its first start";
             reader.mistake("SEMILAYER_ADMIN_TOKEN", message);
         }
         let ca_key = Key::env("SEMILAYER_CA_FILE").flag("--ca-file", flags.ca_file.clone());
@@ -107,9 +108,11 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, kind);
         }
         // Only a token with characters that no header has gets here with a mistake.
-        request
-            .body(Full::new(Bytes::from(text.unwrap_or_default())))
-            .map_err(|_| CliError::Argument("the admin token or the URL has characters that no request can carry".to_owned()))
+        request.body(Full::new(Bytes::from(text.unwrap_or_default()))).map_err(|_| {
+            CliError::Argument(
+                "the admin token or the URL has characters that no request can carry".to_owned(),
+            )
+        })
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Value, CliError> {

@@ -1,6 +1,5 @@
 //! Why a command failed, in words for the terminal.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -72,13 +71,14 @@ impl CliError {
 
 /// The message, and each mistake of a config on a line of its own.
 fn refusal(status: &u16, body: &Value) -> String {
-    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let message = text(body, "error");
     let mut shown = if message.is_empty() { format!("refused with status {status}") } else { message };
     for mistake in body.get("mistakes").and_then(Value::as_array).into_iter().flatten() {
         let (path, message) = (text(mistake, "path"), text(mistake, "message"));
-        // Writing to a String does not fail.
-        drop(if path.is_empty() { write!(shown, "\n  {message}") } else { write!(shown, "\n  {path}: {message}") });
+        let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
+        shown.push_str(&format!("\n  {place}{message}"));
     }
     if *status == 401 {
         shown.push_str("\nset SEMILAYER_ADMIN_TOKEN or SEMILAYER_ADMIN_TOKEN_FILE");

@@ -25,7 +25,10 @@ pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_
     let path = command.config;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let format = Format::of_file(name).ok_or_else(|| {
-        CliError::Argument(format!("{}: expected a file that ends in .json, .yaml, .yml or .toml", path.display()))
+        CliError::Argument(format!(
+            "{}: expected a file that ends in .json, .yaml, .yml or .toml",
+            path.display()
+        ))
     })?;
     let text_of_config =
         std::fs::read_to_string(&path).map_err(|source| CliError::File { path: path.clone(), source })?;

@@ -142,7 +142,9 @@ async fn test(source: Option<String>, client: &Client, mut output: Output<'_>) -
 
 fn show(source: &Value, output: &mut Output<'_>) -> std::io::Result<()> {
     output.show(source, |out, source| {
-        COLUMNS.iter().try_for_each(|(title, cell)| writeln!(out, "{:<12} {}", title.to_lowercase(), cell(source)))
+        COLUMNS
+            .iter()
+            .try_for_each(|(title, cell)| writeln!(out, "{:<12} {}", title.to_lowercase(), cell(source)))
     })
 }
 

@@ -109,7 +109,8 @@ impl Checker {
         let config = self.settings(path, entries);
         if location == Some(CredentialsLocation::RunnerLocal) && config.is_some() {
             let fields: Vec<&str> = config.iter().flat_map(SourceConfig::names).collect();
-            let message = format!("a runner-local source has its settings on the runner; remove {}", fields.join(", "));
+            let message =
+                format!("a runner-local source has its settings on the runner; remove {}", fields.join(", "));
             self.mistake(path, message);
         }
         let timeout_ms = self.timeout(path, node);

@@ -98,7 +98,12 @@ fn walk(path: &str, before: Option<&Node>, after: Option<&Node>, found: &mut Vec
             let added = right.iter().filter(|(key, _)| !left.iter().any(|(other, _)| other == key));
             for (key, _) in left.iter().chain(added) {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                walk(&path, before.and_then(|node| node.get(key)), after.and_then(|node| node.get(key)), found);
+                walk(
+                    &path,
+                    before.and_then(|node| node.get(key)),
+                    after.and_then(|node| node.get(key)),
+                    found,
+                );
             }
         }
         (before, after) if before == after => {}

@@ -125,7 +125,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Node, E> {
-        Number::from_f64(number).map(Node::Number).ok_or_else(|| E::custom("infinity and NaN are not allowed"))
+        Number::from_f64(number)
+            .map(Node::Number)
+            .ok_or_else(|| E::custom("infinity and NaN are not allowed"))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Node, E> {

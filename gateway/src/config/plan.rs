@@ -210,7 +210,8 @@ impl Planner<'_> {
         for source in removed {
             let needed = self.lens_that_needs(source, config);
             if let Some(lens) = needed {
-                let message = format!("source {} is not in the config's sources and would be removed", source.name);
+                let message =
+                    format!("source {} is not in the config's sources and would be removed", source.name);
                 self.mistake(format!("lenses.{lens}.source"), &message);
                 continue;
             }
@@ -222,7 +223,9 @@ impl Planner<'_> {
 
     fn lens_that_needs(&self, source: &Source, config: &Config) -> Option<String> {
         match &config.lenses {
-            Some(lenses) => lenses.iter().find(|lens| lens.source == source.name).map(|lens| lens.name.clone()),
+            Some(lenses) => {
+                lenses.iter().find(|lens| lens.source == source.name).map(|lens| lens.name.clone())
+            }
             None => {
                 self.snapshot.lenses().find(|lens| lens.source == source.id).map(|lens| lens.name.clone())
             }
@@ -240,7 +243,9 @@ fn changed_settings(before: &SourceConfig, after: &SourceConfig) -> Vec<String> 
     let mut details: Vec<String> = after
         .iter()
         .filter(|(key, value)| before.get(*key) != Some(value))
-        .map(|(key, _)| format!("config.{key}: {}", if before.contains_key(key) { "changed" } else { "added" }))
+        .map(|(key, _)| {
+            format!("config.{key}: {}", if before.contains_key(key) { "changed" } else { "added" })
+        })
         .collect();
     details.extend(
         before.keys().filter(|key| !after.contains_key(*key)).map(|key| format!("config.{key}: removed")),
@@ -348,7 +353,9 @@ mod tests {
     fn a_switch_to_runner_local_wipes_the_settings() {
         let mut place = InPlace::nothing();
         place.push(&config(5, "hunter2", "l"));
-        place.push(r#"{"sources":{"main":{"bridge":"postgres","timeout":5,"credentialsLocation":"runner-local"}}}"#);
+        place.push(
+            r#"{"sources":{"main":{"bridge":"postgres","timeout":5,"credentialsLocation":"runner-local"}}}"#,
+        );
         assert_eq!(place.0.sources[0].credentials, Credentials::RunnerLocal);
         let refused = place.plan(&config(5, "hunter2", "l")).unwrap_err();
         assert!(format!("{refused:?}").contains("its settings are on its runners"), "{refused:?}");

@@ -29,7 +29,11 @@ pub struct NewRunner {
 
 impl Control {
     /// Makes a runner. Its token is in the answer and nowhere else.
-    pub async fn create_runner(&self, by: &By, new: NewRunner) -> Result<(Arc<Runner>, Secret), ControlError> {
+    pub async fn create_runner(
+        &self,
+        by: &By,
+        new: NewRunner,
+    ) -> Result<(Arc<Runner>, Secret), ControlError> {
         check_name(&new.name)?;
         check_labels(&new.labels)?;
         let (turn, snapshot) = self.begin().await;
@@ -74,7 +78,8 @@ impl Control {
         let (turn, snapshot) = self.begin().await;
         let existing = find(&snapshot, runner)?;
         if existing.is_revoked() {
-            let message = format!("the runner {:?} was revoked; a revoked runner gets no new token", existing.name);
+            let message =
+                format!("the runner {:?} was revoked; a revoked runner gets no new token", existing.name);
             return Err(ControlError::Conflict(message));
         }
         let minted = token::mint(TokenKind::Runner)?;
@@ -98,8 +103,10 @@ impl Control {
         let (turn, snapshot) = self.begin().await;
         let existing = find(&snapshot, runner)?;
         if is_connected(existing.id) {
-            let message =
-                format!("the runner {:?} is connected; stop or revoke it before it is deleted", existing.name);
+            let message = format!(
+                "the runner {:?} is connected; stop or revoke it before it is deleted",
+                existing.name
+            );
             return Err(ControlError::Conflict(message));
         }
         let change = Staged {
@@ -171,6 +178,7 @@ fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), ControlError> {
     if good && labels.len() <= MAX_LABELS {
         return Ok(());
     }
-    let expected = format!("at most {MAX_LABELS} labels of at most {MAX_LABEL} bytes without control characters");
+    let expected =
+        format!("at most {MAX_LABELS} labels of at most {MAX_LABEL} bytes without control characters");
     Err(ControlError::invalid("labels", expected))
 }

@@ -102,10 +102,7 @@ impl Control {
             action: action::SOURCE_UPDATE,
             target: existing.name.clone(),
             mutations: vec![Mutation::UpdateSource(updated)],
-            news: vec![
-                Change::Catalog,
-                Change::Assignments(snapshot.runners_of(existing.id).to_vec()),
-            ],
+            news: vec![Change::Catalog, Change::Assignments(snapshot.runners_of(existing.id).to_vec())],
         };
         let snapshot = self.commit(&turn, by, change).await?;
         find(&snapshot, &existing.id.to_string())
@@ -123,10 +120,7 @@ impl Control {
             action: action::SOURCE_DELETE,
             target: existing.name.clone(),
             mutations: vec![Mutation::DeleteSource(existing.id)],
-            news: vec![
-                Change::Catalog,
-                Change::Assignments(snapshot.runners_of(existing.id).to_vec()),
-            ],
+            news: vec![Change::Catalog, Change::Assignments(snapshot.runners_of(existing.id).to_vec())],
         };
         match self.commit(&turn, by, change).await {
             Err(ControlError::Store(StoreError::InUse { .. })) => Err(in_use),
@@ -142,10 +136,12 @@ impl Control {
         config: Option<SourceConfig>,
         kept: Option<&Credentials>,
     ) -> Result<Credentials, ControlError> {
-        let config = config.filter(|config| location == CredentialsLocation::Managed || !config.expose().is_empty());
+        let config =
+            config.filter(|config| location == CredentialsLocation::Managed || !config.expose().is_empty());
         match (location, config, kept) {
             (CredentialsLocation::RunnerLocal, Some(_), _) => {
-                let expected = "no settings for a runner-local source: they are in the environment of its runners";
+                let expected =
+                    "no settings for a runner-local source: they are in the environment of its runners";
                 Err(ControlError::invalid("config", expected))
             }
             (CredentialsLocation::RunnerLocal, None, _) => Ok(Credentials::RunnerLocal),

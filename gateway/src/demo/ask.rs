@@ -128,7 +128,8 @@ impl Client {
             .header(ACCEPT, accept)
             .body(Full::new(Bytes::from(body.to_string())))
             .map_err(|error| wrong(question, error))?;
-        let mut connection = within(question, self.connect()).await?.map_err(|error| wrong(question, error))?;
+        let mut connection =
+            within(question, self.connect()).await?.map_err(|error| wrong(question, error))?;
         let response = within(question, connection.send_request(request)).await?;
         let response = response.map_err(|error| wrong(question, error))?;
         if !response.status().is_success() {
@@ -140,7 +141,9 @@ impl Client {
         Ok(response)
     }
 
-    async fn connect(&self) -> std::result::Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn connect(
+        &self,
+    ) -> std::result::Result<SendRequest<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;

@@ -54,7 +54,8 @@ pub(super) async fn make(folder: &Path) -> Result<PathBuf> {
 
 async fn fill(path: &Path) -> std::result::Result<(), sqlx::Error> {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    let mut connection = SqliteConnection::connect_with(&options.busy_timeout(Duration::from_secs(5))).await?;
+    let mut connection =
+        SqliteConnection::connect_with(&options.busy_timeout(Duration::from_secs(5))).await?;
     connection
         .execute(
             "CREATE TABLE products (product_id INTEGER PRIMARY KEY, name TEXT NOT NULL, category TEXT NOT NULL, \

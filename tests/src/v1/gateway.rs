@@ -137,7 +137,8 @@ impl Outcome {
 impl RunnerSocket {
     /// Sends a frame.
     pub fn send(&self, frame: Value) {
-        shape::of_gateway(&frame).unwrap_or_else(|wrong| panic!("the double itself would send {frame}: {wrong}"));
+        shape::of_gateway(&frame)
+            .unwrap_or_else(|wrong| panic!("the double itself would send {frame}: {wrong}"));
         self.send_text(frame.to_string());
     }
 
@@ -273,7 +274,11 @@ impl Outcome {
     fn done(&mut self, frame: &Value) {
         let meta = &frame["meta"];
         let sent = self.rows.len() + self.buckets.len();
-        assert_eq!(meta["count"].as_u64(), Some(u64::try_from(sent).unwrap()), "rows sent and rows said: {meta}");
+        assert_eq!(
+            meta["count"].as_u64(),
+            Some(u64::try_from(sent).unwrap()),
+            "rows sent and rows said: {meta}"
+        );
         assert_eq!(meta["total"].as_u64(), self.total, "the tail stands in the last chunk and in done");
         assert_eq!(meta["nextCursor"].as_str(), self.next_cursor.as_deref(), "likewise");
         self.meta = meta.clone();

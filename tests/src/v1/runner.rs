@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
@@ -39,14 +40,22 @@ pub struct Job {
 
 impl StrictRunner {
     /// Dials the gateway at `address` and says hello.
-    pub async fn connect(address: std::net::SocketAddr, token: &str, runner_id: &str, bridges: &[&str]) -> Self {
+    pub async fn connect(
+        address: std::net::SocketAddr,
+        token: &str,
+        runner_id: &str,
+        bridges: &[&str],
+    ) -> Self {
         let mut request = format!("ws://{address}/connect").into_client_request().unwrap();
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         let stream = TcpStream::connect(address).await.unwrap();
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.expect("the gateway refused");
+        let (socket, _) =
+            tokio_tungstenite::client_async(request, stream).await.expect("the gateway refused");
         let (heard, incoming) = mpsc::unbounded_channel();
         let (outgoing, to_send) = mpsc::channel(1);
-        tokio::spawn(serve(socket, heard, to_send));
+        let (sink, stream) = socket.split();
+        tokio::spawn(write(sink, to_send));
+        tokio::spawn(read(stream, heard));
         let mut runner = Self { sources: Value::Null, incoming, outgoing };
         let hello = json!({"type": "hello", "version": 1, "runnerId": runner_id, "capabilities": bridges});
         runner.send(hello).await;
@@ -58,14 +67,24 @@ impl StrictRunner {
 
     /// Sends a frame; waits while the socket does not take it.
     pub async fn send(&self, frame: Value) {
-        shape::of_runner(&frame).unwrap_or_else(|wrong| panic!("the double itself would send {frame}: {wrong}"));
+        shape::of_runner(&frame)
+            .unwrap_or_else(|wrong| panic!("the double itself would send {frame}: {wrong}"));
         self.outgoing.send(frame.to_string()).await.expect("the gateway has gone");
     }
 
-    /// The same, where the socket may be full for long: whether it was taken in time.
-    pub async fn try_send(&self, frame: Value, limit: Duration) -> bool {
-        let text = frame.to_string();
-        tokio::time::timeout(limit, self.outgoing.send(text)).await.is_ok_and(|sent| sent.is_ok())
+    /// Sends the same frame many times beside the test, as fast as the gateway takes it.
+    pub fn flood(&self, frame: &Value, times: usize) -> Flood {
+        let (outgoing, text) = (self.outgoing.clone(), frame.to_string());
+        let (sent, progress) = watch::channel(0);
+        tokio::spawn(async move {
+            for count in 1..=times {
+                if outgoing.send(text.clone()).await.is_err() {
+                    return;
+                }
+                sent.send_replace(count);
+            }
+        });
+        Flood { times, progress }
     }
 
     /// The next frame, which must be one of version 1.
@@ -95,6 +114,15 @@ impl StrictRunner {
     pub async fn cancelled(&mut self, id: &str) {
         let frame = self.next().await;
         assert_eq!(frame, json!({"type": "cancel", "id": id}));
+    }
+
+    /// Reads on until the gateway closes the socket.
+    pub async fn closed(&mut self) {
+        while let Some(frame) =
+            tokio::time::timeout(secs(60), self.incoming.recv()).await.expect("the socket stays")
+        {
+            frame.unwrap_or_else(|wrong| panic!("{wrong}"));
+        }
     }
 
     /// Sends rows of a job.
@@ -151,7 +179,7 @@ pub async fn dial_with(
     address: std::net::SocketAddr,
     token: Option<&str>,
     first: &str,
-) -> Result<(Value, tokio_tungstenite::WebSocketStream<TcpStream>), String> {
+) -> Result<(Value, Socket), String> {
     let mut request = format!("ws://{address}/connect").into_client_request().unwrap();
     if let Some(token) = token {
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -171,30 +199,58 @@ pub async fn dial_with(
     }
 }
 
-async fn serve(
-    mut socket: tokio_tungstenite::WebSocketStream<TcpStream>,
-    heard: mpsc::UnboundedSender<Result<Value, String>>,
-    mut to_send: mpsc::Receiver<String>,
-) {
+/// Frames on their way in great number.
+#[derive(Debug)]
+pub struct Flood {
+    times: usize,
+    progress: watch::Receiver<usize>,
+}
+
+impl Flood {
+    /// Waits until nothing has been taken for a while, though there is more.
+    pub async fn is_held_back(&mut self) {
+        while let Ok(changed) =
+            tokio::time::timeout(Duration::from_millis(500), self.progress.changed()).await
+        {
+            changed.expect("the gateway has taken everything, or gone");
+        }
+        assert!(*self.progress.borrow() < self.times);
+    }
+
+    /// Waits until everything has been taken.
+    pub async fn is_taken(mut self) {
+        let times = self.times;
+        let taken = tokio::time::timeout(secs(30), self.progress.wait_for(|sent| *sent == times)).await;
+        taken.expect("the rest is not taken").expect("the gateway has gone");
+    }
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
+
+/// Reads until the gateway closes the socket, whether or not it takes what is written.
+async fn read(mut stream: SplitStream<Socket>, heard: mpsc::UnboundedSender<Result<Value, String>>) {
+    loop {
+        match stream.next().await {
+            Some(Ok(Message::Text(text))) => drop(heard.send(frame(text.as_str()))),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+            Some(Ok(other)) => drop(heard.send(Err(format!("version 1 has text frames only: {other:?}")))),
+        }
+    }
+}
+
+async fn write(mut sink: SplitSink<Socket, Message>, mut to_send: mpsc::Receiver<String>) {
     let mut heartbeat = tokio::time::interval(secs(25));
     loop {
-        tokio::select! {
-            message = socket.next() => match message {
-                Some(Ok(Message::Text(text))) => drop(heard.send(frame(text.as_str()))),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(other)) => drop(heard.send(Err(format!("version 1 has text frames only: {other:?}")))),
-            },
+        let text = tokio::select! {
             text = to_send.recv() => match text {
-                Some(text) => if socket.send(Message::text(text)).await.is_err() { return },
-                None => return drop(socket.close(None).await),
+                Some(text) => text,
+                None => return drop(sink.close().await),
             },
-            _ = heartbeat.tick() => {
-                let text = json!({"type": "heartbeat", "stats": {"activeJobs": 0}}).to_string();
-                if socket.send(Message::text(text)).await.is_err() {
-                    return;
-                }
-            }
+            _ = heartbeat.tick() => json!({"type": "heartbeat", "stats": {"activeJobs": 0}}).to_string(),
+        };
+        if sink.send(Message::text(text)).await.is_err() {
+            return;
         }
     }
 }

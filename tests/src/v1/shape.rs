@@ -6,7 +6,16 @@ type Verdict = Result<(), String>;
 
 /// The job kinds of version 1.
 pub(super) const KINDS: [&str; 10] = [
-    "query", "read", "batchRead", "count", "listTargets", "introspectTarget", "search", "similar", "test", "aggregate",
+    "query",
+    "read",
+    "batchRead",
+    "count",
+    "listTargets",
+    "introspectTarget",
+    "search",
+    "similar",
+    "test",
+    "aggregate",
 ];
 
 /// Whether a frame from a runner is one of version 1.
@@ -53,7 +62,11 @@ fn hello(object: &Map<String, Value>) -> Verdict {
         return Err("hello.version is not 1".to_owned());
     }
     text(object, "runnerId")?;
-    if !object.get("capabilities").and_then(Value::as_array).is_some_and(|list| list.iter().all(Value::is_string)) {
+    if !object
+        .get("capabilities")
+        .and_then(Value::as_array)
+        .is_some_and(|list| list.iter().all(Value::is_string))
+    {
         return Err("hello.capabilities is not a list of texts".to_owned());
     }
     optional(object, "runtimeVersion", Value::is_string)
@@ -135,7 +148,8 @@ fn job(object: &Map<String, Value>) -> Verdict {
         return Err(format!("version 1 has no job kind {kind:?}"));
     }
     text(inner, "target")?;
-    let options = inner.get("options").and_then(Value::as_object).ok_or("job.params.job.options is not an object")?;
+    let options =
+        inner.get("options").and_then(Value::as_object).ok_or("job.params.job.options is not an object")?;
     match kind {
         "query" => only(options, &["where", "orderBy", "limit", "offset", "select", "total"]),
         "count" => only(options, &["where"]),
@@ -153,7 +167,9 @@ fn sources(object: &Map<String, Value>) -> Verdict {
         match text(source, "credentialsLocation")? {
             "managed" => optional(source, "config", Value::is_object)?,
             "runner-local" if !source.contains_key("config") => {}
-            other => return Err(format!("credentialsLocation {other:?}, or a config for a runner-local source")),
+            other => {
+                return Err(format!("credentialsLocation {other:?}, or a config for a runner-local source"));
+            }
         }
     }
     Ok(())
@@ -175,11 +191,19 @@ fn text<'o>(object: &'o Map<String, Value>, field: &str) -> Result<&'o str, Stri
 }
 
 fn whole(object: &Map<String, Value>, field: &str) -> Verdict {
-    if object.get(field).is_some_and(Value::is_u64) { Ok(()) } else { Err(format!("{field} is not a whole number")) }
+    if object.get(field).is_some_and(Value::is_u64) {
+        Ok(())
+    } else {
+        Err(format!("{field} is not a whole number"))
+    }
 }
 
 fn list<'o>(object: &'o Map<String, Value>, field: &str) -> Result<&'o [Value], String> {
-    object.get(field).and_then(Value::as_array).map(Vec::as_slice).ok_or_else(|| format!("{field} is not a list"))
+    object
+        .get(field)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .ok_or_else(|| format!("{field} is not a list"))
 }
 
 fn optional(object: &Map<String, Value>, field: &str, is_right: impl Fn(&Value) -> bool) -> Verdict {
@@ -217,7 +241,11 @@ mod tests {
             assert!(of_gateway(&job(more.clone())).is_err(), "{more}");
         }
         assert!(of_gateway(&json!({"type": "credit", "id": "1", "bytes": 1})).is_err());
-        assert!(of_gateway(&json!({"type": "hello-ack", "serverVersion": "1", "assignedSources": [], "extensions": []}))
-            .is_err());
+        assert!(
+            of_gateway(
+                &json!({"type": "hello-ack", "serverVersion": "1", "assignedSources": [], "extensions": []})
+            )
+            .is_err()
+        );
     }
 }

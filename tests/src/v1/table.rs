@@ -31,7 +31,8 @@ impl Table {
             });
         }
         let number = |field: &str| options[field].as_u64().map(|number| usize::try_from(number).unwrap());
-        let rows = rows.into_iter().skip(number("offset").unwrap_or(0)).take(number("limit").unwrap_or(usize::MAX));
+        let rows =
+            rows.into_iter().skip(number("offset").unwrap_or(0)).take(number("limit").unwrap_or(usize::MAX));
         rows.map(|row| selected(row, &options["select"])).collect()
     }
 

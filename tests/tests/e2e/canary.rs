@@ -23,7 +23,16 @@ use crate::foreign_gateway::{local, managed};
 
 const TOKEN: &str = "rk_canary-token-0123456789abcdef";
 const KINDS: [&str; 10] = [
-    "test", "listTargets", "introspectTarget", "query", "read", "batchRead", "count", "aggregate", "search", "similar",
+    "test",
+    "listTargets",
+    "introspectTarget",
+    "query",
+    "read",
+    "batchRead",
+    "count",
+    "aggregate",
+    "search",
+    "similar",
 ];
 
 #[tokio::test]
@@ -37,9 +46,10 @@ async fn no_secret_of_a_runner_local_source_is_ever_said_in_json_logs() {
 }
 
 async fn leaks_nothing(log_format: &str, runner_local: bool) {
-    let zoo = Zoo::build().await;
+    let zoo = Zoo::build(runner_local).await;
     let mut gateway = StrictGateway::start(TOKEN).await;
-    let credentials = Credentials { id: "canary".to_owned(), name: "canary".to_owned(), token: TOKEN.to_owned() };
+    let credentials =
+        Credentials { id: "canary".to_owned(), name: "canary".to_owned(), token: TOKEN.to_owned() };
     let mut settings = Settings::new(&credentials, &gateway.url()).with("SEMILAYER_LOG_FORMAT", log_format);
     if runner_local {
         settings = zoo.sources.iter().fold(settings, |settings, source| source.plant(settings));
@@ -57,7 +67,7 @@ async fn leaks_nothing(log_format: &str, runner_local: bool) {
 
     let mut said = health_answers(&runner).await;
     if runner_local {
-        said.extend(command_outputs(&zoo, &settings).await);
+        said.extend(command_outputs(&zoo, &settings, &mut gateway).await);
     }
     socket.closed_by(&mut runner).await;
     said.push(("stdout".to_owned(), runner.process.stdout.bytes()));
@@ -66,6 +76,11 @@ async fn leaks_nothing(log_format: &str, runner_local: bool) {
 
     let log = runner.process.stderr.text();
     assert!(log.lines().count() > 10, "the log says too little to prove anything:\n{log}");
+    // The runner's own token goes to the gateway, in the one header that is for it, and nowhere else.
+    let token = [Canary::of("token", TOKEN)];
+    let elsewhere = said.iter().filter(|(place, _)| place != "to the gateway");
+    let tokens: Vec<Leak> = elsewhere.flat_map(|(place, text)| search(&token, place, text)).collect();
+    assert!(tokens.is_empty(), "{tokens:#?}");
     let leaks: Vec<Leak> = said.iter().flat_map(|(place, text)| search(&zoo.canaries, place, text)).collect();
     assert!(leaks.is_empty(), "{leaks:#?}");
 }
@@ -100,7 +115,12 @@ async fn run_everything(zoo: &Zoo, socket: &mut RunnerSocket) {
                 (_, "search" | "similar") => assert_ne!(outcome.error, None),
                 (None, _) => assert_eq!(outcome.error, None, "{kind} on {}", source.name),
                 (Some(codes), _) => {
-                    assert!(codes.contains(&outcome.code()), "{kind} on {}: {:?}", source.name, outcome.error);
+                    assert!(
+                        codes.contains(&outcome.code()),
+                        "{kind} on {}: {:?}",
+                        source.name,
+                        outcome.error
+                    );
                 }
             }
         }
@@ -119,11 +139,20 @@ async fn health_answers(runner: &Runner) -> Vec<(String, Vec<u8>)> {
     said
 }
 
-async fn command_outputs(zoo: &Zoo, settings: &Settings) -> Vec<(String, Vec<u8>)> {
+async fn command_outputs(
+    zoo: &Zoo,
+    settings: &Settings,
+    gateway: &mut StrictGateway,
+) -> Vec<(String, Vec<u8>)> {
     let mut said = Vec::new();
-    for arguments in [&["doctor"][..], &["doctor", "--json"], &["status"], &["test-source"]] {
-        let finished = settings.run(arguments).await;
+    for arguments in [&["doctor"][..], &["doctor", "--json"]] {
+        let assigned = zoo.assigned(true);
+        let (finished, _socket) = tokio::join!(settings.run(arguments), gateway.runner_with(&assigned));
+        assert_eq!(finished.code, Some(1), "some sources are broken: {}", finished.both());
         said.push((arguments.join(" "), finished.both().into_bytes()));
+    }
+    for arguments in [["status"], ["test-source"]] {
+        said.push((arguments.join(" "), settings.run(&arguments).await.both().into_bytes()));
     }
     for source in &zoo.sources {
         let finished = settings.run(&["test-source", &source.name, "--bridge", source.bridge]).await;
@@ -158,9 +187,17 @@ impl Source {
         let prefix = format!("SEMILAYER_SOURCE_{}", self.name.to_uppercase().replace('-', "_"));
         self.config.as_object().unwrap().iter().fold(settings, |settings, (field, value)| {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            settings.with(&format!("{prefix}_{}", field.to_uppercase()), &text)
+            settings.with(&format!("{prefix}_{}", upper_snake(field)), &text)
         })
     }
+}
+
+/// `connectionTimeoutMillis` as a variable has it.
+fn upper_snake(field: &str) -> String {
+    field.chars().fold(String::new(), |name, letter| {
+        let gap = if letter.is_ascii_uppercase() { "_" } else { "" };
+        format!("{name}{gap}{}", letter.to_ascii_uppercase())
+    })
 }
 
 const SQLITE: &str = "@semilayer/bridge-sqlite";
@@ -175,8 +212,9 @@ impl Zoo {
         self.sources.iter().map(of).collect()
     }
 
-    async fn build() -> Self {
-        let (user, database, password) = (Canary::word("user"), Canary::word("database"), Canary::new("password"));
+    async fn build(runner_local: bool) -> Self {
+        let (user, database, password) =
+            (Canary::word("user"), Canary::word("database"), Canary::new("password"));
         let store = Database::named(&database.value, &user.value, &password.value).await;
         let grant = format!(
             "create table people (id int primary key, full_name text); insert into people values (1, 'Ada');
@@ -192,13 +230,13 @@ impl Zoo {
         sqlite.run("CREATE TABLE people (id INTEGER PRIMARY KEY, full_name TEXT); INSERT INTO people VALUES (1, 'Ada');");
         let mut zoo = Self {
             sources: Vec::new(),
-            canaries: vec![Canary::of("token", TOKEN), user.clone(), database.clone(), password.clone()],
+            canaries: vec![user.clone(), database.clone(), password.clone()],
             _folders: vec![Folder::new()],
             _sqlite: sqlite,
             _database: store,
             _links: Vec::new(),
         };
-        zoo.add_sqlite();
+        zoo.add_sqlite(runner_local);
         let account = Account { user, database, password };
         zoo.add_postgres(&account, link.address());
         zoo.add_broken(&account, link.address(), silent.address());
@@ -219,31 +257,48 @@ impl Zoo {
         value
     }
 
-    fn add_sqlite(&mut self) {
+    fn add_sqlite(&mut self, runner_local: bool) {
         let path = self._sqlite.path().to_owned();
         let path = self.secret(Canary::of("sqlite path", path));
         let unknown = self.secret(Canary::new("unknown field"));
         self.add("file", SQLITE, json!({"path": path, "token": unknown}), None);
-        let url = format!("file:{}?mode=ro", utf8_percent_encode(&path, NON_ALPHANUMERIC).to_string().replace("%2F", "/"));
+        let url = format!(
+            "file:{}?mode=ro",
+            utf8_percent_encode(&path, NON_ALPHANUMERIC).to_string().replace("%2F", "/")
+        );
         let url = self.secret(Canary::of("sqlite url", url));
-        self.add("file-url", SQLITE, json!({"url": url}), None);
+        // SQLite's manifest has no field `url`, and a runner's own variables are those of the manifest.
+        let field = if runner_local { "path" } else { "url" };
+        self.add("file-url", SQLITE, json!({field: url}), None);
         let missing = self._folders[0].file(&format!("{}/é \" missing.db", Canary::word("missing").value));
         let missing = self.secret(Canary::of("missing path", missing));
         self.add("file-missing", SQLITE, json!({"path": missing}), Some(&["SOURCE_UNREACHABLE"]));
         let garbage = self._folders[0].write(&Canary::word("garbage").value, &"not a database ".repeat(500));
         let garbage = self.secret(Canary::of("garbage path", garbage));
-        self.add("file-garbage", SQLITE, json!({"path": garbage}), Some(&["SOURCE_UNREACHABLE", "SOURCE_QUERY_FAILED"]));
-        let wrong = self.secret(Canary::new("wrong number"));
-        let config = json!({"path": self._sqlite.path(), "busyTimeoutMs": wrong});
-        // Not a field of the manifest: a runner-local source never sees it.
-        self.add("file-number", SQLITE, config, Some(&[]));
-        self.sources.pop();
+        self.add(
+            "file-garbage",
+            SQLITE,
+            json!({"path": garbage}),
+            Some(&["SOURCE_UNREACHABLE", "SOURCE_QUERY_FAILED"]),
+        );
+        if !runner_local {
+            let wrong = self.secret(Canary::new("wrong number"));
+            let config = json!({"path": self._sqlite.path(), "busyTimeoutMs": wrong});
+            self.add(
+                "file-number",
+                SQLITE,
+                config,
+                Some(&["SOURCE_NOT_CONFIGURED", "SOURCE_UNREACHABLE", "bad_request"]),
+            );
+        }
     }
 
     fn add_postgres(&mut self, account: &Account, address: SocketAddr) {
         let host = self.secret(Canary::of("host", address.ip().to_string()));
         let port = address.port();
-        for form in [format!(":{port}"), format!("port {port}"), format!("port\":{port}"), format!("port={port}")] {
+        for form in
+            [format!(":{port}"), format!("port {port}"), format!("port\":{port}"), format!("port={port}")]
+        {
             self.secret(Canary::of("port", form));
         }
         self.add("fields", POSTGRES, account.fields(&host, port), None);
@@ -262,16 +317,27 @@ impl Zoo {
         let nowhere = Account { database: Canary::word("unknown database"), ..account.clone() };
         self.secret(nowhere.database.clone());
         self.add("unknown-database", POSTGRES, nowhere.fields(&host, port), Some(&["SOURCE_UNREACHABLE"]));
-        let name = self.secret(Canary::of("unresolvable host", format!("{}.invalid", Canary::word("h").value)));
+        let name =
+            self.secret(Canary::of("unresolvable host", format!("{}.invalid", Canary::word("h").value)));
         self.add("dns", POSTGRES, account.fields(&name, port), Some(&["SOURCE_UNREACHABLE"]));
         let closed = odd_address().to_string();
         let closed = self.secret(Canary::of("closed host", closed));
         self.add("refused", POSTGRES, account.fields(&closed, port), Some(&["SOURCE_UNREACHABLE"]));
         let quiet = self.secret(Canary::of("silent host", silent.ip().to_string()));
-        self.add("timeout", POSTGRES, account.fields(&quiet, silent.port()), Some(&["SOURCE_UNREACHABLE", "QUERY_TIMEOUT"]));
+        let mut silence = account.fields(&quiet, silent.port());
+        silence["connectionTimeoutMillis"] = 1_500.into();
+        self.add("timeout", POSTGRES, silence, Some(&["SOURCE_UNREACHABLE", "QUERY_TIMEOUT"]));
         self.sources.last_mut().unwrap().deadline = secs(1);
-        let malformed = self.secret(Canary::of("malformed url", format!("postgres://{}:x y@[::bad/{}", Canary::word("a").value, account.password.value)));
-        self.add("malformed-url", POSTGRES, json!({"url": malformed}), Some(&["bad_request", "SOURCE_NOT_CONFIGURED", "SOURCE_UNREACHABLE"]));
+        let malformed = self.secret(Canary::of(
+            "malformed url",
+            format!("postgres://{}:x y@[::bad/{}", Canary::word("a").value, account.password.value),
+        ));
+        self.add(
+            "malformed-url",
+            POSTGRES,
+            json!({"url": malformed}),
+            Some(&["bad_request", "SOURCE_NOT_CONFIGURED", "SOURCE_UNREACHABLE"]),
+        );
     }
 
     /// Certificates in places whose names are secrets: good ones, ones that do not fit, and one that is not there.
@@ -289,19 +355,35 @@ impl Zoo {
         let ca = keep("ca.crt", &tls.ca);
         let other_ca = keep("other-ca.crt", &tls.other_ca);
         let (cert, key) = (keep("client.crt", &tls.client_cert), keep("client.key", &tls.client_key));
-        let absent = self.secret(Canary::of("absent key", format!("{folder}/{}.key", Canary::word("absent").value)));
+        let absent =
+            self.secret(Canary::of("absent key", format!("{folder}/{}.key", Canary::word("absent").value)));
         let query = |pairs: &[(&str, &str)]| {
             let pair = |(name, value): &(&str, &str)| format!("{name}={}", encoded(value));
             format!("?{}", pairs.iter().map(pair).collect::<Vec<_>>().join("&"))
         };
-        let unreachable: Option<&[&'static str]> = Some(&["SOURCE_UNREACHABLE", "SOURCE_NOT_CONFIGURED", "bad_request"]);
+        let unreachable: Option<&[&'static str]> =
+            Some(&["SOURCE_UNREACHABLE", "SOURCE_NOT_CONFIGURED", "bad_request"]);
         for (name, pairs, fails) in [
-            ("tls", vec![("sslmode", "verify-ca"), ("sslrootcert", &*ca), ("sslcert", &*cert), ("sslkey", &*key)], None),
+            (
+                "tls",
+                vec![("sslmode", "verify-ca"), ("sslrootcert", &*ca), ("sslcert", &*cert), ("sslkey", &*key)],
+                None,
+            ),
             ("tls-other-ca", vec![("sslmode", "verify-ca"), ("sslrootcert", &*other_ca)], unreachable),
             ("tls-other-name", vec![("sslmode", "verify-full"), ("sslrootcert", &*ca)], unreachable),
-            ("tls-no-key", vec![("sslmode", "verify-ca"), ("sslrootcert", &*ca), ("sslcert", &*cert), ("sslkey", &*absent)], unreachable),
+            (
+                "tls-no-key",
+                vec![
+                    ("sslmode", "verify-ca"),
+                    ("sslrootcert", &*ca),
+                    ("sslcert", &*cert),
+                    ("sslkey", &*absent),
+                ],
+                unreachable,
+            ),
         ] {
-            let url = self.secret(Canary::of(format!("{name} url"), account.url(&address.to_string(), &query(&pairs))));
+            let url = self
+                .secret(Canary::of(format!("{name} url"), account.url(&address.to_string(), &query(&pairs))));
             self.add(name, POSTGRES, json!({"url": url}), fails);
         }
     }

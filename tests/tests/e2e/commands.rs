@@ -1,6 +1,11 @@
 //! The runner's commands as a person types them.
 
-use harness::gateway::Credentials;
+use std::net::SocketAddr;
+
+use harness::folder::Folder;
+use harness::gateway::{ADMIN, Credentials, GATEWAY, command, listening};
+use harness::postgres::tls;
+use harness::process::{Process, run};
 use harness::runner::Settings;
 use harness::sqlite::Sqlite;
 use harness::v1::StrictGateway;
@@ -37,9 +42,106 @@ async fn a_bad_environment_lists_every_mistake_and_exits_with_2() {
                 "SEMILAYER_HEALTH_PORT",
                 "SEMILAYER_LOG_FORMAT",
             ] {
-                assert!(finished.both().contains(name), "{command} does not name {name}: {}", finished.both());
+                assert!(
+                    finished.both().contains(name),
+                    "{command} does not name {name}: {}",
+                    finished.both()
+                );
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_gateways_bad_environment_lists_every_mistake_and_exits_with_2_too() {
+    within(secs(30), async {
+        let folder = Folder::new();
+        let mut serve = command(&folder);
+        serve.env("SEMILAYER_LISTEN", "0.0.0.0:0").env("SEMILAYER_DATABASE_URL", "oracle:x");
+        serve.env("SEMILAYER_ADMIN_TOKEN", "short").env("SEMILAYER_TLS_KEY", "only-a-key").arg("serve");
+        let finished = run(GATEWAY, serve, secs(20)).await;
+        assert_eq!(finished.code, Some(2), "{}", finished.both());
+        for name in ["LISTEN", "DATABASE_URL", "ADMIN_TOKEN", "TLS_CERT"] {
+            assert!(finished.stderr.contains(&format!("SEMILAYER_{name}")), "{name}: {}", finished.stderr);
+        }
+    })
+    .await;
+}
+
+/// A gateway that speaks TLS with the certificate of the test services, and a runner of it.
+async fn secure_gateway(folder: &Folder) -> (Process, SocketAddr, Credentials) {
+    let tls = tls();
+    let file = |name: &str| tls.folder.join(name);
+    let mut serve = command(folder);
+    serve.env("SEMILAYER_ADMIN_TOKEN", ADMIN).args(["serve", "--listen", "127.0.0.1:0"]);
+    serve.env("SEMILAYER_TLS_CERT", file("server.crt")).env("SEMILAYER_TLS_KEY", file("server.key"));
+    let gateway = Process::start("gateway", serve);
+    let address = listening(&gateway).await;
+    let mut create = command(folder);
+    create.env("SEMILAYER_ADMIN_TOKEN", ADMIN).env("SEMILAYER_CA_FILE", &tls.ca);
+    create
+        .env("SEMILAYER_GATEWAY_API", format!("https://{address}"))
+        .args(["runners", "create", "one", "--json"]);
+    let made = run(GATEWAY, create, secs(30)).await.json();
+    (gateway, address, harness::gateway::credentials(&made))
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_when_named_and_a_wrong_one_is_told_apart() {
+    within(secs(60), async {
+        let folder = Folder::new();
+        let (_gateway, address, one) = secure_gateway(&folder).await;
+        let url = format!("wss://localhost:{}/connect", address.port());
+        let trusting =
+            |ca: &std::path::Path| Settings::new(&one, &url).with("SEMILAYER_CA_FILE", ca.to_str().unwrap());
+
+        let good = trusting(&tls().ca);
+        let report = good.run(&["doctor"]).await.ok();
+        assert!(
+            report.contains("issuer") || report.contains("issued by"),
+            "doctor shows who signed: {report}"
+        );
+        let runner = good.connect().await;
+        assert_eq!(runner.ready().await.0, 200);
+
+        for wrong in [trusting(&tls().other_ca), Settings::new(&one, &url)] {
+            let report = wrong.run(&["doctor"]).await;
+            assert_eq!(report.code, Some(1), "{}", report.both());
+            let tls_line = report.stdout.lines().find(|line| line.contains("tls")).unwrap();
+            assert!(tls_line.starts_with("FAIL"), "{}", report.stdout);
+            assert!(report.stdout.contains("SEMILAYER_CA_FILE"), "what to do: {}", report.stdout);
+            let daemon = wrong.start();
+            harness::wait::until("it says why it is not connected", secs(20), async || {
+                let Some(ready) = daemon.try_get("/ready").await else { return false };
+                ready.status == 503 && ready.text().contains("certificate")
+            })
+            .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_learns_the_token_before_the_certificate_is_verified() {
+    within(secs(60), async {
+        let folder = Folder::new();
+        let (_gateway, address, one) = secure_gateway(&folder).await;
+        let link = harness::fault::Link::to(address).await;
+        let url = format!("wss://localhost:{}/connect", link.address().port());
+        let distrusting =
+            Settings::new(&one, &url).with("SEMILAYER_CA_FILE", tls().other_ca.to_str().unwrap());
+        let runner = distrusting.start();
+        harness::wait::until("it has tried", secs(20), async || link.connections() >= 1).await;
+        harness::wait::until("it has given up", secs(20), async || {
+            runner.metric("runner_connect_attempts_total{result=\"failed\"}").await.unwrap_or(0.0)
+                + runner.metric("runner_connect_attempts_total{result=\"unreachable\"}").await.unwrap_or(0.0)
+                >= 1.0
+        })
+        .await;
+        // A hello of TLS and an alert are far less than a request with a token.
+        let sent = link.sent_up() / link.connections();
+        assert!(sent < 700, "{sent} bytes a connection went to a server that was not verified");
     })
     .await;
 }
@@ -114,7 +216,8 @@ async fn status_shows_settings_and_what_the_daemon_says_without_the_token() {
     within(secs(60), async {
         let mut gateway = StrictGateway::start(TOKEN).await;
         let settings = Settings::new(&credentials(), &gateway.url());
-        let offline = settings.clone().with("SEMILAYER_HEALTH_PORT", &harness::process::free_port().to_string());
+        let offline =
+            settings.clone().with("SEMILAYER_HEALTH_PORT", &harness::process::free_port().to_string());
         let offline = offline.run(&["status"]).await;
         assert_eq!(offline.code, Some(0), "{}", offline.both());
         let mut runner = settings.start();
@@ -136,7 +239,8 @@ async fn doctor_is_content_with_a_good_setup() {
     within(secs(60), async {
         let people = Sqlite::people();
         let mut gateway = StrictGateway::start(TOKEN).await;
-        let settings = Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_SOURCE_MAIN_PATH", people.path());
+        let settings =
+            Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_SOURCE_MAIN_PATH", people.path());
         let doctor = tokio::spawn(async move { settings.run(&["doctor", "--json"]).await });
         let _socket = gateway.runner_with(&[local("main", "@semilayer/bridge-sqlite")]).await;
         let finished = doctor.await.unwrap();
@@ -159,7 +263,11 @@ async fn doctor_names_what_is_wrong_and_what_to_do() {
 
         let refused = good.clone().with("SEMILAYER_RUNNER_TOKEN", "rk_wrong").run(&["doctor"]).await;
         assert_eq!(refused.code, Some(1), "{}", refused.both());
-        assert!(refused.stdout.contains("401") && refused.stdout.contains("SEMILAYER_RUNNER_TOKEN"), "{}", refused.stdout);
+        assert!(
+            refused.stdout.contains("401") && refused.stdout.contains("SEMILAYER_RUNNER_TOKEN"),
+            "{}",
+            refused.stdout
+        );
 
         let closed = format!("ws://127.0.0.1:{}/connect", harness::process::free_port());
         let unreachable = good.clone().with("SEMILAYER_GATEWAY_URL", &closed).run(&["doctor"]).await;
@@ -169,7 +277,7 @@ async fn doctor_names_what_is_wrong_and_what_to_do() {
         let nowhere = good.clone().with("SEMILAYER_GATEWAY_URL", "wss://gateway.invalid/connect");
         let nowhere = nowhere.run(&["doctor"]).await;
         assert_eq!(nowhere.code, Some(1));
-        assert!(nowhere.stdout.contains("DNS"), "{}", nowhere.stdout);
+        assert!(nowhere.stdout.contains("cannot resolve"), "{}", nowhere.stdout);
 
         let missing = good.with("SEMILAYER_SOURCE_MAIN_PATH", "/nonexistent/file.db");
         let doctor = tokio::spawn(async move { missing.run(&["doctor"]).await });
@@ -201,7 +309,8 @@ async fn test_source_opens_a_source_without_any_gateway() {
 async fn a_runner_whose_token_is_refused_says_so_and_can_be_told_to_leave() {
     within(secs(60), async {
         let gateway = StrictGateway::start(TOKEN).await;
-        let settings = Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_RUNNER_TOKEN", "rk_wrong");
+        let settings =
+            Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_RUNNER_TOKEN", "rk_wrong");
         let runner = settings.start();
         let ready = harness::wait::eventually("the refusal is told", secs(20), async || {
             let (status, ready) = match runner.try_get("/ready").await {
@@ -223,7 +332,8 @@ async fn a_config_for_a_runner_local_source_is_ignored_and_reported() {
     within(secs(60), async {
         let (own, planted) = (Sqlite::people(), Sqlite::numbers(3));
         let mut gateway = StrictGateway::start(TOKEN).await;
-        let settings = Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_SOURCE_MAIN_PATH", own.path());
+        let settings =
+            Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_SOURCE_MAIN_PATH", own.path());
         let mut runner = settings.start();
         let mut socket = gateway.runner().await;
         let mut source = managed("main", "@semilayer/bridge-sqlite", &planted.config());

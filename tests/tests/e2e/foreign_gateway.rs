@@ -1,6 +1,5 @@
 //! Our runner at other people's gateways, which speak version 1 and nothing else.
 
-use serde_json::{Value, json};
 use harness::gateway::Credentials;
 use harness::postgres::Database;
 use harness::process::Signal;
@@ -8,6 +7,7 @@ use harness::runner::{Runner, Settings};
 use harness::sqlite::{PEOPLE, Sqlite};
 use harness::v1::{RunnerSocket, StrictGateway};
 use harness::wait::{secs, until, within};
+use serde_json::{Value, json};
 
 const TOKEN: &str = "rk_of-the-foreign-gateway";
 
@@ -65,12 +65,15 @@ async fn every_job_kind_is_answered_in_version_1_from_sqlite() {
 async fn every_job_kind_is_answered_in_version_1_from_postgres() {
     within(secs(90), async {
         let database = Database::create().await;
-        database.run("create table people (id int primary key, full_name text not null, city text, age int)").await;
+        database
+            .run("create table people (id int primary key, full_name text not null, city text, age int)")
+            .await;
         for (id, name, city, age) in PEOPLE {
             let city = city.map_or("null".to_owned(), |city| format!("'{city}'"));
             database.run(&format!("insert into people values ({id}, '{name}', {city}, {age})")).await;
         }
-        let (_gateway, mut socket, _runner) = connected(&[managed("main", POSTGRES, &database.config())]).await;
+        let (_gateway, mut socket, _runner) =
+            connected(&[managed("main", POSTGRES, &database.config())]).await;
         every_kind(&mut socket, "people").await;
     })
     .await;
@@ -98,7 +101,8 @@ async fn every_kind(socket: &mut RunnerSocket, target: &str) {
     assert_eq!(found.rows, [json!({"id": 1, "full_name": "Ada"}), json!({"id": 5, "full_name": "Alan"})]);
     assert_eq!(found.total, None, "a total costs a scan, and nobody asked");
 
-    let page = socket.ask("main", "query", target, json!({"orderBy": order, "limit": 2, "offset": 2})).await.ok();
+    let page =
+        socket.ask("main", "query", target, json!({"orderBy": order, "limit": 2, "offset": 2})).await.ok();
     assert_eq!(names(&page.rows), ["Edsger", "Barbara"]);
 
     let count = socket.ask("main", "count", target, json!({"where": {"age": {"$gte": 80}}})).await.ok();
@@ -110,16 +114,13 @@ async fn every_kind(socket: &mut RunnerSocket, target: &str) {
 
     every_page(socket, target).await;
 
-    let buckets = json!({"dimensions": [{"field": "city"}], "measures": {"n": {"agg": "count", "accuracy": "exact"}}});
+    let buckets =
+        json!({"dimensions": [{"field": "city"}], "measures": {"n": {"agg": "count", "accuracy": "exact"}}});
     let buckets = socket.ask("main", "aggregate", target, buckets).await.ok();
-    let mut counted: Vec<_> = buckets.buckets.iter().map(|bucket| (&bucket["dims"]["city"], &bucket["count"])).collect();
-    counted.sort_by_key(|(city, _)| city.to_string());
-    let one = |city| (city, json!(1));
-    let expected = [("London", json!(2)), one("New York"), one("Rotterdam"), one("Zürich")].map(|(city, n)| (json!(city), n));
-    let mut expected = expected.to_vec();
-    expected.push((Value::Null, json!(2)));
-    let counted: Vec<_> = counted.into_iter().map(|(city, count)| (city.clone(), count.clone())).collect();
-    assert_eq!(counted, expected);
+    // A row without a city falls into no bucket.
+    let of_city = |city: &str| buckets.buckets.iter().find(|bucket| bucket["dims"]["city"] == city).unwrap();
+    assert_eq!((buckets.buckets.len(), buckets.rows.len()), (4, 0));
+    assert_eq!(of_city("London"), &json!({"dims": {"city": "London"}, "measures": {"n": 2}, "count": 2}));
 
     for kind in ["search", "similar"] {
         let refused = socket.ask("main", kind, target, json!({})).await;
@@ -176,7 +177,8 @@ async fn sources_may_change_while_the_runner_works() {
         let (people, numbers) = (Sqlite::people(), Sqlite::numbers(10));
         let (_gateway, mut socket, _runner) = connected(&[managed("main", SQLITE, &people.config())]).await;
         socket.ask("main", "count", "people", json!({})).await.ok();
-        socket.assign(&[managed("main", SQLITE, &numbers.config()), managed("more", SQLITE, &people.config())]);
+        socket
+            .assign(&[managed("main", SQLITE, &numbers.config()), managed("more", SQLITE, &people.config())]);
         let moved = socket.ask("main", "count", "numbers", json!({})).await.ok();
         assert_eq!(moved.total, Some(10));
         let more = socket.ask("more", "count", "people", json!({})).await.ok();
@@ -205,19 +207,21 @@ async fn frames_from_the_future_and_pings_are_taken_calmly() {
 #[tokio::test]
 async fn a_drain_at_a_gateway_that_does_not_know_the_word_hands_new_jobs_back() {
     within(secs(60), async {
-        let numbers = Sqlite::numbers(300_000);
-        let (_gateway, mut socket, mut runner) = connected(&[managed("main", SQLITE, &numbers.config())]).await;
-        let id = socket.start("main", "query", "numbers", json!({}));
+        let database = Database::create().await;
+        database.make_slow(0.0).await;
+        let (_gateway, mut socket, mut runner) =
+            connected(&[managed("main", POSTGRES, &database.config())]).await;
+        let id = socket.start("main", "query", "trickle", json!({"limit": 200}));
         socket.first_rows(&id).await;
         runner.process.signal(Signal::TERM);
         until("the runner drains", secs(10), async || {
             runner.try_get("/ready").await.is_some_and(|ready| ready.status == 503)
         })
         .await;
-        let late = socket.ask("main", "count", "numbers", json!({})).await;
+        let late = socket.ask("main", "query", "stuck", json!({})).await;
         assert_eq!(late.code(), "RUNNER_DRAINING");
         let all = socket.outcome(&id).await.ok();
-        assert_eq!(all.rows.len(), 300_000);
+        assert_eq!(all.rows.len(), 200);
         assert_eq!(socket.closed().await, Some(1001));
         assert_eq!(runner.process.wait(secs(10)).await.code(), Some(0));
     })

@@ -18,7 +18,10 @@ pub(crate) async fn slow_gateway(database: &Database) -> Gateway {
 }
 
 /// Which of two runners works, and the other one.
-pub(crate) async fn busy_and_idle<'r>(first: &'r mut Runner, second: &'r mut Runner) -> (&'r mut Runner, &'r mut Runner) {
+pub(crate) async fn busy_and_idle<'r>(
+    first: &'r mut Runner,
+    second: &'r mut Runner,
+) -> (&'r mut Runner, &'r mut Runner) {
     let first_works = eventually("a runner has the job", secs(20), async || {
         let busy = |ready: Value| ready["activeJobs"].as_u64().unwrap() > 0;
         match (busy(first.ready().await.1), busy(second.ready().await.1)) {

@@ -16,7 +16,8 @@ async fn rows_travel_from_sqlite_to_an_application_in_both_credential_modes() {
         let gateway = Gateway::start().await;
         let mut managed = people.config();
         managed["bridge"] = "sqlite".into();
-        let sources = json!({"here": managed, "there": {"bridge": "sqlite", "credentialsLocation": "runner-local"}});
+        let sources =
+            json!({"here": managed, "there": {"bridge": "sqlite", "credentialsLocation": "runner-local"}});
         let lenses = json!({"people": people_lens("here"), "locals": people_lens("there")});
         gateway.push(sources, lenses).await;
         let runner = gateway.create_runner("one").await;
@@ -28,7 +29,10 @@ async fn rows_travel_from_sqlite_to_an_application_in_both_credential_modes() {
         let app = gateway.secret_app().await;
         for lens in ["people", "locals"] {
             assert_eq!(app.rows(lens, &json!({"orderBy": {"field": "id"}})).await, people_rows());
-            assert_eq!(app.lines(lens, &json!({"orderBy": {"field": "id"}})).await.lines().await, people_rows());
+            assert_eq!(
+                app.lines(lens, &json!({"orderBy": {"field": "id"}})).await.lines().await,
+                people_rows()
+            );
             assert_eq!(app.count(lens, &json!({"where": {"age": {"$lt": 50}}})).await, 2);
             let pages = app.walk(lens, &json!({"orderBy": {"field": "city"}, "limit": 3})).await;
             assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 1]);
@@ -105,17 +109,30 @@ async fn the_first_start_makes_an_operators_token_and_every_step_has_a_command()
 
         let runner = credentials(&cli(&["runners", "create", "one", "--json"]).await.json());
         assert!(runner.token.starts_with("rk_"));
-        cli(&["sources", "create", "here", "--bridge", "sqlite", "--set", &format!("path={}", people.path())]).await.ok();
-        cli(&["sources", "create", "there", "--bridge", "sqlite", "--credentials-location", "runner-local"]).await.ok();
-        let config = json!({"lenses": {"people": people_lens("here"), "locals": people_lens("there")}}).to_string();
+        cli(&[
+            "sources",
+            "create",
+            "here",
+            "--bridge",
+            "sqlite",
+            "--set",
+            &format!("path={}", people.path()),
+        ])
+        .await
+        .ok();
+        cli(&["sources", "create", "there", "--bridge", "sqlite", "--credentials-location", "runner-local"])
+            .await
+            .ok();
+        let config =
+            json!({"lenses": {"people": people_lens("here"), "locals": people_lens("there")}}).to_string();
         let config = folder.write("config.json", &config);
         let dry = cli(&["push", &config, "--dry-run"]).await.ok();
         assert!(dry.contains("people"), "{dry}");
         cli(&["push", &config]).await.ok();
         for source in ["here", "there"] {
-            cli(&["assign", source, "one"]).await.ok();
+            cli(&["assign", "one", source]).await.ok();
         }
-        let key = cli(&["keys", "create", "--kind", "secret", "--name", "app", "--json"]).await.json();
+        let key = cli(&["keys", "create", "app", "--kind", "secret", "--json"]).await.json();
         let key = key["token"].as_str().unwrap().to_owned();
 
         let settings = Settings::new(&runner, &harness::gateway::runner_url(address));
@@ -125,7 +142,10 @@ async fn the_first_start_makes_an_operators_token_and_every_step_has_a_command()
         cli(&["sources", "test", "here"]).await.ok();
         cli(&["sources", "test", "there"]).await.ok();
         for lens in ["people", "locals"] {
-            let request = harness::http::Request::post(format!("/v1/query/{lens}"), &json!({"orderBy": {"field": "id"}}));
+            let request = harness::http::Request::post(
+                format!("/v1/query/{lens}"),
+                &json!({"orderBy": {"field": "id"}}),
+            );
             assert_eq!(request.bearer(&key).send(address).await.ok()["rows"], json!(people_rows()));
         }
         let keys = cli(&["keys", "list"]).await.ok();

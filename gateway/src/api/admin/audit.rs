@@ -72,7 +72,8 @@ pub(super) async fn list(
 }
 
 fn filter(api: &Api, query: AuditQuery) -> Result<AuditFilter, ApiError> {
-    let limit = parsed::<u32>("limit", query.limit.as_deref(), "a number from 1 to 1000")?.unwrap_or(DEFAULT_LIMIT);
+    let limit =
+        parsed::<u32>("limit", query.limit.as_deref(), "a number from 1 to 1000")?.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::invalid("limit", "a number from 1 to 1000"));
     }

@@ -51,7 +51,8 @@ pub(super) async fn create(
         sources: fields.texts("sources")?.unwrap_or_default(),
     };
     fields.finish()?;
-    let (runner, token) = change(&api, |control| async move { control.create_runner(&by, new).await }).await?;
+    let (runner, token) =
+        change(&api, |control| async move { control.create_runner(&by, new).await }).await?;
     let body = RunnerWithToken { runner: view(&api, &runner), token: token.expose().to_owned() };
     Ok(shown_once(StatusCode::CREATED, body))
 }

@@ -170,5 +170,8 @@ fn location(fields: &mut Fields) -> Result<Option<CredentialsLocation>, ApiError
 
 fn find(snapshot: &Snapshot, source: &str) -> Result<Arc<Source>, ApiError> {
     let shown: String = source.chars().take(200).collect();
-    snapshot.find_source(source).cloned().ok_or_else(|| ApiError::not_found(format!("there is no source {shown:?}")))
+    snapshot
+        .find_source(source)
+        .cloned()
+        .ok_or_else(|| ApiError::not_found(format!("there is no source {shown:?}")))
 }

@@ -224,7 +224,10 @@ impl RunnerView {
             status,
             labels: runner.labels.clone(),
             sources: sorted(
-                snapshot.sources_of(runner.id).iter().filter_map(|id| Some(snapshot.source(*id)?.name.clone())),
+                snapshot
+                    .sources_of(runner.id)
+                    .iter()
+                    .filter_map(|id| Some(snapshot.source(*id)?.name.clone())),
             ),
             token_hint: runner.token_hint.to_string(),
             created_at: runner.created_at.to_string(),

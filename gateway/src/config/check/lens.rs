@@ -7,7 +7,8 @@ use crate::model::SourceId;
 
 const LENS: [&str; 7] =
     ["source", "table", "fields", "primaryKey", "grants", "changeTrackingColumn", "relations"];
-const LENS_LATER: [&str; 6] = ["relations", "feeds", "analyses", "facets", "syncInterval", "smartSyncInterval"];
+const LENS_LATER: [&str; 6] =
+    ["relations", "feeds", "analyses", "facets", "syncInterval", "smartSyncInterval"];
 const FIELD: [&str; 7] = ["type", "from", "transform", "primaryKey", "searchable", "values", "array"];
 const GRANTS_LATER: [&str; 5] = ["search", "similar", "stream", "feed", "analyze"];
 /// Longest name of a table or column that any of the databases has, with room for a schema.
@@ -59,7 +60,13 @@ impl Checker {
         let entries = self.map(path, node)?;
         for (key, _) in entries {
             match key.as_str() {
-                "source" | "table" | "fields" | "primaryKey" | "grants" | "rules" | "changeTrackingColumn" => {}
+                "source"
+                | "table"
+                | "fields"
+                | "primaryKey"
+                | "grants"
+                | "rules"
+                | "changeTrackingColumn" => {}
                 later if LENS_LATER.contains(&later) => self.later(&path.key(key)),
                 _ => self.unknown(path, key, &LENS),
             }
@@ -99,8 +106,15 @@ impl Checker {
     }
 
     fn field(&mut self, path: &Path, name: &str, node: &Node) -> Option<LensField> {
-        if name.is_empty() || name.len() > MAX_FIELD || name.starts_with('$') || name.chars().any(char::is_control) {
-            self.mistake(path, format!("expected a field name of 1 to {MAX_FIELD} bytes that does not begin with $"));
+        if name.is_empty()
+            || name.len() > MAX_FIELD
+            || name.starts_with('$')
+            || name.chars().any(char::is_control)
+        {
+            self.mistake(
+                path,
+                format!("expected a field name of 1 to {MAX_FIELD} bytes that does not begin with $"),
+            );
         }
         let entries = self.map(path, node)?;
         for (key, _) in entries {
@@ -214,7 +228,10 @@ impl Checker {
     fn grants(&mut self, path: &Path, lens: &Node) -> Grants {
         let (key, node) = match (lens.get("grants"), lens.get("rules")) {
             (Some(_), Some(_)) => {
-                self.mistake(&path.key("rules"), "is the older name of grants; only one of them can be there");
+                self.mistake(
+                    &path.key("rules"),
+                    "is the older name of grants; only one of them can be there",
+                );
                 return Grants::default();
             }
             (Some(grants), None) => ("grants", grants),
@@ -257,12 +274,14 @@ impl Checker {
 
     /// The name of something in a database.
     fn target<'n>(&mut self, path: &Path, node: &'n Node) -> Option<&'n str> {
-        let fits = |text: &&str| {
-            !text.is_empty() && text.len() <= MAX_TARGET && !text.chars().any(char::is_control)
-        };
+        let fits =
+            |text: &&str| !text.is_empty() && text.len() <= MAX_TARGET && !text.chars().any(char::is_control);
         let text = node.text().filter(fits);
         if text.is_none() {
-            self.mistake(path, format!("expected text of 1 to {MAX_TARGET} bytes without control characters"));
+            self.mistake(
+                path,
+                format!("expected text of 1 to {MAX_TARGET} bytes without control characters"),
+            );
         }
         text
     }

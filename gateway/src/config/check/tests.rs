@@ -74,13 +74,21 @@ fn every_mistake_is_named_at_once() {
 #[test]
 fn grants_that_cannot_be_enforced_are_refused() {
     let fields = r#","fields":{"id":{"type":"number"}}"#;
-    for grant in [r#""authenticated""#, r#""staff""#, "true", "null", r#"{"authenticated":true}"#, r#"["public"]"#] {
+    for grant in
+        [r#""authenticated""#, r#""staff""#, "true", "null", r#"{"authenticated":true}"#, r#"["public"]"#]
+    {
         let found = lens_mistakes(&format!(r#"{fields},"grants":{{"query":{grant}}}"#));
-        assert!(found[0].starts_with("lenses.l.grants.query: this version enforces \"public\" only"), "{found:?}");
+        assert!(
+            found[0].starts_with("lenses.l.grants.query: this version enforces \"public\" only"),
+            "{found:?}"
+        );
     }
     for other in ["search", "similar", "stream", "feed", "analyze"] {
         let found = lens_mistakes(&format!(r#"{fields},"rules":{{"{other}":"public"}}"#));
-        assert!(found[0].starts_with(&format!("lenses.l.rules.{other}: this version enforces grants for query only")));
+        assert!(
+            found[0]
+                .starts_with(&format!("lenses.l.rules.{other}: this version enforces grants for query only"))
+        );
     }
     let found = lens_mistakes(&format!(r#"{fields},"grants":{{"qeury":"public"}}"#));
     assert_eq!(found, ["lenses.l.grants.qeury: is not known; did you mean query?"]);
@@ -107,7 +115,9 @@ fn a_setting_is_given_once() {
 
 #[test]
 fn transforms_that_do_not_exist_yet_are_refused() {
-    let found = lens_mistakes(r#","fields":{"a":{"type":"text","transform":["trim","slug",{"type":"date","zone":"x"}]}}"#);
+    let found = lens_mistakes(
+        r#","fields":{"a":{"type":"text","transform":["trim","slug",{"type":"date","zone":"x"}]}}"#,
+    );
     assert!(found[0].starts_with("lenses.l.fields.a.transform[1]: expected one of lowercase"), "{found:?}");
     assert_eq!(found[1], "lenses.l.fields.a.transform[2].zone: this transform has no options");
     assert_eq!(found.len(), 2);
@@ -147,9 +157,22 @@ fn documents_that_are_no_config_are_refused() {
 
 #[test]
 fn hostile_names_are_refused_and_quoted() {
-    let found = lens_mistakes(r#","fields":{"$where":{"type":"text"},"":{"type":"text"},"a\u0000":{"type":"text"}}"#);
+    let found =
+        lens_mistakes(r#","fields":{"$where":{"type":"text"},"":{"type":"text"},"a\u0000":{"type":"text"}}"#);
     assert_eq!(found.len(), 3, "{found:?}");
-    let found = mistakes(r#"{"lenses":{"../x":{"source":"s","table":"a\u0000b","fields":{"a":{"type":"text","from":""}}}}}"#);
+    let found = mistakes(
+        r#"{"lenses":{"../x":{"source":"s","table":"a\u0000b","fields":{"a":{"type":"text","from":""}}}}}"#,
+    );
     assert!(found[0].starts_with(r#"lenses."../x": expected a name"#), "{found:?}");
     assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_config() {
+    let page = include_str!("../../../../docs/gateway.md");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config = check(&parse(example, Format::Yaml).unwrap()).unwrap();
+    assert_eq!(config.sources.unwrap()[0].config.as_ref().unwrap().expose().len(), 4);
+    assert_eq!(config.lenses.unwrap().remove(0).into_lens(crate::model::SourceId::new()).fields.len(), 5);
+    assert_eq!(config.warnings, []);
 }

@@ -88,7 +88,8 @@ pub(super) async fn delete_before(pool: &SqlitePool, limit: Timestamp) -> Result
     let highest = first_id(limit.micros());
     let mut deleted = 0;
     loop {
-        let query = sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < ?1 LIMIT ?2)");
+        let query =
+            sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < ?1 LIMIT ?2)");
         let done = query.bind(highest.as_bytes().as_slice()).bind(ROWS_PER_DELETE).execute(pool).await?;
         deleted += done.rows_affected();
         if done.rows_affected() == 0 {

@@ -46,7 +46,8 @@ async fn create_runner(
     runner: &Runner,
     token: &TokenHash,
 ) -> Result<(), StoreError> {
-    let labels = serde_json::to_string(&runner.labels).map_err(|_| StoreError::Unreadable { what: "label" })?;
+    let labels =
+        serde_json::to_string(&runner.labels).map_err(|_| StoreError::Unreadable { what: "label" })?;
     let query = sqlx::query(
         "INSERT INTO runners (id, name, labels, token_hash, token_last4, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     );

@@ -27,8 +27,7 @@ pub(super) async fn records(pool: &SqlitePool) -> Result<Records, StoreError> {
     )
     .fetch_all(&mut *db)
     .await?;
-    let assignments =
-        sqlx::query("SELECT runner_id, source_id FROM assignments").fetch_all(&mut *db).await?;
+    let assignments = sqlx::query("SELECT runner_id, source_id FROM assignments").fetch_all(&mut *db).await?;
     let lenses = sqlx::query("SELECT name, source_id, declared FROM lenses").fetch_all(&mut *db).await?;
     let keys =
         sqlx::query("SELECT id, kind, name, token_hash, token_last4, created_at, revoked_at FROM keys")
@@ -73,9 +72,8 @@ fn source(row: &SqliteRow) -> Result<Source, StoreError> {
         id: SourceId::from_uuid(id(row, "id")?),
         name: row.try_get("name")?,
         bridge: row.try_get("bridge")?,
-        credentials: sealed.map_or(Credentials::RunnerLocal, |sealed| {
-            Credentials::Managed(Sealed::from_bytes(sealed))
-        }),
+        credentials: sealed
+            .map_or(Credentials::RunnerLocal, |sealed| Credentials::Managed(Sealed::from_bytes(sealed))),
         timeout_ms: u64::try_from(timeout_ms).map_err(|_| unreadable())?,
         origin: [Origin::Api, Origin::Config]
             .into_iter()

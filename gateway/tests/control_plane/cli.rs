@@ -1,0 +1,226 @@
+//! The command line: the real binary against a gateway in this process, and a gateway of its own.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::harness::{Folder, Gateway};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_semilayer-gateway"));
+    command.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn run(mut command: Command) -> Ran {
+    let output = timeout(PATIENCE, command.output()).await.expect("it does not end").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Runs a command that asks `gateway`.
+async fn ask(gateway: &Gateway, arguments: &[&str]) -> Ran {
+    let mut command = command(arguments);
+    command.env("SEMILAYER_GATEWAY_API", format!("http://{}", gateway.address));
+    command.env("SEMILAYER_ADMIN_TOKEN", &gateway.admin);
+    run(command).await
+}
+
+#[track_caller]
+fn good(ran: Ran) -> String {
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    ran.out
+}
+
+#[tokio::test]
+async fn runners_sources_and_keys_are_made_listed_and_ended() {
+    let gateway = Gateway::start().await;
+    let made = good(ask(&gateway, &["runners", "create", "edge", "--label", "zone=b"]).await);
+    assert!(made.starts_with("runner edge made\n") && made.contains("rk_"), "{made}");
+    let arguments =
+        ["sources", "create", "main", "--bridge", "postgres", "--set", "port=5432", "--set", "password=x"];
+    let source = good(ask(&gateway, &arguments).await);
+    assert!(source.contains("password,port"), "{source}");
+    good(ask(&gateway, &["assign", "edge", "main"]).await);
+    let listed = good(ask(&gateway, &["runners", "list"]).await);
+    assert!(listed.lines().nth(1).unwrap().starts_with("edge  offline  main"), "{listed}");
+    let local =
+        ["sources", "update", "main", "--credentials-location", "runner-local", "--timeout-ms", "5000"];
+    good(ask(&gateway, &local).await);
+    let json = good(ask(&gateway, &["sources", "list", "--json"]).await);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["sources"][0]["timeoutMs"], 5000);
+    assert_eq!(json["sources"][0]["credentialsLocation"], "runner-local");
+    let test = ask(&gateway, &["sources", "test"]).await;
+    assert_eq!(test.code, 1);
+    assert!(test.out.contains("no_runners_online"), "{}", test.out);
+    good(ask(&gateway, &["unassign", "edge", "main"]).await);
+    let rotated = good(ask(&gateway, &["runners", "rotate", "edge"]).await);
+    assert!(rotated.contains("rk_"), "{rotated}");
+    good(ask(&gateway, &["runners", "revoke", "edge"]).await);
+    assert!(good(ask(&gateway, &["runners", "get", "edge"]).await).contains("revoked"));
+    good(ask(&gateway, &["runners", "delete", "edge"]).await);
+    good(ask(&gateway, &["sources", "delete", "main"]).await);
+    let key = good(ask(&gateway, &["keys", "create", "web", "--kind", "public"]).await);
+    assert!(key.contains("pk_"), "{key}");
+    good(ask(&gateway, &["keys", "revoke", "web"]).await);
+    assert!(good(ask(&gateway, &["keys", "list"]).await).lines().nth(1).unwrap().starts_with("web"));
+}
+
+#[tokio::test]
+async fn a_push_shows_what_it_does_and_a_refusal_every_mistake() {
+    let gateway = Gateway::start().await;
+    let config = gateway.folder.path().join("shop.yaml");
+    let lens = "lenses:\n  products:\n    source: main\n    table: products\n    fields:\n      id: {type: number}\n";
+    std::fs::write(&config, format!("sources:\n  main: {{bridge: sqlite, path: /x.db}}\n{lens}")).unwrap();
+    let config = config.to_str().unwrap();
+    let dry = good(ask(&gateway, &["push", config, "--dry-run"]).await);
+    assert_eq!(dry, "+ source main\n+ lens products\nnothing was changed (dry run)\n");
+    let pushed = good(ask(&gateway, &["push", config]).await);
+    assert_eq!(pushed, "+ source main\n+ lens products\nconfig in place\n");
+    std::fs::write(config, "sources: {main: {bridge: '!', timeout: x}}\n").unwrap();
+    let refused = ask(&gateway, &["push", config]).await;
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""));
+    assert!(refused.err.contains("2 mistakes\n  sources.main.bridge: "), "{}", refused.err);
+}
+
+#[tokio::test]
+async fn mistakes_have_their_own_exit_codes() {
+    let gateway = Gateway::start().await;
+    let mut wrong = command(&["runners", "list"]);
+    wrong.env("SEMILAYER_GATEWAY_API", format!("http://{}", gateway.address));
+    wrong.env("SEMILAYER_ADMIN_TOKEN", "ak_wrong-wrong-wrong");
+    let wrong = run(wrong).await;
+    assert_eq!(wrong.code, 3, "{}", wrong.err);
+    assert!(!wrong.err.contains("ak_wrong"), "{}", wrong.err);
+    let none = run(command(&["runners", "list", "--url", "ftp://x"])).await;
+    assert_eq!(none.code, 2);
+    assert!(
+        none.err.contains("SEMILAYER_GATEWAY_API") && none.err.contains("SEMILAYER_ADMIN_TOKEN"),
+        "{}",
+        none.err
+    );
+    let missing = ask(&gateway, &["runners", "get", "nope"]).await;
+    assert_eq!((missing.code, missing.err.as_str()), (1, "there is no runner \"nope\"\n"));
+    let mut nobody = command(&["runners", "list", "--url", "http://127.0.0.1:1"]);
+    nobody.env("SEMILAYER_ADMIN_TOKEN", "ak_whatever-it-is");
+    assert_eq!(run(nobody).await.code, 1);
+    assert_eq!(run(command(&["frobnicate"])).await.code, 2);
+}
+
+#[tokio::test]
+async fn a_token_may_come_from_a_file() {
+    let gateway = Gateway::start().await;
+    let file = gateway.folder.path().join("token");
+    std::fs::write(&file, format!("{}\n", gateway.admin)).unwrap();
+    let mut list = command(&["keys", "list"]);
+    list.env("SEMILAYER_GATEWAY_API", format!("http://{}", gateway.address));
+    list.env("SEMILAYER_ADMIN_TOKEN_FILE", &file);
+    assert_eq!(run(list).await.code, 0);
+}
+
+#[tokio::test]
+async fn the_description_and_completions_need_no_gateway() {
+    let exported = good(run(command(&["export-openapi"])).await);
+    let exported: Value = serde_json::from_str(&exported).unwrap();
+    let gateway = Gateway::start().await;
+    let served = gateway.ask("GET", "/openapi.json", None, &[], String::new()).await.expect(200);
+    assert_eq!(exported, served);
+    assert!(good(run(command(&["completions", "bash"])).await).contains("semilayer-gateway"));
+}
+
+#[tokio::test]
+async fn serve_shows_its_admin_token_once_and_ends_cleanly() {
+    let folder = Folder::new();
+    let token = {
+        let (mut child, lines) = serve(&folder).await;
+        let token =
+            lines.iter().find_map(|line| line.trim().strip_prefix("ak_")).map(|rest| format!("ak_{rest}"));
+        let token = token.expect("no token was shown");
+        let url = lines[0].strip_prefix("listening on ").unwrap().to_owned();
+        let mut list = command(&["runners", "list", "--url", &url]);
+        list.env("SEMILAYER_ADMIN_TOKEN", &token);
+        assert_eq!(run(list).await.code, 0);
+        assert_eq!(terminate(&mut child).await, Some(0));
+        token
+    };
+    let (mut child, lines) = serve(&folder).await;
+    assert!(!lines.iter().any(|line| line.contains("ak_")), "the token was shown again");
+    let url = lines[0].strip_prefix("listening on ").unwrap().to_owned();
+    let mut list = command(&["runners", "list", "--url", &url]);
+    list.env("SEMILAYER_ADMIN_TOKEN", &token);
+    assert_eq!(run(list).await.code, 0);
+    assert_eq!(terminate(&mut child).await, Some(0));
+}
+
+#[tokio::test]
+async fn serve_lists_every_mistake_of_its_settings() {
+    let mut wrong = command(&["serve", "--listen", "0.0.0.0:0"]);
+    wrong.env("SEMILAYER_TLS_CERT", "cert.pem").env("SEMILAYER_DRAIN_TIMEOUT", "soon");
+    let wrong = run(wrong).await;
+    assert_eq!(wrong.code, 2);
+    for key in ["SEMILAYER_LISTEN", "SEMILAYER_TLS_KEY", "SEMILAYER_DRAIN_TIMEOUT", "SEMILAYER_STATE_DIR"] {
+        assert!(wrong.err.contains(key), "{key}: {}", wrong.err);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_over_tls_is_asked_with_its_authority() {
+    let folder = Folder::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let tls = [("SEMILAYER_TLS_CERT", path("cert.pem")), ("SEMILAYER_TLS_KEY", path("key.pem"))];
+    let state = Folder::new();
+    let environment: Vec<(&str, &str)> = tls.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let gateway = Gateway::start_in(state, None, &environment).await.ok().unwrap();
+    let list = async |more: &[&str]| {
+        let url = format!("https://localhost:{}", gateway.address.port());
+        let mut list = command(&[&["keys", "list", "--url", &url], more].concat());
+        list.env("SEMILAYER_ADMIN_TOKEN", &gateway.admin);
+        run(list).await
+    };
+    let trusted = list(&["--ca-file", &path("cert.pem")]).await;
+    assert_eq!(trusted.code, 0, "{}", trusted.err);
+    let stranger = list(&[]).await;
+    assert_eq!(stranger.code, 1);
+    assert!(stranger.err.contains("not trusted"), "{}", stranger.err);
+}
+
+/// Starts a gateway of its own; answers what it says on standard output until it listens.
+async fn serve(folder: &Folder) -> (tokio::process::Child, Vec<String>) {
+    let mut serve =
+        command(&["serve", "--listen", "127.0.0.1:0", "--state-dir", folder.path().to_str().unwrap()]);
+    let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = Vec::new();
+    let read = async {
+        let first = reader.next_line().await.unwrap().expect("it did not start");
+        lines.push(first);
+        // A first start goes on with the token, in one write.
+        while let Ok(Ok(Some(line))) = timeout(Duration::from_millis(200), reader.next_line()).await {
+            lines.push(line);
+        }
+    };
+    timeout(PATIENCE, read).await.expect("it does not listen");
+    (child, lines)
+}
+
+async fn terminate(child: &mut tokio::process::Child) -> Option<i32> {
+    let id = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    timeout(PATIENCE, child.wait()).await.expect("it does not end").unwrap().code()
+}

@@ -1,0 +1,53 @@
+//! Keys of applications.
+
+use serde_json::{Value, json};
+
+use crate::harness::Gateway;
+
+#[tokio::test]
+async fn a_key_works_until_it_is_revoked() {
+    let gateway = Gateway::start().await;
+    let made = gateway.admin("POST", "/api/keys", json!({"name": "shop", "kind": "secret"})).await;
+    assert_eq!(made.header("cache-control"), Some("no-store"));
+    let made = made.expect(201);
+    let token = made["token"].as_str().unwrap();
+    assert!(token.starts_with("sk_"));
+    let ask =
+        async || gateway.ask("POST", "/v1/query/nope", Some(token), &[], "{}".to_owned()).await.refusal();
+    assert_eq!(ask().await, (404, "not_found".to_owned()));
+    let revoked = gateway.admin("POST", "/api/keys/shop/revoke", json!({})).await.expect(200);
+    assert_eq!(ask().await, (401, "unauthorized".to_owned()));
+    let id = made["id"].as_str().unwrap();
+    let again = gateway.admin("POST", &format!("/api/keys/{id}/revoke"), json!({})).await.expect(200);
+    assert_eq!(again["revokedAt"], revoked["revokedAt"]);
+    let by_name = gateway.admin("POST", "/api/keys/shop/revoke", json!({})).await;
+    assert_eq!(by_name.refusal().0, 404, "the name of a revoked key is nobody's");
+}
+
+#[tokio::test]
+async fn a_name_is_taken_while_its_key_lives() {
+    let gateway = Gateway::start().await;
+    let make = async || gateway.admin("POST", "/api/keys", json!({"name": "web", "kind": "public"})).await;
+    assert!(make().await.expect(201)["token"].as_str().unwrap().starts_with("pk_"));
+    assert_eq!(make().await.refusal().0, 409);
+    gateway.admin("POST", "/api/keys/web/revoke", json!({})).await.expect(200);
+    make().await.expect(201);
+    let list = gateway.admin("GET", "/api/keys", Value::Null).await.expect(200);
+    let revoked: Vec<bool> =
+        list["keys"].as_array().unwrap().iter().map(|key| key["revokedAt"].is_string()).collect();
+    assert_eq!(revoked, [true, false]);
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named() {
+    let gateway = Gateway::start().await;
+    for (body, field) in [
+        (json!({"kind": "secret"}), "name"),
+        (json!({"name": "a"}), "kind"),
+        (json!({"name": "a", "kind": "ingest"}), "kind"),
+        (json!({"name": "a/b", "kind": "secret"}), "name"),
+        (json!({"name": "a", "kind": "secret", "scope": "x"}), "scope"),
+    ] {
+        assert_eq!(gateway.admin("POST", "/api/keys", body.clone()).await.wrong_field(), field, "{body}");
+    }
+}
