@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -65,9 +65,7 @@ pub(crate) fn router(api: Api, settings: &Settings) -> Router {
         .merge(openapi::pages())
         .fallback(request::no_route)
         .method_not_allowed_fallback(request::no_method)
-        .layer(from_fn(request::envelope))
-        .layer(from_fn_with_state(api.gateway.drain.clone(), request::refuse_when_draining))
-        .layer(from_fn(request::identify))
+        .layer(from_fn_with_state(Arc::clone(&api.gateway), request::around))
         .with_state(api)
 }
 

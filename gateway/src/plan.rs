@@ -32,7 +32,7 @@ pub(crate) struct QueryRequest {
     limit: u64,
     offset: u64,
     cursor: Option<String>,
-    select: Option<Vec<String>>,
+    select: Option<Select>,
     total: bool,
     /// Whether a stream of lines ends with one that has the meta object.
     pub(crate) meta: bool,
@@ -47,7 +47,7 @@ impl QueryRequest {
         let request = Self {
             filter: filter(&object)?,
             order_by: match object.get("orderBy") {
-                Some(raw) => OrderBy::parse(raw).map_err(|invalid| invalid.within("orderBy"))?,
+                Some(raw) => order_by(raw).map_err(|invalid| invalid.within("orderBy"))?,
                 None => Vec::new(),
             },
             limit: object.whole("limit")?.unwrap_or(DEFAULT_LIMIT),
@@ -62,6 +62,13 @@ impl QueryRequest {
         }
         Ok(request)
     }
+}
+
+/// Which fields to return, and what the body calls that.
+#[derive(Debug, Clone, PartialEq)]
+struct Select {
+    key: &'static str,
+    names: Vec<String>,
 }
 
 fn open_body(body: &str) -> Result<RawObject<'_>, ApiError> {
@@ -80,8 +87,28 @@ fn filter(object: &RawObject<'_>) -> Result<Filter, RequestError> {
     object.get("where").map_or_else(|| Ok(Filter::everything()), Filter::parse)
 }
 
+/// A misspelt direction must not mean the other one, as it does for bridges.
+fn order_by(raw: &RawValue) -> Result<Vec<OrderBy>, Invalid> {
+    let keys = OrderBy::parse(raw)?;
+    let expected = |path: String| Invalid::new(path, "\"asc\" or \"desc\"");
+    if is_misspelt(raw) {
+        return Err(expected("dir".to_owned()));
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+    match items.into_iter().position(is_misspelt) {
+        Some(index) => Err(expected(format!("[{index}].dir"))),
+        None => Ok(keys),
+    }
+}
+
+fn is_misspelt(key: &RawValue) -> bool {
+    let Ok(key) = RawObject::parse(key) else { return false };
+    key.get("field").is_some()
+        && key.get("dir").is_some_and(|dir| !matches!(dir.get(), r#""asc""# | r#""desc""#))
+}
+
 /// `select`, or its synonym `fields`. `["*"]` and `"*"` mean every field.
-fn select(object: &RawObject<'_>) -> Result<Option<Vec<String>>, ApiError> {
+fn select(object: &RawObject<'_>) -> Result<Option<Select>, ApiError> {
     let key = match (object.get("select"), object.get("fields")) {
         (Some(_), Some(_)) => return Err(ApiError::invalid("fields", "only one of select and fields")),
         (None, Some(_)) => "fields",
@@ -89,7 +116,7 @@ fn select(object: &RawObject<'_>) -> Result<Option<Vec<String>>, ApiError> {
     };
     let Some(raw) = object.get(key) else { return Ok(None) };
     match Projection::parse(raw).map_err(|invalid| invalid.within(key))? {
-        Projection::Columns(names) if names != ["*"] => Ok(Some(names)),
+        Projection::Columns(names) if names != ["*"] => Ok(Some(Select { key, names })),
         Projection::All | Projection::Columns(_) | Projection::Renamed(_) => Ok(None),
     }
 }
@@ -135,7 +162,7 @@ impl QueryPlan {
             nulls: Nulls::of(&source.bridge),
             filter: map_filter(lens, &request.filter)?,
             order_by: order_by.collect::<Result<_, ApiError>>()?,
-            fields: selected(lens, request.select.as_deref())?,
+            fields: selected(lens, request.select.as_ref())?,
             limit: request.limit,
             offset: request.offset,
             total: request.total,
@@ -419,22 +446,19 @@ fn unknown_field(lens: &Lens, path: &str) -> ApiError {
     Invalid::new(path, format!("a field of lens \"{}\"", lens.name)).into()
 }
 
-fn selected(lens: &Lens, names: Option<&[String]>) -> Result<Vec<OutputField>, ApiError> {
+fn selected(lens: &Lens, select: Option<&Select>) -> Result<Vec<OutputField>, ApiError> {
     let output = |field: &LensField| OutputField {
         name: field.name.clone(),
         column: field.column.clone(),
         transforms: field.transforms.clone(),
     };
-    match names {
-        None => Ok(lens.fields.iter().map(output).collect()),
-        Some(names) => names
-            .iter()
-            .enumerate()
-            .map(|(index, name)| {
-                lens.field(name).map(output).ok_or_else(|| unknown_field(lens, &format!("select[{index}]")))
-            })
-            .collect(),
-    }
+    let Some(Select { key, names }) = select else {
+        return Ok(lens.fields.iter().map(output).collect());
+    };
+    let field = |(index, name): (usize, &String)| {
+        lens.field(name).map(output).ok_or_else(|| unknown_field(lens, &format!("{key}[{index}]")))
+    };
+    names.iter().enumerate().map(field).collect()
 }
 
 #[cfg(test)]
@@ -588,6 +612,8 @@ mod tests {
             (r#"{"where":{"name":1}}"#, "where.name: expected a field of lens \"products\""),
             (r#"{"where":{"$or":[{"nope":1}]}}"#, "where.nope: expected a field"),
             (r#"{"orderBy":[{"field":"id"},{"field":"name"}]}"#, "orderBy[1].field: expected a field"),
+            (r#"{"orderBy":{"field":"id","dir":"up"}}"#, "orderBy.dir: expected \"asc\" or \"desc\""),
+            (r#"{"orderBy":[{"field":"id"},{"field":"id","dir":"DESC"}]}"#, "orderBy[1].dir: expected"),
             (r#"{"select":["id","name"]}"#, "select[1]: expected a field"),
             (r#"{"select":["id"],"fields":["id"]}"#, "fields: expected only one of"),
             (r#"{"limit":1.5}"#, "limit: expected a whole number"),

@@ -95,6 +95,11 @@ impl Running {
         RunnerHealth(Arc::clone(&self.runner)).status()
     }
 
+    /// How long running jobs may take to finish, by the settings now.
+    pub fn drain_timeout(&self) -> Duration {
+        self.runner.config().drain_timeout
+    }
+
     /// Takes new settings without dropping the socket. Limits, sources and secret files apply at once; the gateway and
     /// the token with the next connection; the health port, proxies and certificates only with a new start.
     pub fn reload(&self, config: Config) {

@@ -18,7 +18,8 @@ use runtime::telemetry::{LogSettings, TraceSettings};
 use url::Url;
 
 pub use gateway::{gateway_url, is_loopback};
-pub use sources::{SourceLimits, SourceSettings};
+pub(crate) use sources::MANAGED_BRIDGES;
+pub use sources::{ManagedBridges, SourceLimits, SourceSettings};
 
 use crate::cli::Flags;
 
@@ -144,16 +145,22 @@ impl Config {
         file::refuse_unknown_keys(&mut reader, &table);
         let log = LogSettings::load(&mut reader, flags.log_level.clone(), flags.log_format.clone());
         let traces = TraceSettings::load(&mut reader, SERVICE, env!("CARGO_PKG_VERSION"));
+        let gateway = gateway::read(&mut reader, flags);
+        let mut proxies = Proxies::load(&mut reader);
+        if gateway.scheme() == "ws" && is_loopback(&gateway) {
+            // Plain because it does not leave this host: through a proxy the token would, for everyone to read.
+            proxies = proxies.passing_by(&gateway);
+        }
         let config = Self {
             runner_id: reader.required(runner_id_key(flags)),
             token: token(&mut reader, flags),
-            gateway: gateway::read(&mut reader, flags),
+            gateway,
             token_param: token_param(&mut reader),
             exit_on_auth_failure: exit_on_auth_failure(&mut reader, flags),
             max_jobs: max_jobs(&mut reader, flags),
             drain_timeout: drain_timeout(&mut reader, flags),
             health: health_address(&mut reader, flags),
-            proxies: Proxies::load(&mut reader),
+            proxies,
             ca_file: reader.text(ca_file_key(flags)).map(PathBuf::from),
             ssl_cert_file: reader.text("SSL_CERT_FILE").map(PathBuf::from),
             sources: SourceSettings::read(&mut reader, &table),

@@ -7,14 +7,14 @@
 mod fields;
 mod secrets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{AssignedSource, CredentialsLocation, Manifest, SourceConfig};
 use runtime::settings::Source;
 
 pub(crate) use secrets::scrubber;
 
-use crate::config::SourceSettings;
+use crate::config::{MANAGED_BRIDGES, SourceSettings};
 use crate::environment::{Named, Ownership};
 use crate::error::SourceProblem;
 use crate::registry::Registry;
@@ -49,13 +49,20 @@ pub(crate) fn resolve(
         .collect();
     let mut ownership = Ownership::of(&names, environment);
     let mut resolved = Resolved { warnings: warnings(&ownership), ..Resolved::default() };
+    let mut seen = BTreeSet::new();
     for source in assigned {
+        if !seen.insert(source.name.as_str()) {
+            // Which of them would be meant? With one of each kind, the gateway's settings could pass for the runner's own.
+            let problem = not_configured(source, "several sources of this name were assigned");
+            resolved.sources.insert(source.name.clone(), Err(problem));
+            continue;
+        }
         let outcome = match registry.find(&source.bridge) {
             None => Err(unknown_bridge(source, registry)),
             Some(driver) if is_local(source) => {
                 local(source, driver.manifest(), settings, &mut ownership, environment, &mut resolved)
             }
-            Some(_) => managed(source),
+            Some(driver) => managed(source, driver.name(), settings),
         };
         resolved.sources.insert(source.name.clone(), outcome);
     }
@@ -69,7 +76,15 @@ fn is_local(source: &AssignedSource) -> bool {
     }
 }
 
-fn managed(source: &AssignedSource) -> Result<SourceConfig, SourceProblem> {
+fn managed(
+    source: &AssignedSource,
+    bridge: &str,
+    settings: &SourceSettings,
+) -> Result<SourceConfig, SourceProblem> {
+    if !settings.managed.allows(bridge) {
+        let reason = format!("this runner takes no settings for {bridge} from a gateway ({MANAGED_BRIDGES})");
+        return Err(not_configured(source, reason));
+    }
     let missing = || not_configured(source, "the gateway sent no settings for it");
     source.config.clone().ok_or_else(missing)
 }
@@ -88,7 +103,8 @@ fn local(
     let variables = match ownership.owned.remove(&source.name) {
         Some(Ok(variables)) => variables,
         Some(Err(problem)) => return Err(not_configured(source, problem.to_string())),
-        None => return Err(not_configured(source, "another source of the same name was assigned")),
+        // Each local name has its share, and is asked for once.
+        None => Vec::new(),
     };
     let reading = fields::read(&variables, manifest, environment);
     resolved.warnings.extend(reading.warnings);

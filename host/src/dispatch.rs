@@ -28,6 +28,8 @@ use crate::sources::Source;
 const LANE_FRAMES: usize = 1;
 /// Jobs that may wait for a slot, for each one that may run. More are refused at once.
 const WAITING_PER_SLOT: u32 = 16;
+/// Bytes that the options of all those jobs may have. Frames may be as large as the largest row, which options never are.
+const OPTIONS_BYTES: usize = 64 * 1024 * 1024;
 /// How much of an unknown source's name is repeated.
 const MAX_NAME: usize = 200;
 
@@ -78,6 +80,10 @@ impl Dispatch {
             return Err(Failure::Draining);
         }
         if self.runner.active() >= self.runner.config().max_jobs.saturating_mul(1 + WAITING_PER_SLOT) {
+            return Err(Failure::Busy);
+        }
+        let bytes = frame.request.options.get().len();
+        if self.runner.held().saturating_add(bytes) > OPTIONS_BYTES {
             return Err(Failure::Busy);
         }
         let name = &frame.request.source;

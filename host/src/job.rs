@@ -46,12 +46,12 @@ impl Job {
             runner: Arc::clone(runner),
             span: span(&frame, &source, traced),
             deadline: received + Duration::from_millis(frame.deadline_ms),
+            _active: runner.count_job(frame.request.options.get().len()),
             id: frame.id,
             request: frame.request,
             source,
             cancel,
             received,
-            _active: runner.count_job(),
         }
     }
 
@@ -126,7 +126,8 @@ impl Job {
             self.runner.metrics.source_failed(&self.source.name, outcome.code);
         }
         let detail = crate::outcome::with_sources(failure);
-        tracing::debug!(code = %outcome.code, detail = %scrubber.scrub(&detail), "job failed");
+        // As text, not as Display: a database may say line breaks, which the log then escapes.
+        tracing::debug!(code = %outcome.code, detail = scrubber.scrub(&detail).as_ref(), "job failed");
         outcome
     }
 }

@@ -29,6 +29,6 @@ mod status;
 
 pub use app::{App, Running};
 pub use backoff::Backoff;
-pub use config::{Config, Loaded, SourceLimits, SourceSettings, Timings};
+pub use config::{Config, Loaded, ManagedBridges, SourceLimits, SourceSettings, Timings};
 pub use error::{SourceProblem, StartError};
 pub use registry::{DriverRef, Registry};

@@ -122,7 +122,8 @@ fn internal() -> Outcome {
 
 fn report_incident(failure: &Failure, scrubber: &Scrubber) -> String {
     let incident = uuid::Uuid::now_v7();
-    tracing::error!(%incident, detail = %scrubber.scrub(&with_sources(failure)), "internal error");
+    let detail = with_sources(failure);
+    tracing::error!(%incident, detail = scrubber.scrub(&detail).as_ref(), "internal error");
     format!("internal error, incident {incident}")
 }
 

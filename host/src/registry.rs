@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bridge_core::Driver;
 
 /// What the package names of the native bridges begin with; without it a name is a short form.
-const FAMILY: &str = "@semilayer/bridge-";
+pub(crate) const FAMILY: &str = "@semilayer/bridge-";
 
 /// The drivers that a runner has.
 #[derive(Clone, Default)]

@@ -1,7 +1,7 @@
 //! What all parts of a running daemon share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use protocol::{Extension, Extensions, Hello, PROTOCOL_VERSION, Stats};
@@ -31,6 +31,8 @@ pub(crate) struct Runner {
     /// Replaced as a whole when the limit changes; jobs give their permit back to the one that they had it from.
     slots: ArcSwap<Semaphore>,
     active: AtomicU32,
+    /// Bytes of the options of jobs that run or wait for a slot.
+    held: AtomicUsize,
     /// Woken when the settings were read again.
     pub(crate) reloaded: Notify,
 }
@@ -53,6 +55,7 @@ impl Runner {
             drain,
             instance: uuid::Uuid::now_v7().to_string(),
             active: AtomicU32::new(0),
+            held: AtomicUsize::new(0),
             reloaded: Notify::new(),
         }
     }
@@ -99,10 +102,16 @@ impl Runner {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Counts one job until the result is dropped.
-    pub(crate) fn count_job(self: &Arc<Self>) -> Active {
+    /// Bytes that these jobs hold in options.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Counts one job with options of `bytes` until the result is dropped.
+    pub(crate) fn count_job(self: &Arc<Self>, bytes: usize) -> Active {
         self.active.fetch_add(1, Ordering::Relaxed);
-        Active(Arc::clone(self))
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+        Active { runner: Arc::clone(self), bytes }
     }
 
     /// Whether no new job may start.
@@ -132,11 +141,15 @@ impl Runner {
 }
 
 /// A job that counts as active.
-pub(crate) struct Active(Arc<Runner>);
+pub(crate) struct Active {
+    runner: Arc<Runner>,
+    bytes: usize,
+}
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.runner.active.fetch_sub(1, Ordering::Relaxed);
+        self.runner.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -195,7 +195,7 @@ impl Sources {
             return Arc::clone(same);
         }
         if let Err(problem) = &new.usable {
-            tracing::warn!(source = new.name, reason = %problem, "source cannot be used");
+            tracing::warn!(source = new.name, reason = problem.to_string(), "source cannot be used");
         }
         Arc::new(new)
     }

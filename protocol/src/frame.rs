@@ -18,6 +18,8 @@ use crate::{
 
 /// Bytes of a job id, which is text of our or another gateway's making; longer ones are refused.
 const MAX_ID: usize = 200;
+/// Bytes of the name of a source, a kind or a target in a job. They stand in log lines and answers.
+const MAX_NAME: usize = 4_096;
 /// Sources of one runner. Their names are compared with one another.
 const MAX_SOURCES: usize = 10_000;
 const SOURCES_EXPECTED: &str = "a list of assigned sources";
@@ -471,10 +473,18 @@ fn job_request(object: &Object<'_>) -> Result<JobRequest, Invalid> {
     let params = nested(object, "params")?;
     let job = nested(&params, "job").map_err(|invalid| invalid.within("params"))?;
     let within = |invalid: Invalid| invalid.within("params.job");
+    let name = |object: &Object<'_>, key: &str| match object.text(key)? {
+        Some(name) if name.len() > MAX_NAME => {
+            Err(Invalid::new(key, format!("at most {MAX_NAME} bytes of text")))
+        }
+        name => Ok(name),
+    };
+    let required =
+        |object: &Object<'_>, key: &str| name(object, key)?.ok_or_else(|| Invalid::new(key, "a string"));
     Ok(JobRequest {
-        source: params.required_text("source").map_err(|invalid| invalid.within("params"))?,
-        kind: JobKind::of(&job.required_text("kind").map_err(within)?),
-        target: job.text("target").map_err(within)?.unwrap_or_default(),
+        source: required(&params, "source").map_err(|invalid| invalid.within("params"))?,
+        kind: JobKind::of(&required(&job, "kind").map_err(within)?),
+        target: name(&job, "target").map_err(within)?.unwrap_or_default(),
         options: job.get("options").map_or_else(empty_object, ToOwned::to_owned),
     })
 }

@@ -606,6 +606,25 @@ fn a_message_about_a_huge_name_is_short() {
 }
 
 #[test]
+fn names_in_a_job_are_bounded_because_logs_repeat_them() {
+    let job = |source: usize, kind: usize, target: usize| {
+        let (source, kind, target) = ("s".repeat(source), "k".repeat(kind), "t".repeat(target));
+        let job = format!(r#"{{"kind":"{kind}","target":"{target}","options":{{}}}}"#);
+        decode_gateway_frame(&format!(
+            r#"{{"type":"job","id":"j","params":{{"source":"{source}","job":{job}}}}}"#
+        ))
+    };
+    assert!(job(4_096, 4_096, 4_096).is_ok());
+    for (frame, field) in [
+        (job(4_097, 1, 1), "params.source"),
+        (job(1, 4_097, 1), "params.job.kind"),
+        (job(1, 1, 4_097), "params.job.target"),
+    ] {
+        assert_field(frame.unwrap_err(), "job", Some("j"), field);
+    }
+}
+
+#[test]
 fn the_largest_row_fits_into_a_frame_and_comes_out_as_it_went_in() {
     let row = format!(r#"{{"a":"{}"}}"#, "x".repeat(ROW_LIMIT_BYTES - 8));
     assert_eq!(row.len(), ROW_LIMIT_BYTES);

@@ -9,7 +9,7 @@ use bridge_core::{ConfigFields, ConfigMistakes};
 use protocol::{Secret, SourceConfig};
 
 use crate::wire::{
-    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Roots, TlsMode, TlsNegotiation,
+    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Pem, Roots, TlsMode, TlsNegotiation,
 };
 
 const DEFAULT_PORT: u16 = 5432;
@@ -31,9 +31,8 @@ const SESSION: [(&str, &str); 6] = [
     ("bytea_output", "hex"),
 ];
 
-/// The same as statements, for poolers that refuse parameters at the start.
-pub(crate) const SESSION_STATEMENTS: &str = "SET default_transaction_read_only = on; SET TimeZone = 'UTC'; \
-    SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'";
+/// No view may change for a later statement that the session only reads.
+const GUARDED: &[&str] = &["default_transaction_read_only"];
 
 /// Everything that a source needs.
 #[derive(Debug, Clone)]
@@ -52,12 +51,14 @@ struct Target {
     database: Option<String>,
     tls_mode: Option<TlsMode>,
     roots: Option<Roots>,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
+    certificate: Option<Pem>,
+    key: Option<Pem>,
     negotiation: Option<TlsNegotiation>,
     channel_binding: Option<ChannelBinding>,
     connect_timeout: Option<Duration>,
     application_name: Option<String>,
+    /// Of `options`.
+    settings: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -108,7 +109,9 @@ impl Target {
         options.ip_family = ip_family;
         options.connect_timeout = self.connect_timeout.or(connect_timeout);
         options.application_name = self.application_name.unwrap_or_else(|| "semilayer-runner".to_owned());
-        options.parameters = SESSION.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        options.guarded = GUARDED;
+        let session = SESSION.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        options.parameters = self.settings.into_iter().chain(session).collect();
         options
     }
 }
@@ -158,15 +161,16 @@ fn tls_fields(fields: &mut ConfigFields<'_>, target: &mut Target) {
     let switch = fields.flag(&["ssl"]).map(|on| if on { TlsMode::VerifyFull } else { TlsMode::Disable });
     target.tls_mode = target.tls_mode.or(named.flatten()).or(switch);
     target.roots = target.roots.take().or_else(|| fields.text(&["sslrootcert"]).map(|path| roots(&path)));
-    target.certificate = target.certificate.take().or_else(|| fields.text(&["sslcert"]).map(PathBuf::from));
-    target.key = target.key.take().or_else(|| fields.text(&["sslkey"]).map(PathBuf::from));
+    target.certificate =
+        target.certificate.take().or_else(|| fields.text(&["sslcert"]).map(|pem| Pem::of(&pem)));
+    target.key = target.key.take().or_else(|| fields.secret(&["sslkey"]).map(|pem| Pem::of(pem.expose())));
     if target.certificate.is_some() != target.key.is_some() {
         let missing = if target.key.is_none() { "sslkey" } else { "sslcert" };
-        fields.mistake(missing, "a file: a client certificate and its key go together");
+        fields.mistake(missing, "a PEM file or its text: a client certificate and its key go together");
     }
     let mode = target.tls_mode.unwrap_or_default();
     if mode == TlsMode::VerifyCa && target.roots.is_none() {
-        fields.mistake("sslrootcert", "a file: verify-ca needs a root certificate");
+        fields.mistake("sslrootcert", "a PEM file or its text: verify-ca needs a root certificate");
     }
 }
 
@@ -185,7 +189,7 @@ fn tls_mode(name: &str) -> Option<TlsMode> {
 }
 
 fn roots(path: &str) -> Roots {
-    if path == "system" { Roots::System } else { Roots::File(PathBuf::from(path)) }
+    if path == "system" { Roots::System } else { Roots::Given(Pem::of(path)) }
 }
 
 fn ip_family(fields: &mut ConfigFields<'_>) -> IpFamily {
@@ -241,6 +245,28 @@ mod tests {
         assert_eq!((connect.user.as_str(), connect.database.as_str()), ("u@x", "d b"));
         assert_eq!(connect.password.unwrap().expose(), "p/!w");
         assert_eq!((connect.tls.mode, connect.application_name.as_str()), (TlsMode::VerifyFull, "a"));
+    }
+
+    #[test]
+    fn only_harmless_settings_pass() {
+        let settings = |options: &str| {
+            let url = format!("postgres://h/d?options={options}");
+            read(&format!(r#"{{"url":"{url}"}}"#)).map(|settings| settings.connect.parameters)
+        };
+        let given = settings("-c%20work_mem=64MB%20--search-path=a\\\\%20b%20-cjit=off").unwrap();
+        let given: Vec<_> =
+            given.iter().map(|(name, value)| (name.as_str(), value.as_str())).take(3).collect();
+        assert_eq!(given, [("work_mem", "64MB"), ("search_path", "a b"), ("jit", "off")]);
+        for refused in [
+            "-c%20default_transaction_read_only=off",
+            "-c",
+            "work_mem=1",
+            "-W",
+            "--session_preload_libraries=x",
+        ] {
+            let mistake = settings(refused).unwrap_err();
+            assert!(mistake.starts_with("url: expected options as -c name=value"), "{mistake}");
+        }
     }
 
     #[test]

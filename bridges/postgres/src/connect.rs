@@ -4,7 +4,6 @@
 //! server, what is under way is skipped, and only then is the connection lent again. Until that is done it counts as in
 //! use, so that a burst of cancelled queries cannot open more connections than the pool has.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +11,11 @@ use bridge_core::{BridgeError, Call};
 use protocol::PoolUse;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::config::{SESSION_STATEMENTS, Settings};
+use crate::config::Settings;
 use crate::error::while_connecting;
 use crate::wire::{ConnectOptions, Connection, Connector, Holder, WireError};
 
@@ -23,6 +23,8 @@ use crate::wire::{ConnectOptions, Connection, Connector, Holder, WireError};
 const RECOVER_LIMIT: Duration = Duration::from_secs(10);
 /// How long closing waits for that.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How old a connection may become: sessions of a server grow with what they have seen.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
 /// `protocol_violation`: what a pooler answers to a startup parameter that it does not know.
 const UNKNOWN_PARAMETER: &str = "08P01";
 
@@ -33,18 +35,40 @@ pub(crate) struct Pool(Arc<Inner>);
 struct Inner {
     options: ConnectOptions,
     connector: OnceCell<Connector>,
-    /// Without startup parameters, for poolers; made when one has refused them.
+    /// Tells the session its settings after the login; made when a pooler has refused them before it.
     bare: OnceCell<Connector>,
     slots: Arc<Semaphore>,
     max: usize,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Idle>>,
     menders: TaskTracker,
-    closed: AtomicBool,
+    closed: CancellationToken,
+}
+
+/// Why waiting ended before what was waited for.
+pub(crate) enum Interrupted {
+    Late,
+    Closed,
+}
+
+impl From<Interrupted> for BridgeError {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Late => Self::Timeout,
+            Interrupted::Closed => closed(),
+        }
+    }
+}
+
+/// A connection that waits to be lent again.
+struct Idle {
+    connection: Connection,
+    opened: Instant,
 }
 
 /// A connection that is lent.
 pub(crate) struct Lease {
     connection: Option<Connection>,
+    opened: Instant,
     pool: Arc<Inner>,
     /// Whether it was used before, so that the server may have closed it meanwhile.
     reused: bool,
@@ -63,7 +87,7 @@ impl Pool {
             max: settings.pool_max,
             idle: Mutex::default(),
             menders: TaskTracker::new(),
-            closed: AtomicBool::new(false),
+            closed: CancellationToken::new(),
         }))
     }
 
@@ -72,16 +96,32 @@ impl Pool {
         let deadline = Instant::from_std(call.deadline);
         let slot = timeout_at(deadline, Arc::clone(&self.0.slots).acquire_owned()).await;
         let permit = slot.map_err(|_| BridgeError::Timeout)?.map_err(|_| closed())?;
-        let reused = self.0.take_idle();
-        let (mut connection, reused) = match reused {
-            Some(connection) => (connection, true),
-            None => (self.0.connect(deadline).await?, false),
+        let (Idle { mut connection, opened }, reused) = match self.0.take_idle() {
+            Some(idle) => (idle, true),
+            None => {
+                let connection = self.0.connect(deadline).await?;
+                (Idle { connection, opened: Instant::now() }, false)
+            }
         };
         connection.set_statement_timeout(timeout_ms(call));
         let (pool, _lent) = (Arc::clone(&self.0), self.0.menders.token());
-        Ok(Lease { connection: Some(connection), pool, reused, permit: Some(permit), _lent })
+        Ok(Lease { connection: Some(connection), opened, pool, reused, permit: Some(permit), _lent })
     }
 
+    /// Waits for `work` until `end`, or until the source is closed.
+    pub(crate) async fn bounded<T>(
+        &self,
+        end: Instant,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Interrupted> {
+        tokio::select! {
+            biased;
+            done = timeout_at(end, work) => done.map_err(|_| Interrupted::Late),
+            () = self.0.closed.cancelled() => Err(Interrupted::Closed),
+        }
+    }
+
+    /// Connections now.
     pub(crate) fn usage(&self) -> PoolUse {
         let idle = self.0.lock_idle().len();
         let in_use = self.0.max.saturating_sub(self.0.slots.available_permits());
@@ -89,62 +129,63 @@ impl Pool {
         PoolUse { in_use: count(in_use), idle: count(idle), max: count(self.0.max) }
     }
 
+    /// Ends what runs and waits, not for long, until it is cancelled at the server.
     pub(crate) async fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
+        self.0.closed.cancel();
         self.0.slots.close();
         self.0.menders.close();
         let idle = std::mem::take(&mut *self.0.lock_idle());
-        for connection in idle {
+        for Idle { connection, .. } in idle {
             connection.close().await;
         }
-        // What is still lent or being mended after that dies with its connection.
+        // What is still lent or being mended after that, because its reader is not reading, dies with its connection.
         let _late = timeout(CLOSE_LIMIT, self.0.menders.wait()).await;
     }
 }
 
 impl Inner {
-    fn take_idle(&self) -> Option<Connection> {
-        let mut idle = self.lock_idle();
-        while let Some(mut connection) = idle.pop() {
-            if connection.check_alive() {
-                return Some(connection);
+    fn take_idle(&self) -> Option<Idle> {
+        let mut all = self.lock_idle();
+        while let Some(mut idle) = all.pop() {
+            if idle.connection.check_alive() {
+                return Some(idle);
             }
         }
         None
     }
 
-    fn give_back(&self, connection: Connection) {
-        if !self.closed.load(Ordering::Acquire) {
-            self.lock_idle().push(connection);
+    /// Keeps a connection for the next lease. Closing has set its flag before it takes the lock, so none is left behind.
+    fn give_back(&self, connection: Connection, opened: Instant) {
+        let mut idle = self.lock_idle();
+        if !self.closed.is_cancelled() && opened.elapsed() < LIFETIME {
+            idle.push(Idle { connection, opened });
+            return;
+        }
+        drop(idle);
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.menders.spawn(connection.close());
         }
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, BridgeError> {
         if let Some(bare) = self.bare.get() {
-            return self.connect_bare(bare, deadline).await.map_err(|error| failed(error, deadline));
+            return bare.connect(deadline).await.map_err(|error| failed(error, deadline));
         }
         let connector = self.connector.get_or_try_init(|| Connector::load(self.options.clone()));
         let connector = connector.await.map_err(while_connecting)?;
         match connector.connect(deadline).await {
             Err(WireError::Server(error)) if error.code == UNKNOWN_PARAMETER => {
-                let options = ConnectOptions { parameters: Vec::new(), ..self.options.clone() };
+                let options = ConnectOptions { parameters_at_start: false, ..self.options.clone() };
                 let bare =
                     self.bare.get_or_try_init(|| Connector::load(options)).await.map_err(while_connecting)?;
-                self.connect_bare(bare, deadline).await
+                bare.connect(deadline).await
             }
             decided => decided,
         }
         .map_err(|error| failed(error, deadline))
     }
 
-    async fn connect_bare(&self, connector: &Connector, deadline: Instant) -> Result<Connection, WireError> {
-        let mut connection = connector.connect(deadline).await?;
-        let set = timeout_at(deadline, connection.simple(SESSION_STATEMENTS));
-        set.await.map_err(|_| WireError::Timeout)??;
-        Ok(connection)
-    }
-
-    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -186,16 +227,16 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         if connection.is_idle() {
-            return self.pool.give_back(connection);
+            return self.pool.give_back(connection, self.opened);
         }
-        let (pool, permit) = (Arc::clone(&self.pool), self.permit.take());
+        let (pool, permit, opened) = (Arc::clone(&self.pool), self.permit.take(), self.opened);
         if tokio::runtime::Handle::try_current().is_err() {
             return;
         }
         let menders = pool.menders.clone();
         menders.spawn(async move {
             if connection.recover(Instant::now() + RECOVER_LIMIT).await.is_ok() {
-                pool.give_back(connection);
+                pool.give_back(connection, opened);
             }
             drop(permit);
         });

@@ -7,8 +7,9 @@ use crate::wire::{ServerError, WireError};
 
 /// `query_canceled`: by `statement_timeout`, by a cancel request of ours, or by an administrator.
 const QUERY_CANCELED: &str = "57014";
-/// What makes a table that we remember another one: undefined table or column, changed result type, other datatype.
-const STALE_CATALOG: [&str; 4] = ["42P01", "42703", "0A000", "42804"];
+/// What a table that has become another one answers: undefined table, column or operator, changed result type, other
+/// datatype, a label that an enum has lost.
+const STALE_CATALOG: [&str; 6] = ["42P01", "42703", "42883", "0A000", "42804", "22P02"];
 
 /// A failure while connecting or logging in: the source is unreachable, whatever the reason.
 pub(crate) fn while_connecting(error: WireError) -> BridgeError {

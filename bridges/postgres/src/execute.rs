@@ -7,9 +7,9 @@ use bridge_core::{
 };
 use bridge_sql::{AggregatePlan, BucketColumn, Decode, Role, Select, Sql};
 use protocol::Tail;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::connect::{Lease, Pool};
+use crate::connect::{Interrupted, Lease, Pool};
 use crate::error::{is_stale_connection, while_running};
 use crate::translate::Bound;
 use crate::values::{self, Encoding};
@@ -18,72 +18,89 @@ use crate::wire::{Column, Format, Oid, Param, Query, ResultFormats, RowView, Row
 /// A statement under way.
 pub(crate) type Running = Rows<Lease>;
 
-/// Starts a statement. A connection that the server has closed since it was last used is replaced once.
-pub(crate) async fn start(
-    pool: &Pool,
-    mut lease: Lease,
-    sql: &Sql,
-    call: &Call,
-) -> Result<Running, BridgeError> {
-    let bound = Bound::of(sql);
-    loop {
-        let reused = lease.is_reused();
-        match begin(lease, sql, &bound, call).await? {
-            Ok(rows) => return Ok(rows),
-            // Every other idle connection may be as old; each that fails is gone, so this ends.
-            Err(error) if reused && is_stale_connection(&error) => lease = pool.lease(call).await?,
-            Err(error) => return Err(while_running(error)),
-        }
+/// One call's way to the server.
+#[derive(Clone, Copy)]
+pub(crate) struct Access<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) call: &'a Call,
+}
+
+impl Access<'_> {
+    /// A connection.
+    pub(crate) async fn lease(self) -> Result<Lease, BridgeError> {
+        self.pool.lease(self.call).await
     }
-}
 
-async fn begin(
-    lease: Lease,
-    sql: &Sql,
-    bound: &Bound,
-    call: &Call,
-) -> Result<Result<Running, crate::wire::WireError>, BridgeError> {
-    let params: Vec<_> = bound
-        .values
-        .iter()
-        .map(|value| Param { format: Format::Text, value: Some(value.as_bytes()) })
-        .collect();
-    let query = Query {
-        sql: &sql.text,
-        param_types: &bound.types,
-        params: &params,
-        formats: ResultFormats::ByColumn(|column: &Column| Encoding::of(column.type_oid, false).format()),
-    };
-    let deadline = Instant::from_std(call.deadline);
-    timeout_at(deadline, Rows::start(lease, &query)).await.map_err(|_| BridgeError::Timeout)
-}
+    /// Starts a statement whose values come in the forms that [`Encoding`] reads.
+    pub(crate) async fn start(self, lease: Lease, sql: &Sql) -> Result<Running, BridgeError> {
+        let formats =
+            ResultFormats::ByColumn(|column: &Column| Encoding::of(column.type_oid, false).format());
+        self.start_as(lease, sql, formats).await
+    }
 
-/// Runs a statement that answers one whole number, and gives the connection back.
-pub(crate) async fn number(
-    pool: &Pool,
-    lease: Lease,
-    sql: &Sql,
-    call: &Call,
-) -> Result<(u64, Lease), BridgeError> {
-    let mut rows = start(pool, lease, sql, call).await?;
-    let mut number = None;
-    let deadline = Instant::from_std(call.deadline);
-    loop {
-        let step = timeout_at(
-            deadline,
-            rows.next_rows(|row| {
-                number = row.value(0).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+    /// Runs a statement that answers one whole number, and gives the connection back.
+    pub(crate) async fn number(self, lease: Lease, sql: &Sql) -> Result<(u64, Lease), BridgeError> {
+        let mut number: Option<u64> = None;
+        let lease = self
+            .each_row(lease, sql, |row| number = text(row, 0).and_then(|number| number.parse().ok()))
+            .await?;
+        let number = number.ok_or_else(|| BridgeError::Internal("a count that is no number".to_owned()))?;
+        Ok((number, lease))
+    }
+
+    /// Runs a statement, hands each of its rows as texts to `each`, and gives the connection back.
+    pub(crate) async fn each_row(
+        self,
+        lease: Lease,
+        sql: &Sql,
+        mut each: impl FnMut(RowView<'_>),
+    ) -> Result<Lease, BridgeError> {
+        let mut rows = self.start_as(lease, sql, ResultFormats::Uniform(Format::Text)).await?;
+        loop {
+            let step = rows.next_rows(|row| {
+                each(row);
                 ControlFlow::<()>::Continue(())
-            }),
-        );
-        let step = step.await.map_err(|_| BridgeError::Timeout)?;
-        if matches!(step.map_err(while_running)?, Step::Done) {
-            break;
+            });
+            let step = self.pool.bounded(self.deadline(), step).await?;
+            if matches!(step.map_err(while_running)?, Step::Done) {
+                return Ok(rows.into_connection());
+            }
         }
     }
-    let number = number.and_then(|number| u64::try_from(number).ok());
-    let number = number.ok_or_else(|| BridgeError::Internal("a count that is no number".to_owned()))?;
-    Ok((number, rows.into_connection()))
+
+    /// A connection that the server has closed since it was last used is replaced.
+    async fn start_as(
+        self,
+        mut lease: Lease,
+        sql: &Sql,
+        formats: ResultFormats,
+    ) -> Result<Running, BridgeError> {
+        let bound = Bound::of(sql);
+        let params: Vec<_> = bound
+            .values
+            .iter()
+            .map(|value| Param { format: Format::Text, value: Some(value.as_bytes()) })
+            .collect();
+        let query = Query { sql: &sql.text, param_types: &bound.types, params: &params, formats };
+        loop {
+            let reused = lease.is_reused();
+            match self.pool.bounded(self.deadline(), Rows::start(lease, &query)).await? {
+                Ok(rows) => return Ok(rows),
+                // Every other idle connection may be as old; each that fails is gone, so this ends.
+                Err(error) if reused && is_stale_connection(&error) => lease = self.lease().await?,
+                Err(error) => return Err(while_running(error)),
+            }
+        }
+    }
+
+    fn deadline(self) -> Instant {
+        Instant::from_std(self.call.deadline)
+    }
+}
+
+/// A value that came as text.
+pub(crate) fn text(row: RowView<'_>, column: usize) -> Option<&str> {
+    row.value(column).and_then(|bytes| std::str::from_utf8(bytes).ok())
 }
 
 /// What becomes of each row.
@@ -165,9 +182,11 @@ impl PgRows {
                 next_cursor: &mut self.tail.next_cursor,
                 room,
             };
-            let Ok(step) = timeout_at(until, rows.next_rows(|row| sink.take(row))).await else {
+            let step = match self.pool.bounded(until, rows.next_rows(|row| sink.take(row))).await {
+                Ok(step) => step,
                 // What waits for more rows leaves without them; what has none is late.
-                return self.writer.take().map_or(Err(BridgeError::Timeout), |batch| Ok(Some(batch)));
+                Err(Interrupted::Late) if !self.writer.is_empty() => return Ok(self.writer.take()),
+                Err(interrupted) => return Err(interrupted.into()),
             };
             match step.map_err(while_running)? {
                 Step::More if !self.writer.is_empty() && until == deadline => {
@@ -187,7 +206,8 @@ impl PgRows {
         let Some(rows) = self.rows.take() else { return Ok(()) };
         let lease = rows.into_connection();
         if let Some(sql) = self.total.take() {
-            let (total, _lease) = number(&self.pool, lease, &sql, &self.call).await?;
+            let access = Access { pool: &self.pool, call: &self.call };
+            let (total, _lease) = access.number(lease, &sql).await?;
             self.tail.total = Some(total);
         }
         Ok(())

@@ -1,17 +1,16 @@
 //! What is in the database, from `pg_catalog`: the information schema hides keys from roles that may only select.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
-use bridge_sql::{Column, Kind, Table, parse_target};
+use bridge_sql::{Column, Kind, Param, Sql, Table, Value, parse_target};
 
 use crate::connect::Lease;
-use crate::error::while_running;
+use crate::execute::{Access, text};
 use crate::translate::Dialects;
-use crate::wire::{Format, Oid, Param, Query, ResultFormats, RowView, Rows, Step, WireError};
+use crate::wire::{Oid, RowView};
 
 /// Relations that are remembered; more than a request can make us keep.
 const REMEMBERED: usize = 1_024;
@@ -20,27 +19,28 @@ const BELIEVED: Duration = Duration::from_secs(60);
 /// Where targets without a schema are.
 const DEFAULT_SCHEMA: &str = "public";
 
-const TEXT: Oid = 25;
-
 /// One row a column; one row without a name for a relation without columns; no row for no relation. A domain is what it
 /// is made from.
 const COLUMNS: &str = "\
-WITH RECURSIVE base(oid, typbasetype, root) AS (
-  SELECT t.oid, t.typbasetype, t.oid FROM pg_catalog.pg_type t
-  UNION ALL
+WITH RECURSIVE relation AS (
+  SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+), base(oid, typbasetype, root) AS (
+  SELECT t.oid, t.typbasetype, t.oid FROM relation
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = relation.oid JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  UNION
   SELECT t.oid, t.typbasetype, base.root FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype
+  WHERE base.typbasetype <> 0
 )
 SELECT a.attname, b.oid::pg_catalog.int8, t.typname, t.typtype::text, t.typcategory::text,
        pg_catalog.format_type(a.atttypid, NULL), a.attnotnull,
-       pg_catalog.array_position(i.indkey::pg_catalog.int2[], a.attnum),
+       pg_catalog.array_position((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1], a.attnum),
        (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid)
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+FROM relation
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = relation.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN base b ON b.root = a.atttypid AND b.typbasetype = 0
 LEFT JOIN pg_catalog.pg_type t ON t.oid = b.oid
-LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisprimary
-WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+LEFT JOIN pg_catalog.pg_index i ON i.indrelid = relation.oid AND i.indisprimary
 ORDER BY a.attnum";
 
 const TABLES: &str = "\
@@ -64,20 +64,22 @@ impl Catalog {
     /// The relation called `target`.
     pub(crate) async fn relation(
         &self,
-        lease: &mut Lease,
+        access: Access<'_>,
+        lease: Lease,
         dialects: &Dialects,
         target: &str,
-    ) -> Result<Arc<Relation>, BridgeError> {
+    ) -> Result<(Arc<Relation>, Lease), BridgeError> {
         if let Some(relation) = self.remembered(target) {
-            return Ok(relation);
+            return Ok((relation, lease));
         }
-        let relation = Arc::new(look_up(lease, dialects, target).await?);
+        let (relation, lease) = look_up(access, lease, dialects, target).await?;
+        let relation = Arc::new(relation);
         let mut relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if relations.len() >= REMEMBERED {
             relations.clear();
         }
         relations.insert(target.to_owned(), (Instant::now(), Arc::clone(&relation)));
-        Ok(relation)
+        Ok((relation, lease))
     }
 
     /// The relation, when it is known already.
@@ -94,9 +96,11 @@ impl Catalog {
 }
 
 /// Tables of the default schema, sorted. Each is a target as it is: a name with a dot or a quote comes in quotes.
-pub(crate) async fn list(lease: &mut Lease) -> Result<Vec<String>, BridgeError> {
+pub(crate) async fn list(access: Access<'_>) -> Result<Vec<String>, BridgeError> {
     let mut names = Vec::new();
-    ask(lease, TABLES, &[DEFAULT_SCHEMA], |row| names.extend(text(row, 0).map(as_target))).await?;
+    let lease = access.lease().await?;
+    let tables = question(TABLES, &[DEFAULT_SCHEMA]);
+    access.each_row(lease, &tables, |row| names.extend(text(row, 0).map(as_target))).await?;
     // Here, because the order at the server is that of the database's collation.
     names.sort_unstable();
     Ok(names)
@@ -114,7 +118,12 @@ pub(crate) fn describe(target: &str, relation: &Relation, row_count: u64) -> Tar
     TargetSchema { name: target.to_owned(), columns, row_count }
 }
 
-async fn look_up(lease: &mut Lease, dialects: &Dialects, target: &str) -> Result<Relation, BridgeError> {
+async fn look_up(
+    access: Access<'_>,
+    lease: Lease,
+    dialects: &Dialects,
+    target: &str,
+) -> Result<(Relation, Lease), BridgeError> {
     let parts = match parse_target(dialects.plain(), target)?.as_slice() {
         [name] => [DEFAULT_SCHEMA.to_owned(), name.clone()],
         [schema, name] => [schema.clone(), name.clone()],
@@ -124,11 +133,12 @@ async fn look_up(lease: &mut Lease, dialects: &Dialects, target: &str) -> Result
     let mut found = false;
     let mut described = Vec::new();
     let [schema, name] = &parts;
-    ask(lease, COLUMNS, &[schema, name], |row| {
+    let columns = question(COLUMNS, &[schema, name]);
+    let each = |row: RowView<'_>| {
         found = true;
         described.extend(Described::read(row));
-    })
-    .await?;
+    };
+    let lease = access.each_row(lease, &columns, each).await?;
     if !found {
         return Err(BridgeError::Query {
             message: format!("relation \"{schema}.{name}\" does not exist"),
@@ -136,7 +146,7 @@ async fn look_up(lease: &mut Lease, dialects: &Dialects, target: &str) -> Result
             source: None,
         });
     }
-    Ok(relation(parts.to_vec(), described))
+    Ok((relation(parts.to_vec(), described), lease))
 }
 
 fn relation(parts: Vec<String>, described: Vec<Described>) -> Relation {
@@ -219,35 +229,10 @@ fn as_target(name: &str) -> String {
     if name.contains(['.', '"']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
 }
 
-fn text<'a>(row: RowView<'a>, column: usize) -> Option<&'a str> {
-    row.value(column).and_then(|bytes| std::str::from_utf8(bytes).ok())
-}
-
-/// Runs a question of ours with texts as its parameters, and hands each row to `each`.
-async fn ask(
-    lease: &mut Lease,
-    sql: &str,
-    values: &[&str],
-    mut each: impl FnMut(RowView<'_>),
-) -> Result<(), BridgeError> {
-    let types = vec![TEXT; values.len()];
-    let params: Vec<_> =
-        values.iter().map(|value| Param { format: Format::Text, value: Some(value.as_bytes()) }).collect();
-    let formats = ResultFormats::Uniform(Format::Text);
-    let query = Query { sql, param_types: &types, params: &params, formats };
-    let all = async {
-        let mut rows = Rows::start(lease, &query).await?;
-        loop {
-            let step = rows.next_rows(|row| {
-                each(row);
-                ControlFlow::<()>::Continue(())
-            });
-            if matches!(step.await?, Step::Done) {
-                return Ok::<_, WireError>(());
-            }
-        }
-    };
-    all.await.map_err(while_running)
+/// A question of ours with texts as its parameters.
+fn question(sql: &str, values: &[&str]) -> Sql {
+    let params = values.iter().map(|value| Param::plain(Value::Text((*value).to_owned())));
+    Sql { text: sql.to_owned(), params: params.collect() }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod translate;
 mod values;
 mod wire;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bridge_core::{
     BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
@@ -24,9 +24,9 @@ use protocol::{
 };
 
 use crate::config::Settings;
-use crate::connect::Pool;
+use crate::connect::{Lease, Pool};
 use crate::error::{is_stale_catalog, of_sql};
-use crate::execute::{PgRows, Shape};
+use crate::execute::{Access, PgRows, Shape};
 use crate::introspect::{Catalog, Relation};
 use crate::translate::Dialects;
 
@@ -49,9 +49,13 @@ static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| {
         .with(number("ipFamily", "IP Family").default("4").advanced().hint("4, 6, or 0 for both."))
         .with(number("connectionTimeoutMillis", "Connect Timeout (ms)").default("10000").advanced())
         .with(text("sslmode", "SSL Mode").advanced().hint("As libpq has it: disable to verify-full."))
-        .with(text("sslrootcert", "Root Certificate").advanced().hint("A PEM file, or system."))
-        .with(text("sslcert", "Client Certificate").advanced().hint("A PEM file."))
-        .with(text("sslkey", "Client Key").advanced().hint("A PEM file."))
+        .with(text("sslrootcert", "Root Certificate").advanced().hint("A PEM file or its text, or system."))
+        .with(text("sslcert", "Client Certificate").advanced().hint("A PEM file or its text."))
+        .with(
+            Field::new("sslkey", "Client Key", FieldKind::Password)
+                .advanced()
+                .hint("A PEM file or its text."),
+        )
         .with(number("poolMax", "Pool Size").default("3").advanced())
         .with(Field::new("enablePostgis", "PostGIS", FieldKind::Boolean).default("false").advanced())
 });
@@ -115,8 +119,36 @@ struct Opened {
 }
 
 impl Opened {
-    /// Runs a select over `target`, made by `plan`. A failure that a changed table explains is tried once more with the
-    /// table as it is now.
+    fn access<'a>(&'a self, call: &'a Call) -> Access<'a> {
+        Access { pool: &self.pool, call }
+    }
+
+    /// A table, and the connection over which it was looked up.
+    async fn relation(
+        &self,
+        access: Access<'_>,
+        target: &str,
+    ) -> Result<(Arc<Relation>, Lease), BridgeError> {
+        let lease = access.lease().await?;
+        self.catalog.relation(access, lease, &self.dialects, target).await
+    }
+
+    /// Runs `attempt`. A failure that a change of the tables explains is tried once more, with the tables as they are now.
+    async fn with_current<T, F>(&self, targets: &[&str], attempt: impl Fn() -> F) -> Result<T, BridgeError>
+    where
+        F: Future<Output = Result<T, BridgeError>>,
+    {
+        let remembered = targets.iter().any(|target| self.catalog.remembered(target).is_some());
+        match attempt().await {
+            Err(error) if remembered && may_be_stale(&error) => {
+                targets.iter().for_each(|target| self.catalog.forget(target));
+                attempt().await
+            }
+            decided => decided,
+        }
+    }
+
+    /// Runs a select over `target`, made by `plan`, and counts what `total` matches when it has ended.
     async fn select(
         &self,
         call: &Call,
@@ -124,14 +156,7 @@ impl Opened {
         plan: impl Fn(&Table) -> Result<Select, SqlError> + Send + Sync,
         total: Option<Filter>,
     ) -> Result<RowStream, BridgeError> {
-        let fresh = self.catalog.remembered(target).is_none();
-        match self.select_once(call, target, &plan, total.clone()).await {
-            Err(error) if !fresh && may_be_stale(&error) => {
-                self.catalog.forget(target);
-                self.select_once(call, target, &plan, total).await
-            }
-            decided => decided,
-        }
+        self.with_current(&[target], || self.select_once(call, target, &plan, total.clone())).await
     }
 
     async fn select_once(
@@ -141,11 +166,11 @@ impl Opened {
         plan: &(impl Fn(&Table) -> Result<Select, SqlError> + Send + Sync),
         total: Option<Filter>,
     ) -> Result<RowStream, BridgeError> {
-        let mut lease = self.pool.lease(call).await?;
-        let relation = within(call, self.catalog.relation(&mut lease, &self.dialects, target)).await?;
+        let access = self.access(call);
+        let (relation, lease) = self.relation(access, target).await?;
         let select = plan(&relation.table).map_err(of_sql)?;
         let total = total.map(|filter| self.count_of(&relation, filter)).transpose()?;
-        let rows = execute::start(&self.pool, lease, &select.sql, call).await?;
+        let rows = access.start(lease, &select.sql).await?;
         let shape = Shape::Row(select);
         Ok(Box::new(PgRows::new(self.pool.clone(), rows, shape, &relation.arrays, total, call)))
     }
@@ -155,26 +180,42 @@ impl Opened {
     }
 
     async fn count_rows(&self, call: &Call, target: &str, filter: Filter) -> Result<u64, BridgeError> {
-        let mut lease = self.pool.lease(call).await?;
-        let relation = within(call, self.catalog.relation(&mut lease, &self.dialects, target)).await?;
+        self.with_current(&[target], || self.count_once(call, target, filter.clone())).await
+    }
+
+    async fn count_once(&self, call: &Call, target: &str, filter: Filter) -> Result<u64, BridgeError> {
+        let access = self.access(call);
+        let (relation, lease) = self.relation(access, target).await?;
         let sql = self.count_of(&relation, filter)?;
-        let (total, _lease) = execute::number(&self.pool, lease, &sql, call).await?;
+        let (total, _lease) = access.number(lease, &sql).await?;
         Ok(total)
+    }
+
+    async fn aggregate_once(
+        &self,
+        call: &Call,
+        target: &str,
+        options: &AggregateOptions,
+    ) -> Result<RowStream, BridgeError> {
+        let access = self.access(call);
+        let (relation, mut lease) = self.relation(access, target).await?;
+        let mut joined = Vec::new();
+        for join in &options.joins {
+            let (other, still) = self.catalog.relation(access, lease, &self.dialects, &join.target).await?;
+            joined.push(other.table.clone());
+            lease = still;
+        }
+        let plan = bridge_sql::aggregate(self.dialects.plain(), &relation.table, &joined, options);
+        let plan = plan.map_err(of_sql)?;
+        let rows = access.start(lease, &plan.sql).await?;
+        let rows = PgRows::new(self.pool.clone(), rows, Shape::Bucket(plan), &relation.arrays, None, call);
+        Ok(Box::new(rows) as RowStream)
     }
 }
 
 /// Whether looking at the table again may help: the server or the translator has missed something in it.
 fn may_be_stale(error: &BridgeError) -> bool {
     is_stale_catalog(error) || matches!(error, BridgeError::Invalid(_))
-}
-
-/// Work that has no deadline of its own.
-async fn within<T>(
-    call: &Call,
-    work: impl Future<Output = Result<T, BridgeError>>,
-) -> Result<T, BridgeError> {
-    let deadline = tokio::time::Instant::from_std(call.deadline);
-    tokio::time::timeout_at(deadline, work).await.map_err(|_| BridgeError::Timeout)?
 }
 
 /// Paging by key without named columns needs a primary key; a table without one answers its first page without a cursor.
@@ -190,9 +231,9 @@ fn without_key(table: &Table, mut options: QueryOptions) -> QueryOptions {
 impl Bridge for Opened {
     fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>> {
         Box::pin(async move {
-            let lease = self.pool.lease(call).await?;
-            let sql = Sql { text: "SELECT 1::pg_catalog.int8".to_owned(), params: Vec::new() };
-            execute::number(&self.pool, lease, &sql, call).await.map(drop)
+            let access = self.access(call);
+            let sql = Sql { text: "SELECT 1".to_owned(), params: Vec::new() };
+            access.number(access.lease().await?, &sql).await.map(drop)
         })
     }
 
@@ -231,14 +272,7 @@ impl Bridge for Opened {
         options: CountOptions,
     ) -> BoxFuture<'a, Result<Counted, BridgeError>> {
         Box::pin(async move {
-            let fresh = self.catalog.remembered(target).is_none();
-            let total = match self.count_rows(call, target, options.filter.clone()).await {
-                Err(error) if !fresh && may_be_stale(&error) => {
-                    self.catalog.forget(target);
-                    self.count_rows(call, target, options.filter).await?
-                }
-                decided => decided?,
-            };
+            let total = self.count_rows(call, target, options.filter).await?;
             Ok(Counted { total, approximate: false })
         })
     }
@@ -250,28 +284,14 @@ impl Bridge for Opened {
         options: AggregateOptions,
     ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
         Box::pin(async move {
-            let mut lease = self.pool.lease(call).await?;
-            let relation = within(call, self.catalog.relation(&mut lease, &self.dialects, target)).await?;
-            let mut joined = Vec::new();
-            for join in &options.joins {
-                let other =
-                    within(call, self.catalog.relation(&mut lease, &self.dialects, &join.target)).await?;
-                joined.push(other.table.clone());
-            }
-            let plan = bridge_sql::aggregate(self.dialects.plain(), &relation.table, &joined, &options);
-            let plan = plan.map_err(of_sql)?;
-            let rows = execute::start(&self.pool, lease, &plan.sql, call).await?;
-            let rows =
-                PgRows::new(self.pool.clone(), rows, Shape::Bucket(plan), &relation.arrays, None, call);
-            Ok(Box::new(rows) as RowStream)
+            let joined = options.joins.iter().map(|join| join.target.as_str());
+            let targets: Vec<&str> = [target].into_iter().chain(joined).collect();
+            self.with_current(&targets, || self.aggregate_once(call, target, &options)).await
         })
     }
 
     fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>> {
-        Box::pin(async move {
-            let mut lease = self.pool.lease(call).await?;
-            within(call, introspect::list(&mut lease)).await
-        })
+        Box::pin(introspect::list(self.access(call)))
     }
 
     fn introspect_target<'a>(
@@ -283,8 +303,7 @@ impl Bridge for Opened {
             // What is shown to people is looked at anew.
             self.catalog.forget(target);
             let row_count = self.count_rows(call, target, Filter::everything()).await?;
-            let mut lease = self.pool.lease(call).await?;
-            let relation = within(call, self.catalog.relation(&mut lease, &self.dialects, target)).await?;
+            let (relation, _lease) = self.relation(self.access(call), target).await?;
             Ok(introspect::describe(target, &relation, row_count))
         })
     }

@@ -20,6 +20,7 @@ mod message;
 mod options;
 mod row;
 mod rows;
+mod session;
 mod startup;
 mod statement;
 mod tls;
@@ -32,7 +33,7 @@ pub(crate) use connection::{Connection, Format, Param, Query, ResultFormats};
 pub(crate) use connector::Connector;
 pub(crate) use error::{AuthError, DnsError, ServerError, TlsError, WireError};
 pub(crate) use options::{
-    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Roots, TlsMode, TlsNegotiation,
+    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Pem, Roots, TlsMode, TlsNegotiation,
     TlsOptions,
 };
 pub(crate) use row::RowView;

@@ -2,6 +2,7 @@
 //! and the one error envelope.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -10,18 +11,21 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use runtime::Drain;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 
 use crate::api::error::ApiError;
 use crate::audit::{Actor, Audit, AuditRow, action};
 use crate::settings::Origins;
+use crate::state::Gateway;
 
 /// The header that carries a request's id both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is still read, and for how long.
+const DISCARD_BYTES: usize = 64 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a message that is put into the envelope after the fact.
 const PLAIN_LIMIT: usize = 4 * 1024;
 /// How long a browser may keep the answer to a preflight.
@@ -35,18 +39,32 @@ pub(crate) struct RequestId(pub(crate) String);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Gives the request its id and its span.
-pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
-    let id = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
-    let id = id.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
-    request.extensions_mut().insert(RequestId(id.clone()));
+/// What lies around every route: an id and a span, no new work while draining, one envelope for refusals.
+///
+/// One layer, because the router clones and boxes all that is inside a layer for every request.
+pub(crate) async fn around(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+    let id = identify(&mut request);
     // The path alone: a query may hold a runner's token.
     let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
+    let answer = async {
+        if gateway.drain.refusing().is_cancelled() && !is_probe(&request) {
+            return draining();
+        }
+        envelope(next.run(request).await).await
+    };
+    let mut response = answer.instrument(span).await;
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// Gives the request its id.
+fn identify(request: &mut Request) -> String {
+    let id = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
+    let id = id.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    id
 }
 
 fn is_sane(id: &str) -> bool {
@@ -84,14 +102,14 @@ pub(crate) async fn read_body(State(whole): State<WholeBody>, request: Request, 
     }
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(&mut body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::http(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("the body is larger than {limit} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            let message = format!("the body is larger than {limit} bytes");
+            Err(ApiError::http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message))
+        }
         Ok(Err(_)) => Err(ApiError::invalid("body", "a body that arrives whole")),
         Err(_) => {
             Err(ApiError::http(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"))
@@ -99,9 +117,24 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     }
 }
 
+/// Reads on for a while and keeps nothing. A connection that is closed with unread bytes is reset, and the caller, who
+/// still writes, would never see the refusal.
+async fn discard(mut body: Body) {
+    let mut left = DISCARD_BYTES;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Who sends more, or more slowly, has to do with the reset.
+    let _elapsed = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
+}
+
 /// Puts the refusals of the HTTP library itself into the envelope.
-pub(crate) async fn envelope(request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
+async fn envelope(response: Response) -> Response {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) || has_body_type(&response) {
         return response;
@@ -133,16 +166,13 @@ fn plain_code(status: StatusCode) -> &'static str {
     }
 }
 
-/// Refuses new requests once the gateway is about to stop; probes are still answered.
-pub(crate) async fn refuse_when_draining(
-    State(drain): State<Drain>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let probe = matches!(request.uri().path(), "/health" | "/ready" | "/metrics");
-    if probe || !drain.refusing().is_cancelled() {
-        return next.run(request).await;
-    }
+/// Probes are answered until the end.
+fn is_probe(request: &Request) -> bool {
+    matches!(request.uri().path(), "/health" | "/ready" | "/metrics")
+}
+
+/// The refusal of new work once the gateway is about to stop.
+fn draining() -> Response {
     let refused = ApiError::http(StatusCode::SERVICE_UNAVAILABLE, "draining", "the gateway is about to stop");
     let mut response = refused.into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -27,7 +27,7 @@ impl Two {
 
 #[tokio::test]
 async fn a_runner_lost_before_a_row_is_replaced_without_a_word() {
-    let Two { gateway, mut spare, mut first } = Two::with(&[]).await;
+    let Two { gateway, mut spare, mut first } = Two::with(&["drain/1"]).await;
     let losing = async {
         let lost = first.job().await;
         drop(first);
@@ -165,8 +165,11 @@ async fn a_draining_runner_gets_no_new_jobs_and_finishes_its_own() {
     let draining = async {
         let own = first.job().await;
         first.send(json!({"type": "draining", "deadlineMs": 30_000})).await;
-        gateway.eventually("/api/runners/first", |shown| shown["sessions"][0]["draining"] == json!(true)).await;
-        let (other, _) = futures::join!(gateway.query(json!({"select": ["id"]})), spare.answer(json!([{"id": 2}])));
+        gateway
+            .eventually("/api/runners/first", |shown| shown["sessions"][0]["draining"] == json!(true))
+            .await;
+        let (other, _) =
+            futures::join!(gateway.query(json!({"select": ["id"]})), spare.answer(json!([{"id": 2}])));
         assert_eq!(other.rows(), json!([{"id": 2}]));
         first.chunk(&own, json!([{"id": 1}])).await;
         first.done(&own).await;
@@ -181,7 +184,8 @@ async fn a_runner_that_did_not_agree_to_drain_is_not_draining() {
     let (_, token) = gateway.runner("one", &["main"]).await;
     let mut runner = Runner::plain(&gateway, &token).await;
     runner.send(json!({"type": "draining", "deadlineMs": 1})).await;
-    let (asked, _) = futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 1}])));
+    let (asked, _) =
+        futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 1}])));
     assert_eq!(asked.rows(), json!([{"id": 1}]));
 }
 
@@ -220,7 +224,8 @@ async fn jobs_go_to_the_least_loaded_runner() {
     let gateway = Gateway::start().await;
     let (_, small) = gateway.runner("small", &["main"]).await;
     let (_, large) = gateway.runner("large", &["main"]).await;
-    let hello = |slots: u32| json!({"type": "hello", "version": 1, "extensions": ["stats/1"], "maxJobs": slots});
+    let hello =
+        |slots: u32| json!({"type": "hello", "version": 1, "extensions": ["stats/1"], "maxJobs": slots});
     let mut large = Runner::greet(&gateway, &large, hello(4)).await;
     let mut small = Runner::greet(&gateway, &small, hello(1)).await;
     let working = async {
@@ -275,9 +280,7 @@ async fn two_processes_of_one_runner_share_its_jobs() {
 async fn a_process_that_dials_in_again_takes_over_from_its_dead_socket() {
     let gateway = Gateway::start().await;
     let (_, token) = gateway.runner("one", &["main"]).await;
-    let hello = |running: Value| {
-        json!({"type": "hello", "version": 1, "extensions": ["resume/1"], "instanceId": "process-1", "runningJobs": running})
-    };
+    let hello = |running: Value| json!({"type": "hello", "version": 1, "extensions": ["resume/1"], "instanceId": "process-1", "runningJobs": running});
     let mut old = Runner::greet(&gateway, &token, hello(json!([]))).await;
     let resuming = async {
         let lost = old.job().await;
@@ -291,10 +294,10 @@ async fn a_process_that_dials_in_again_takes_over_from_its_dead_socket() {
         new.numbered(&again, 0, json!([{"id": 5}])).await;
         new.done(&again).await;
         assert_eq!(old.closed().await, 1001);
+        gateway.connected(1).await;
     };
     let (asked, ()) = futures::join!(gateway.query(json!({"select": ["id"]})), resuming);
     assert_eq!(asked.rows(), json!([{"id": 5}]));
-    gateway.connected(1).await;
 }
 
 #[tokio::test]
@@ -303,7 +306,7 @@ async fn a_job_is_placed_four_times_at_the_most() {
     let mut runners = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
         let (_, token) = gateway.runner(name, &["main"]).await;
-        runners.push(Runner::plain(&gateway, &token).await);
+        runners.push(Runner::with(&gateway, &token, &["drain/1"]).await);
     }
     let mut fifth = runners.remove(0);
     let declining = async {

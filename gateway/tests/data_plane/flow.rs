@@ -1,5 +1,6 @@
 //! Callers that read slowly: whom they hold up, and how much waits for them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,24 +31,32 @@ async fn stopped(gateway: &Gateway, runner: &mut Runner) -> (Stream, Value) {
     (stream, job)
 }
 
-/// What a runner with `flow/1` may still send.
-struct Credit(u64);
+/// What a runner with `flow/1` may still send for each of its jobs.
+#[derive(Default)]
+struct Credits(HashMap<String, u64>);
 
-impl Credit {
-    fn of(job: &Value) -> Self {
-        Self(job["credit"].as_u64().unwrap())
+impl Credits {
+    fn open(&mut self, job: &Value) {
+        self.add(job, &job["credit"]);
     }
 
-    /// Sends one wide row; waits for credit first where there is none.
-    async fn pay(&mut self, runner: &mut Runner, job: &Value, id: u64) {
-        while self.0 == 0 {
-            let frame = runner.frame().await;
-            assert_eq!((&frame["type"], &frame["id"]), (&json!("credit"), &job["id"]));
-            self.0 += frame["bytes"].as_u64().unwrap();
+    fn add(&mut self, frame: &Value, bytes: &Value) {
+        *self.0.entry(frame["id"].to_string()).or_default() += bytes.as_u64().unwrap();
+    }
+
+    /// Sends one wide row; waits for credit first where there is none, but not for longer than `limit`.
+    async fn pay(&mut self, runner: &mut Runner, job: &Value, id: u64, limit: Duration) -> bool {
+        let own = job["id"].to_string();
+        while self.0[&own] == 0 {
+            let Ok(frame) = tokio::time::timeout(limit, runner.frame()).await else { return false };
+            assert_eq!(frame["type"], "credit", "{frame}");
+            self.add(&frame, &frame["bytes"]);
         }
         let rows = wide_rows(id..id + 1, WIDE);
-        self.0 = self.0.saturating_sub(rows[0].to_string().len() as u64);
+        let left = self.0[&own].saturating_sub(rows[0].to_string().len() as u64);
+        self.0.insert(own, left);
         runner.chunk(job, rows).await;
+        true
     }
 }
 
@@ -56,9 +65,10 @@ async fn credit_comes_as_the_caller_reads() {
     let (gateway, mut runner) = shop(&["flow/1"]).await;
     let answering = async {
         let job = runner.job().await;
-        let mut credit = Credit::of(&job);
+        let mut credits = Credits::default();
+        credits.open(&job);
         for id in 0..200 {
-            credit.pay(&mut runner, &job, id).await;
+            assert!(credits.pay(&mut runner, &job, id, PATIENCE).await);
         }
         runner.done(&job).await;
     };
@@ -76,16 +86,10 @@ async fn a_stopped_caller_stops_its_own_job_and_no_other() {
     let (gateway, mut runner) = shop(&["flow/1"]).await;
     let (stream, slow) = stopped(&gateway, &mut runner).await;
     // As much as the gateway grants without a reader: the window, and what the system's socket buffers take.
-    let mut credit = Credit::of(&slow);
+    let mut credits = Credits::default();
+    credits.open(&slow);
     let mut sent = 0_u64;
-    loop {
-        if credit.0 == 0 {
-            match tokio::time::timeout(Duration::from_millis(300), runner.frame()).await {
-                Ok(frame) => credit.0 += frame["bytes"].as_u64().unwrap(),
-                Err(_) => break,
-            }
-        }
-        credit.pay(&mut runner, &slow, sent + 1).await;
+    while credits.pay(&mut runner, &slow, sent + 1, Duration::from_millis(300)).await {
         sent += 1;
         assert!(sent < 2_000, "nothing holds the runner back");
     }
@@ -94,9 +98,9 @@ async fn a_stopped_caller_stops_its_own_job_and_no_other() {
     // The fast one beside it on the same socket.
     let answering = async {
         let job = runner.job().await;
-        let mut credit = Credit::of(&job);
+        credits.open(&job);
         for id in 0..100 {
-            credit.pay(&mut runner, &job, id).await;
+            assert!(credits.pay(&mut runner, &job, id, PATIENCE).await);
         }
         runner.done(&job).await;
     };
@@ -106,7 +110,7 @@ async fn a_stopped_caller_stops_its_own_job_and_no_other() {
     // And the slow one goes on when it is read.
     let mut stream = stream;
     let finishing = async {
-        credit.pay(&mut runner, &slow, sent + 1).await;
+        assert!(credits.pay(&mut runner, &slow, sent + 1, PATIENCE).await);
         runner.done(&slow).await;
     };
     let (rest, ()) = futures::join!(stream.rest(), finishing);
@@ -175,7 +179,8 @@ async fn without_flow_control_a_slow_caller_that_is_alone_is_waited_for() {
     let (gateway, mut runner) = shop(&[]).await;
     let (mut stream, job) = stopped(&gateway, &mut runner).await;
     let mut id = 1;
-    let chunk = |id: u64| json!({"type": "chunk", "id": job["id"], "rows": wide_rows(id..id + 8, WIDE)}).to_string();
+    let chunk =
+        |id: u64| json!({"type": "chunk", "id": job["id"], "rows": wide_rows(id..id + 8, WIDE)}).to_string();
     while runner.try_text(chunk(id), Duration::from_secs(2)).await {
         id += 8;
         assert!(id < 4_000, "nothing holds the socket back");
@@ -197,7 +202,8 @@ async fn a_caller_that_leaves_frees_a_socket_that_was_held_back() {
     while runner.try_text(chunk.clone(), Duration::from_secs(1)).await {}
     drop(stream);
     assert_eq!(runner.frame().await, json!({"type": "cancel", "id": job["id"]}));
-    let (asked, _) = futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 1}])));
+    let (asked, _) =
+        futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 1}])));
     assert_eq!(asked.rows(), json!([{"id": 1}]));
 }
 

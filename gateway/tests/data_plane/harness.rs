@@ -112,7 +112,8 @@ impl Gateway {
     }
 
     async fn key(&self, name: &str, kind: KeyKind) -> String {
-        let (_, key) = self.control.create_key(&Self::by(), NewKey { name: name.to_owned(), kind }).await.unwrap();
+        let (_, key) =
+            self.control.create_key(&Self::by(), NewKey { name: name.to_owned(), kind }).await.unwrap();
         key.expose().to_owned()
     }
 
@@ -145,7 +146,7 @@ impl Gateway {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         // Ends with the connection; how does not matter.
         self.clients.spawn_companion("client", async move { drop(connection.await) });
-        Client { sender, key: self.secret_key.clone() }
+        Client { sender, key: self.secret_key.clone(), patience: PATIENCE }
     }
 
     /// One request on a connection of its own.
@@ -194,7 +195,12 @@ impl Gateway {
     /// Waits until so many runners are connected.
     pub(crate) async fn connected(&self, sessions: usize) {
         let count = |page: &Value| -> usize {
-            page["runners"].as_array().unwrap().iter().map(|runner| runner["sessions"].as_array().unwrap().len()).sum()
+            page["runners"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|runner| runner["sessions"].as_array().unwrap().len())
+                .sum()
         };
         self.eventually("/api/runners", |page| count(page) == sessions).await;
     }
@@ -203,7 +209,12 @@ impl Gateway {
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let answer = self.connect().await.send("GET", "/metrics", &[], String::new()).await.whole().await;
         let line = answer.text.lines().find(|line| line.split(' ').next() == Some(name));
-        line.unwrap_or_else(|| panic!("no {name} in {}", answer.text)).split(' ').next_back().unwrap().parse().unwrap()
+        line.unwrap_or_else(|| panic!("no {name} in {}", answer.text))
+            .split(' ')
+            .next_back()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 }
 
@@ -219,6 +230,8 @@ impl Drop for Gateway {
 pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
     pub(crate) key: String,
+    /// How long it waits for an answer to begin.
+    pub(crate) patience: Duration,
 }
 
 impl Client {
@@ -231,7 +244,13 @@ impl Client {
         self.send("POST", path, headers, body).await
     }
 
-    pub(crate) async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Stream {
+    pub(crate) async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Stream {
         let mut request = Request::builder().method(method).uri(path).header("host", "gateway");
         if !self.key.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.key));
@@ -244,7 +263,7 @@ impl Client {
             self.sender.ready().await.unwrap();
             self.sender.send_request(request).await.unwrap()
         };
-        let response = timeout(PATIENCE, sent).await.expect("no answer in time");
+        let response = timeout(self.patience, sent).await.expect("no answer in time");
         Stream { response, read: Vec::new() }
     }
 }

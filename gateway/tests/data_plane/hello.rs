@@ -12,7 +12,8 @@ const UNAUTHORIZED: u16 = 4401;
 async fn a_plain_runner_gets_its_sources_and_no_extensions() {
     let gateway = Gateway::start().await;
     let (id, token) = gateway.runner("one", &["main", "local"]).await;
-    let hello = json!({"type": "hello", "version": 1, "runnerId": id, "capabilities": [], "runtimeVersion": "0.9"});
+    let hello =
+        json!({"type": "hello", "version": 1, "runnerId": id, "capabilities": [], "runtimeVersion": "0.9"});
     let runner = Runner::greet(&gateway, &token, hello).await;
     assert!(runner.ack["serverVersion"].is_string());
     assert_eq!(runner.ack.get("extensions"), None);
@@ -37,7 +38,8 @@ async fn only_what_both_sides_have_is_agreed() {
     let mut agreed: Vec<&str> =
         all.ack["extensions"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     let mut offered = ALL;
-    (agreed.sort_unstable(), offered.sort_unstable());
+    agreed.sort_unstable();
+    offered.sort_unstable();
     assert_eq!(agreed, offered);
 }
 
@@ -70,7 +72,10 @@ async fn a_token_that_nobody_has_is_401_and_a_revoked_one_403() {
     assert_eq!(refused(&token).await, 403);
     let rows = gateway.audit("connect", 6).await;
     let outcomes: Vec<&str> = rows.iter().map(|row| row["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["revoked", "revoked", "unauthorized", "unauthorized", "unauthorized", "unauthorized"]);
+    assert_eq!(
+        outcomes,
+        ["revoked", "revoked", "unauthorized", "unauthorized", "unauthorized", "unauthorized"]
+    );
 }
 
 #[tokio::test]
@@ -83,7 +88,10 @@ async fn without_a_token_the_first_frame_must_hold_the_secret() {
         hello.as_object_mut().unwrap().extend(who.as_object().unwrap().clone());
         runner.send(hello).await;
         let ack = runner.frame().await;
-        assert_eq!((&ack["type"], &ack["assignedSources"][0]["name"]), (&json!("hello-ack"), &json!("local")));
+        assert_eq!(
+            (&ack["type"], &ack["assignedSources"][0]["name"]),
+            (&json!("hello-ack"), &json!("local"))
+        );
     }
     for hello in [
         json!({"type": "hello", "runner_name": "one", "secret": "rk_wrong"}),
@@ -126,7 +134,8 @@ async fn another_version_is_refused_by_its_own_code() {
 async fn what_comes_in_place_of_hello_closes_the_socket() {
     let gateway = Gateway::start().await;
     let (_, token) = gateway.runner("one", &[]).await;
-    let padded = json!({"type": "hello", "version": 1, "capabilities": [], "x": "x".repeat(64 * 1024)}).to_string();
+    let padded =
+        json!({"type": "hello", "version": 1, "capabilities": [], "x": "x".repeat(64 * 1024)}).to_string();
     for (first, code) in [
         (r#"{"type":"heartbeat"}"#, 1008),
         (r#"{"type":"from-the-future"}"#, 1008),

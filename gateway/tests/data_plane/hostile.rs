@@ -39,7 +39,17 @@ impl Beside {
 async fn what_is_no_frame_closes_the_socket() {
     let mut beside = Beside::new().await;
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
-    for text in ["", "nonsense", "{", "[]", "null", "{}", r#"{"type":1}"#, r#"{"type":"chunk","type":"chunk"}"#, &deep] {
+    for text in [
+        "",
+        "nonsense",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        r#"{"type":1}"#,
+        r#"{"type":"chunk","type":"chunk"}"#,
+        &deep,
+    ] {
         let mut hostile = beside.dial().await;
         hostile.try_send(Message::text(text)).await;
         assert_eq!(hostile.closed().await, 1002, "{text:.40}");

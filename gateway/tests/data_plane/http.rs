@@ -76,7 +76,11 @@ async fn every_attempt_has_its_audit_row() {
     let mut client = gateway.connect().await;
     let headers = [("x-request-id", "mine-1")];
     let asking = async {
-        client.stream("/v1/query/products", &headers, json!({"where": {"title": "hunter2"}})).await.whole().await
+        client
+            .stream("/v1/query/products", &headers, json!({"where": {"title": "hunter2"}}))
+            .await
+            .whole()
+            .await
     };
     let (answer, _) = futures::join!(asking, runner.answer(json!([{"id": 1}, {"id": 2}])));
     assert_eq!(answer.header("x-request-id"), Some("mine-1"));
@@ -95,8 +99,14 @@ async fn every_attempt_has_its_audit_row() {
     outcomes.sort_unstable();
     assert_eq!(outcomes, ["bad_request", "body_too_large", "forbidden", "not_found", "ok", "unauthorized"]);
     let done = rows.iter().find(|row| row["outcome"] == "ok").unwrap();
-    assert_eq!((&done["requestId"], &done["rows"], &done["actor"]), (&json!("mine-1"), &json!(2), &json!("secret-key")));
-    assert_eq!((&done["lens"], &done["source"], &done["target"]), (&json!("products"), &json!("main"), &json!("public.products")));
+    assert_eq!(
+        (&done["requestId"], &done["rows"], &done["actor"]),
+        (&json!("mine-1"), &json!(2), &json!("secret-key"))
+    );
+    assert_eq!(
+        (&done["lens"], &done["source"], &done["target"]),
+        (&json!("products"), &json!("main"), &json!("public.products"))
+    );
     assert!(!json!(rows).to_string().contains("hunter2"), "no text of a query");
 }
 
@@ -179,7 +189,8 @@ async fn transforms_change_their_own_values_alone() {
             runner.done(&job).await;
         };
         let (answer, ()) = futures::join!(gateway.ask("/v1/query/notes", json!({})), answering);
-        let rows = r#"[{"id":12345678901234567890,"rank":1.50,"word":"äb"},{"id":2,"rank":null,"word":null}]"#;
+        let rows =
+            r#"[{"id":12345678901234567890,"rank":1.50,"word":"äb"},{"id":2,"rank":null,"word":null}]"#;
         assert!(answer.text.contains(rows), "{}", answer.text);
     }
 }
@@ -195,8 +206,10 @@ async fn a_large_json_answer_streams() {
         }
         job
     };
-    let (stream, job) =
-        futures::join!(client.stream("/v1/query/products", &[], json!({"select": ["id", "title"]})), beginning);
+    let (stream, job) = futures::join!(
+        client.stream("/v1/query/products", &[], json!({"select": ["id", "title"]})),
+        beginning
+    );
     assert_eq!((stream.status(), stream.header("content-length")), (200, None));
     runner.chunk(&job, wide_rows(20..24, 64 * 1024)).await;
     runner.done(&job).await;
@@ -244,8 +257,10 @@ async fn a_connection_goes_on_after_refusals_and_answers() {
         };
         let (answer, ()) = futures::join!(client.ask("/v1/query/products", json!({})), failing);
         assert_eq!(answer.status, 502);
-        let (answer, _) =
-            futures::join!(client.ask("/v1/query/products", json!({"select": ["id"]})), runner.answer(json!([{"id": 1}])));
+        let (answer, _) = futures::join!(
+            client.ask("/v1/query/products", json!({"select": ["id"]})),
+            runner.answer(json!([{"id": 1}]))
+        );
         assert_eq!(answer.rows(), json!([{"id": 1}]));
     }
 }
@@ -254,9 +269,10 @@ async fn a_connection_goes_on_after_refusals_and_answers() {
 async fn other_methods_are_refused_and_preflights_answered() {
     let gateway = Gateway::start().await;
     let mut client = gateway.connect().await;
-    let send = async |client: &mut crate::harness::Client, method: &str, headers: &[(&str, &str)]| -> Answer {
-        client.send(method, "/v1/query/products", headers, String::new()).await.whole().await
-    };
+    let send =
+        async |client: &mut crate::harness::Client, method: &str, headers: &[(&str, &str)]| -> Answer {
+            client.send(method, "/v1/query/products", headers, String::new()).await.whole().await
+        };
     assert_eq!(send(&mut client, "GET", &[]).await.refusal().0, 405);
     let head = send(&mut client, "HEAD", &[]).await;
     assert_eq!((head.status, head.text.as_str()), (405, ""));
@@ -305,13 +321,16 @@ async fn two_hundred_queries_at_once_are_all_answered_with_their_own_rows() {
 async fn metrics_have_their_published_names() {
     let (gateway, mut runner) = shop(&[]).await;
     let (_, _) = futures::join!(gateway.query(json!({})), runner.answer(json!([{"id": 1}])));
-    gateway.connect().await.send("POST", "/v1/query/products", &[("authorization", "Bearer x")], String::new()).await;
+    let mut stranger = gateway.connect().await;
+    stranger.key = "sk_nobody".to_owned();
+    assert_eq!(stranger.ask("/v1/query/products", json!({})).await.status, 401);
     for (name, least) in [
         ("gateway_runners_connected", 1.0),
         ("gateway_jobs_pending", 0.0),
         ("gateway_claims_total{result=\"claimed\"}", 1.0),
         ("gateway_claims_reaped_total", 0.0),
         ("gateway_dispatch_latency_seconds_count", 1.0),
+        ("gateway_auth_failures_total{reason=\"key\"}", 1.0),
         ("gateway_buffer_bytes", 0.0),
         ("gateway_rows_sent_total", 1.0),
     ] {

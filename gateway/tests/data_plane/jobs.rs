@@ -1,5 +1,7 @@
 //! What a job's frame says, and what becomes of a runner's answers.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::Gateway;
@@ -51,7 +53,9 @@ async fn a_runner_with_every_extension_gets_what_they_add() {
     let answering = async {
         let job = runner.job().await;
         let rows = json!([{"title": "a"}]);
-        runner.send(json!({"type": "chunk", "id": job["id"], "seq": 0, "rows": rows, "nextCursor": "n"})).await;
+        runner
+            .send(json!({"type": "chunk", "id": job["id"], "seq": 0, "rows": rows, "nextCursor": "n"}))
+            .await;
         runner.done(&job).await;
         job
     };
@@ -70,12 +74,17 @@ async fn a_count_is_a_job_of_its_own_kind() {
     let asking = gateway.ask("/v1/count/products", json!({"where": {"title": "x"}}));
     let answering = async {
         let job = runner.job().await;
-        runner.send(json!({"type": "chunk", "id": job["id"], "rows": [], "total": 7, "approximate": true})).await;
+        runner
+            .send(json!({"type": "chunk", "id": job["id"], "rows": [], "total": 7, "approximate": true}))
+            .await;
         runner.done(&job).await;
         job["params"]["job"].clone()
     };
     let (asked, job) = futures::join!(asking, answering);
-    assert_eq!(job, json!({"kind": "count", "target": "public.products", "options": {"where": {"name": {"$eq": "x"}}}}));
+    assert_eq!(
+        job,
+        json!({"kind": "count", "target": "public.products", "options": {"where": {"name": {"$eq": "x"}}}})
+    );
     let answer = asked.ok();
     assert_eq!((&answer["count"], &answer["meta"]["approximate"]), (&json!(7), &json!(true)));
     assert_eq!(answer["meta"]["lens"], "products");
@@ -130,7 +139,8 @@ async fn frames_for_jobs_that_are_over_or_never_were_harm_nothing() {
     };
     let (asked, ()) = futures::join!(gateway.query(json!({"select": ["id"]})), answering);
     assert_eq!(asked.rows(), json!([{"id": 1}]));
-    let (asked, _) = futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 3}])));
+    let (asked, _) =
+        futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 3}])));
     assert_eq!(asked.rows(), json!([{"id": 3}]));
 }
 
@@ -183,7 +193,9 @@ async fn a_code_of_another_maker_is_a_runner_failure_that_names_it() {
     let failing = async {
         let job = runner.job().await;
         let message = "m".repeat(100_000);
-        runner.send(json!({"type": "error", "id": job["id"], "code": "E_".repeat(5_000), "message": message})).await;
+        runner
+            .send(json!({"type": "error", "id": job["id"], "code": "E_".repeat(5_000), "message": message}))
+            .await;
     };
     let (asked, ()) = futures::join!(gateway.query(json!({})), failing);
     assert_eq!(asked.refusal(), (502, "runner_failed".to_owned()));
@@ -263,6 +275,7 @@ async fn the_gateway_ends_a_job_that_its_runner_forgets() {
     gateway.timeout(5).await;
     let mut client = gateway.connect().await;
     runner.expect("assignments-changed").await;
+    (runner.patience, client.patience) = (Duration::from_secs(60), Duration::from_secs(60));
     tokio::time::pause();
     let forgetting = async {
         let job = runner.job().await;

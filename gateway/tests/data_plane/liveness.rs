@@ -43,6 +43,7 @@ async fn a_runner_that_answers_pings_and_sends_no_heartbeat_is_dropped() {
 #[tokio::test]
 async fn a_runner_with_heartbeats_stays() {
     let (gateway, mut runner, _) = shop(&[]).await;
+    runner.patience = Duration::from_secs(3_600);
     tokio::time::pause();
     for _ in 0..8 {
         // Reads, so that pings are answered, until the next heartbeat is due.
@@ -50,7 +51,8 @@ async fn a_runner_with_heartbeats_stays() {
         runner.send(json!({"type": "heartbeat"})).await;
     }
     tokio::time::resume();
-    let (asked, _) = futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 1}])));
+    let (asked, _) =
+        futures::join!(gateway.query(json!({"select": ["id"]})), runner.answer(json!([{"id": 1}])));
     assert_eq!(asked.rows(), json!([{"id": 1}]));
 }
 
@@ -62,6 +64,10 @@ async fn a_blackholed_runner_is_noticed_and_its_job_goes_elsewhere() {
     let (_, token) = gateway.runner("two", &["main"]).await;
     let mut silent = Runner::plain(&gateway, &token).await;
     let mut client = gateway.connect().await;
+    for patience in [&mut spare.patience, &mut silent.patience, &mut client.patience] {
+        // Longer than anything else here may take.
+        *patience = Duration::from_secs(3_600);
+    }
     tokio::time::pause();
     let since = Instant::now();
     let vanishing = async {
@@ -78,7 +84,6 @@ async fn a_blackholed_runner_is_noticed_and_its_job_goes_elsewhere() {
         }
     };
     let asking = client.ask("/v1/query/products", json!({"select": ["id"]}));
-    // The caller waits for longer than anything else here may take.
     let (asked, ()) = futures::join!(asking, vanishing);
     assert_eq!(asked.rows(), json!([{"id": 3}]));
     let after = since.elapsed().as_secs_f64();

@@ -22,6 +22,8 @@ pub(crate) struct Runner {
     socket: WebSocketStream<TcpStream>,
     /// The `hello-ack`.
     pub(crate) ack: Value,
+    /// How long it waits for a frame.
+    pub(crate) patience: Duration,
 }
 
 /// How a runner opens its socket.
@@ -36,7 +38,8 @@ pub(crate) struct Dial<'a> {
 impl Runner {
     /// Upgrades, or answers the status of the refusal.
     pub(crate) async fn dial(gateway: &Gateway, dial: Dial<'_>) -> Result<Self, u16> {
-        let mut request = format!("ws://{}/connect{}", gateway.address, dial.query).into_client_request().unwrap();
+        let mut request =
+            format!("ws://{}/connect{}", gateway.address, dial.query).into_client_request().unwrap();
         if let Some(token) = dial.token {
             request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         }
@@ -44,7 +47,7 @@ impl Runner {
         stream.set_nodelay(true).unwrap();
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
-            Ok((socket, _)) => Ok(Self { socket, ack: Value::Null }),
+            Ok((socket, _)) => Ok(Self { socket, ack: Value::Null, patience: PATIENCE }),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             Err(error) => panic!("{error}"),
         }
@@ -84,7 +87,10 @@ impl Runner {
     }
 
     pub(crate) async fn text(&mut self, text: impl Into<String>) {
-        timeout(PATIENCE, self.socket.send(Message::text(text.into()))).await.expect("it does not read").unwrap();
+        timeout(PATIENCE, self.socket.send(Message::text(text.into())))
+            .await
+            .expect("it does not read")
+            .unwrap();
     }
 
     /// Sends what the gateway may refuse to read.
@@ -100,7 +106,10 @@ impl Runner {
 
     /// The next frame.
     pub(crate) async fn frame(&mut self) -> Value {
-        timeout(PATIENCE, self.next()).await.expect("no frame in time").unwrap_or_else(|code| panic!("closed: {code:?}"))
+        timeout(self.patience, self.next())
+            .await
+            .expect("no frame in time")
+            .unwrap_or_else(|code| panic!("closed: {code:?}"))
     }
 
     async fn next(&mut self) -> Result<Value, Option<u16>> {

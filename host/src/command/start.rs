@@ -30,7 +30,6 @@ pub(super) async fn run(flags: Flags, environment: Arc<dyn Environment>, registr
         tracing::warn!(setting = warning.key, reason = warning.message, "check the settings");
     }
     let drain = Drain::new();
-    let grace = config.drain_timeout;
     let app = match config.build(registry, Arc::clone(&environment), &drain).await {
         Ok(app) => app,
         Err(error) => {
@@ -43,8 +42,7 @@ pub(super) async fn run(flags: Flags, environment: Arc<dyn Environment>, registr
     }
     let running = app.spawn();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), health = ?running.health_addr(), "runner started");
-    live(running, drain, grace, Signals { stops, reloads }, || Config::load(&flags, environment.as_ref()))
-        .await
+    live(running, drain, Signals { stops, reloads }, || Config::load(&flags, environment.as_ref())).await
 }
 
 struct Signals {
@@ -56,7 +54,6 @@ struct Signals {
 async fn live(
     mut running: Running,
     drain: Drain,
-    grace: std::time::Duration,
     mut signals: Signals,
     load: impl Fn() -> Result<Loaded, runtime::settings::Mistakes>,
 ) -> Exit {
@@ -78,7 +75,8 @@ async fn live(
         let signal = signals.stops.next().await;
         tracing::warn!(signal, "aborting");
     };
-    match drain.run(grace, again).await {
+    // As it is now: it may have been read again since the start.
+    match drain.run(running.drain_timeout(), again).await {
         Drained::Clean => tracing::info!("stopped"),
         Drained::Stopped => tracing::warn!("stopped; some jobs were cancelled"),
         Drained::Abandoned => tracing::error!("stopped; some work did not end"),

@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "strict_sources",
     "source_idle_timeout",
     "source_connect_timeout",
+    "managed_bridges",
     "log.level",
     "log.format",
     "health.port",

@@ -3,6 +3,7 @@
 //! ```toml
 //! strict_sources = true
 //! source_idle_timeout = "10m"
+//! managed_bridges = "postgres"
 //!
 //! [sources."sales.eu"]
 //! env_prefix = "SALES_EU"   # SEMILAYER_SOURCE_SALES_EU_URL
@@ -15,6 +16,8 @@ use std::time::Duration;
 use runtime::settings::{Key, Reader};
 use toml::{Table, Value};
 
+/// Names the setting in messages, too.
+pub(crate) const MANAGED_BRIDGES: &str = "SEMILAYER_MANAGED_BRIDGES";
 const DEFAULT_IDLE: Duration = Duration::from_secs(300);
 const DEFAULT_CONNECT: Duration = Duration::from_secs(15);
 const KEYS: [&str; 3] = ["env_prefix", "max_jobs", "idle_timeout"];
@@ -28,8 +31,44 @@ pub struct SourceSettings {
     pub idle_timeout: Duration,
     /// How long opening a source may take.
     pub connect_timeout: Duration,
+    /// For which bridges a gateway may send settings of its own.
+    pub managed: ManagedBridges,
     /// By source name.
     pub by_name: BTreeMap<String, SourceLimits>,
+}
+
+/// For which bridges a gateway may choose the settings, and with them where this runner connects or which file it reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ManagedBridges {
+    /// All of them.
+    #[default]
+    All,
+    /// These, by package name or short form. None at all means that every source is runner-local.
+    Only(Vec<String>),
+}
+
+impl ManagedBridges {
+    /// Whether the bridge of that package name is among them.
+    pub fn allows(&self, package: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names
+                .iter()
+                .any(|name| name == package || package.strip_prefix(crate::registry::FAMILY) == Some(name)),
+        }
+    }
+
+    /// Reads `all`, `none`, or names between commas.
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "all" => Some(Self::All),
+            "none" => Some(Self::Only(Vec::new())),
+            names => {
+                let names: Vec<_> = names.split(',').map(|name| name.trim().to_owned()).collect();
+                names.iter().all(|name| !name.is_empty()).then_some(Self::Only(names))
+            }
+        }
+    }
 }
 
 /// What applies to one source.
@@ -49,6 +88,7 @@ impl Default for SourceSettings {
             strict: false,
             idle_timeout: DEFAULT_IDLE,
             connect_timeout: DEFAULT_CONNECT,
+            managed: ManagedBridges::All,
             by_name: BTreeMap::new(),
         }
     }
@@ -59,10 +99,13 @@ impl SourceSettings {
         let strict = Key::env("SEMILAYER_STRICT_SOURCES").file("strict_sources");
         let idle = Key::env("SEMILAYER_SOURCE_IDLE_TIMEOUT").file("source_idle_timeout");
         let connect = Key::env("SEMILAYER_SOURCE_CONNECT_TIMEOUT").file("source_connect_timeout");
+        let managed = Key::env(MANAGED_BRIDGES).file("managed_bridges");
+        let bridges = "all, none, or names of bridges between commas";
         Self {
             strict: reader.flag(strict).unwrap_or(false),
             idle_timeout: reader.duration(idle).unwrap_or(DEFAULT_IDLE),
             connect_timeout: reader.duration(connect).unwrap_or(DEFAULT_CONNECT),
+            managed: reader.parsed_by(managed, bridges, ManagedBridges::parse).unwrap_or_default(),
             by_name: by_name(reader, table),
         }
     }

@@ -152,3 +152,32 @@ fn settings_of_later_versions_are_not_taken_in_silence() {
     let off = load(&Flags::default(), &[("SEMILAYER_EXEC", "off")]).unwrap();
     assert!(off.warnings.iter().all(|warning| warning.key != "SEMILAYER_EXEC"));
 }
+
+#[test]
+fn a_plain_gateway_on_this_host_is_never_dialed_through_a_proxy() {
+    let through = |gateway: &str, flags: &Flags| {
+        let env = [("SEMILAYER_GATEWAY_URL", gateway), ("ALL_PROXY", "http://proxy.example:3128")];
+        let config = load(flags, &env).unwrap().config;
+        config.proxies.for_url(&config.gateway).map(runtime::dial::Proxy::address)
+    };
+    assert_eq!(through("ws://127.0.0.1:8787", &Flags::default()), None);
+    assert_eq!(through("ws://localhost", &Flags::default()), None);
+    let proxy = Some("proxy.example:3128".to_owned());
+    assert_eq!(through("wss://gateway.example", &Flags::default()), proxy);
+    let insecure = Flags { insecure_gateway: true, ..Flags::default() };
+    assert_eq!(through("ws://gateway.example", &insecure), proxy);
+}
+
+#[test]
+fn an_operator_can_say_for_which_bridges_a_gateway_may_send_settings() {
+    let managed = |text: &str| {
+        load(&Flags::default(), &[("SEMILAYER_MANAGED_BRIDGES", text)]).map(|it| it.config.sources.managed)
+    };
+    let all = load(&Flags::default(), &[]).unwrap().config.sources.managed;
+    assert!(all.allows("@semilayer/bridge-sqlite") && all == managed("all").unwrap());
+    assert!(!managed("none").unwrap().allows("@semilayer/bridge-sqlite"));
+    let some = managed("postgres, @example/bridge").unwrap();
+    assert!(some.allows("@semilayer/bridge-postgres") && some.allows("@example/bridge"));
+    assert!(!some.allows("@semilayer/bridge-sqlite"));
+    assert!(managed("postgres,,").unwrap_err().contains("SEMILAYER_MANAGED_BRIDGES: expected all, none"));
+}

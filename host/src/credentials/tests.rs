@@ -9,7 +9,7 @@ use runtime::settings::Mapping;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::SourceLimits;
+use crate::config::{ManagedBridges, SourceLimits};
 
 /// A driver that is only asked for its manifest.
 struct OnlyManifest(Manifest);
@@ -567,6 +567,32 @@ fn settings_from_the_gateway_never_reach_a_local_source() {
 }
 
 #[test]
+fn a_name_that_is_assigned_twice_is_refused_whatever_the_order() {
+    let evil = json!({"host": "evil"});
+    let mut cases = [
+        Case::local(&["main"]).managed("main", evil.clone()).with("MAIN_HOST", "ours"),
+        Case::local(&["main"]).managed("main", evil).with("MAIN_HOST", "ours"),
+        Case::local(&["main", "main"]).with("MAIN_HOST", "ours"),
+    ];
+    cases[1].assigned.reverse();
+    for case in cases {
+        let problem = case.problem("main");
+        assert!(problem.contains("several sources of this name were assigned"), "{problem}");
+    }
+}
+
+#[test]
+fn a_gateway_sends_settings_only_for_the_bridges_that_the_operator_names() {
+    let mut case = Case::local(&["own"]).managed("main", json!({"host": "theirs"})).with("OWN_HOST", "ours");
+    case.settings.managed = ManagedBridges::Only(vec!["sqlite".to_owned()]);
+    let problem = case.problem("main");
+    assert!(problem.contains("SEMILAYER_MANAGED_BRIDGES") && !problem.contains("theirs"), "{problem}");
+    assert_eq!(case.config("own"), json!({"host": "ours"}));
+    case.settings.managed = ManagedBridges::Only(vec!["postgres".to_owned()]);
+    assert_eq!(case.config("main"), json!({"host": "theirs"}));
+}
+
+#[test]
 fn a_managed_source_without_settings_is_not_configured() {
     let mut case = Case::local(&[]).managed("main", json!({}));
     case.assigned[0].config = None;
@@ -658,6 +684,55 @@ mod scrubbing {
             scrub(config, "app_user hunter#2 db.internal orders secret-opt sslmode require"),
             "[redacted] [redacted] [redacted] [redacted] [redacted] sslmode require"
         );
+    }
+
+    #[test]
+    fn a_port_is_removed_where_it_stands_as_one() {
+        let port = json!({"port": 39587});
+        assert_eq!(scrub(port, "to 10.0.0.1:39587, 39587 rows"), "to 10.0.0.1[redacted], 39587 rows");
+        let url = json!({"url": "postgresql://db.internal:39587/orders"});
+        assert_eq!(scrub(url, "db.internal:39587"), "[redacted][redacted]");
+    }
+
+    #[test]
+    fn urls_that_only_their_driver_understands_are_taken_apart_too() {
+        for (url, password) in [
+            ("postgres://app_user:hunter2@one.internal:5001,two.internal:5002/orders", "hunter2"),
+            ("postgres://app_user:hunter2#x@one.internal,two.internal/orders", "hunter2#x"),
+            ("postgres://app_user:hunter2 x@one.internal,[two.internal]:9/orders", "hunter2 x"),
+            (
+                "postgres:///orders?user=app_user&password=hunter2&host=one.internal&hostaddr=two.internal",
+                "hunter2",
+            ),
+        ] {
+            let text = format!("app_user {password} one.internal two.internal orders");
+            let said = scrub(json!({"url": url}), &text);
+            assert_eq!(said, "[redacted] [redacted] [redacted] [redacted] [redacted]", "{url}");
+        }
+        assert_eq!(
+            scrub(json!({"url": "postgres://%2Fsrv%2Fpg/d"}), "no /srv/pg there"),
+            "no [redacted] there"
+        );
+        assert_eq!(
+            scrub(json!({"url": "https://DB.Internal/x"}), "db.internal, DB.Internal"),
+            "[redacted], [redacted]"
+        );
+    }
+
+    #[test]
+    fn a_password_of_digits_is_removed_whatever_its_form() {
+        for config in [
+            json!({"password": 8_675_309}),
+            json!({"auth": {"pass": 8_675_309}}),
+            json!({"url": "postgres://u:8675309@h/d"}),
+            json!({"url": "postgres://h/d?password=8675309"}),
+        ] {
+            assert_eq!(
+                scrub(config.clone(), "login with 8675309 failed"),
+                "login with [redacted] failed",
+                "{config}"
+            );
+        }
     }
 
     #[test]

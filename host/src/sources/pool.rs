@@ -88,13 +88,23 @@ impl Pool {
         let (driver, config) = (usable.driver.clone(), Arc::clone(&usable.config));
         let (pool, limit) = (Self(Arc::clone(&self.0)), opening.limit);
         let (scrubber, name) = (usable.scrubber.clone(), name.to_owned());
+        let stopping = opening.drain.stopping();
         let task = opening.drain.spawn_companion("open source", async move {
             let call = Call::within(limit);
             let connecting = tokio::time::timeout(limit, driver.connect(&config, &call));
-            let connected = connecting.await.unwrap_or(Err(BridgeError::Timeout));
+            // A runner that stops does not wait for a database that does not answer.
+            let Some(connected) = stopping.run_until_cancelled(connecting).await else {
+                *pool.lock() = State::Closed;
+                return Err(Gone::Abandoned);
+            };
+            let connected = connected.unwrap_or(Err(BridgeError::Timeout));
             if let Err(error) = &connected {
                 let reason = with_sources(error);
-                tracing::warn!(source = name, reason = %scrubber.scrub(&reason), "cannot open source");
+                tracing::warn!(
+                    source = name,
+                    reason = scrubber.scrub(&reason).as_ref(),
+                    "cannot open source"
+                );
             }
             pool.settle(connected)
         });

@@ -1,4 +1,5 @@
 use std::future::pending;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runtime::Drained;
@@ -6,7 +7,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::{job, managed};
-use crate::rig::{Rig, Setup};
+use crate::rig::{Rig, Setup, eventually};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -125,4 +126,23 @@ async fn a_runner_without_a_gateway_leaves_at_once() {
     let rig = Rig::new().await;
     drop(rig.gateway.tcp().await);
     assert_eq!(rig.drain.clone().run(LONG, pending()).await, Drained::Clean);
+}
+
+#[tokio::test]
+async fn a_runner_that_stops_does_not_wait_for_a_source_that_does_not_open() {
+    let rig = Setup::new().await.with(|config| config.sources.connect_timeout = LONG).start().await;
+    let slow = json!({"password": "pw", "connectMs": 60_000});
+    let mut socket = rig.gateway.greet(json!([managed("slow", slow)]), &[]).await;
+    let mut test = job("1", "test", "", json!({}));
+    test["params"]["source"] = json!("slow");
+    test["deadlineMs"] = json!(60_000);
+    socket.send(test).await;
+    let connecting = async || rig.counts.connecting.load(Ordering::SeqCst) == 1;
+    eventually("the source is being opened", connecting).await;
+    let conversation = async {
+        assert_eq!(socket.answer("1").await.last().unwrap()["type"], "error");
+        assert_eq!(socket.end().await.0, 1001);
+    };
+    let (drained, ()) = tokio::join!(rig.drain.clone().run(Duration::ZERO, pending()), conversation);
+    assert_eq!(drained, Drained::Stopped);
 }

@@ -77,6 +77,23 @@ async fn far_too_many_waiting_jobs_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn jobs_whose_options_would_fill_the_memory_are_refused_until_others_end() {
+    let rig = Rig::new().await;
+    let mut socket = rig.gateway.greet(sources(), &[]).await;
+    let padding = json!({"padding": "x".repeat(16 * 1024 * 1024 - r#"{"padding":""}"#.len())});
+    for id in ["1", "2", "3", "4"] {
+        socket.send(job(id, "query", "sleeping", padding.clone())).await;
+    }
+    socket.send(job("5", "test", "", json!({}))).await;
+    let error = socket.frame().await;
+    assert_eq!((&error["id"], &error["code"]), (&json!("5"), &json!("RUNNER_BUSY")));
+    socket.send(json!({"type": "cancel", "id": "1"})).await;
+    assert_eq!(socket.frame().await["code"], "CANCELLED");
+    socket.send(job("6", "test", "", json!({}))).await;
+    assert_eq!(socket.frame().await["type"], "done");
+}
+
+#[tokio::test]
 async fn a_full_source_leaves_slots_to_the_others() {
     let limits = SourceLimits { max_jobs: Some(1), ..SourceLimits::default() };
     let rig = Setup::new()

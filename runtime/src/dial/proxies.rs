@@ -56,6 +56,17 @@ impl Proxies {
         Self { secure, plain, except }
     }
 
+    /// The same, with the host of `url` dialed directly.
+    #[must_use]
+    pub fn passing_by(mut self, url: &Url) -> Self {
+        self.except.extend(url.host().map(|host| match host {
+            Host::Domain(name) => Exception::Domain(name.to_ascii_lowercase(), url.port()),
+            Host::Ipv4(address) => Exception::Address(address.into(), url.port()),
+            Host::Ipv6(address) => Exception::Address(address.into(), url.port()),
+        }));
+        self
+    }
+
     /// The proxy that `url` goes through; `None` if it is dialed directly.
     pub fn for_url(&self, url: &Url) -> Option<&Proxy> {
         let secure = super::is_secure(url.scheme())?;
@@ -230,6 +241,15 @@ mod tests {
     fn the_lower_case_name_wins() {
         let proxies = load([("HTTPS_PROXY", "http://upper:1"), ("https_proxy", "http://lower:1")]);
         assert_eq!(route(&proxies, "wss://gateway.example").as_deref(), Some("lower:1"));
+    }
+
+    #[test]
+    fn one_host_can_be_taken_out() {
+        for here in ["ws://127.0.0.1:8787/connect", "ws://localhost:8787/connect", "ws://[::1]/connect"] {
+            let proxies = load([("ALL_PROXY", "http://all:2")]).passing_by(&Url::parse(here).unwrap());
+            assert_eq!(route(&proxies, here), None, "{here}");
+            assert_eq!(route(&proxies, "ws://gateway.example:8787/").as_deref(), Some("all:2"));
+        }
     }
 
     #[test]

@@ -6,12 +6,22 @@ use serde_json::{Map, Value, json};
 
 /// A table.
 #[derive(Debug, Clone)]
-pub struct Table(Vec<Value>);
+pub struct Table {
+    rows: Vec<Value>,
+    /// Where nulls stand in ascending order.
+    nulls: Ordering,
+}
 
 impl Table {
-    /// A table of these rows.
+    /// A table of these rows, whose nulls are the least of all values, as in SQLite.
     pub fn new(rows: Vec<Value>) -> Self {
-        Self(rows)
+        Self { rows, nulls: Ordering::Less }
+    }
+
+    /// The same table with nulls as the greatest of all values, as in PostgreSQL.
+    #[must_use]
+    pub fn with_nulls_last(self) -> Self {
+        Self { nulls: Ordering::Greater, ..self }
     }
 
     /// How many rows match.
@@ -26,7 +36,7 @@ impl Table {
             let descending = key["dir"] == "desc";
             let field = key["field"].as_str().unwrap().to_owned();
             rows.sort_by(|left, right| {
-                let order = order(&left[&field], &right[&field]);
+                let order = self.order(&left[&field], &right[&field]);
                 if descending { order.reverse() } else { order }
             });
         }
@@ -38,7 +48,16 @@ impl Table {
 
     fn matching(&self, options: &Value) -> impl Iterator<Item = &Value> {
         let condition = options.get("where").cloned().unwrap_or_else(|| json!({}));
-        self.0.iter().filter(move |row| matches(row, &condition))
+        self.rows.iter().filter(move |row| matches(row, &condition))
+    }
+
+    fn order(&self, left: &Value, right: &Value) -> Ordering {
+        match (left.is_null(), right.is_null()) {
+            (true, true) => Ordering::Equal,
+            (true, false) => self.nulls,
+            (false, true) => self.nulls.reverse(),
+            (false, false) => order(left, right),
+        }
     }
 }
 
@@ -89,15 +108,15 @@ fn passes(value: &Value, test: &Value) -> bool {
 }
 
 fn equal(left: &Value, right: &Value) -> bool {
-    left.is_null() == right.is_null() && order(left, right) == Ordering::Equal
+    match (left.is_null(), right.is_null()) {
+        (false, false) => order(left, right) == Ordering::Equal,
+        (left, right) => left && right,
+    }
 }
 
-/// Numbers and texts by themselves, nulls last as in PostgreSQL.
+/// Numbers among themselves and texts among themselves.
 fn order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
-        (Value::Null, Value::Null) => Ordering::Equal,
-        (Value::Null, _) => Ordering::Greater,
-        (_, Value::Null) => Ordering::Less,
         (Value::String(left), Value::String(right)) => left.cmp(right),
         _ => left.as_f64().unwrap().total_cmp(&right.as_f64().unwrap()),
     }

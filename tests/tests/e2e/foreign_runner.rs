@@ -10,17 +10,25 @@ const BRIDGE: &str = "@semilayer/bridge-sqlite";
 
 /// A gateway with the lens `people` on a source that a foreign runner serves.
 async fn gateway() -> (Gateway, App) {
+    gateway_with(BRIDGE).await
+}
+
+async fn gateway_with(bridge: &str) -> (Gateway, App) {
     let gateway = Gateway::start().await;
-    let sources = json!({"main": {"bridge": BRIDGE, "credentialsLocation": "runner-local"}});
+    let sources = json!({"main": {"bridge": bridge, "credentialsLocation": "runner-local"}});
     gateway.push(sources, json!({"people": people_lens("main")})).await;
     let app = gateway.secret_app().await;
     (gateway, app)
 }
 
 async fn foreign(gateway: &Gateway, name: &str) -> StrictRunner {
+    foreign_with(gateway, name, BRIDGE).await
+}
+
+async fn foreign_with(gateway: &Gateway, name: &str, bridge: &str) -> StrictRunner {
     let credentials = gateway.create_runner(name).await;
     gateway.assign("main", &credentials.id).await;
-    StrictRunner::connect(gateway.address(), &credentials.token, &credentials.id, &[BRIDGE]).await
+    StrictRunner::connect(gateway.address(), &credentials.token, &credentials.id, &[bridge]).await
 }
 
 /// The rows as the database has them, under the names of its columns.
@@ -53,24 +61,50 @@ async fn a_foreign_runner_gets_its_sources_and_serves_queries_and_counts() {
 }
 
 #[tokio::test]
-async fn cursors_work_though_the_runner_knows_none() {
-    within(secs(60), async {
-        let (gateway, app) = gateway().await;
-        tokio::spawn(foreign(&gateway, "foreign").await.serve(table()));
-        for (order, ids) in [
-            (json!([]), [1, 2, 3, 4, 5, 6, 7]),
-            (json!([{"field": "age", "dir": "desc"}]), [7, 6, 2, 4, 3, 5, 1]),
-            (json!([{"field": "city"}]), [1, 5, 2, 3, 7, 4, 6]),
-            (json!([{"field": "city", "dir": "desc"}]), [4, 6, 7, 3, 2, 1, 5]),
-        ] {
-            let pages = app.walk("people", &json!({"orderBy": order, "limit": 2, "select": ["id"]})).await;
-            let sizes: Vec<usize> = pages.iter().map(Vec::len).collect();
-            assert_eq!(sizes, [2, 2, 2, 1], "{order}");
-            let walked: Vec<Value> = pages.concat();
-            assert_eq!(walked, ids.map(|id| json!({"id": id})), "{order}");
-        }
-    })
+async fn cursors_work_though_the_runner_knows_none_and_nulls_come_first() {
+    within(
+        secs(60),
+        cursors_work(
+            BRIDGE,
+            table(),
+            &[
+                (json!([]), [1, 2, 3, 4, 5, 6, 7]),
+                (json!([{"field": "age", "dir": "desc"}]), [7, 6, 2, 4, 3, 5, 1]),
+                (json!([{"field": "city"}]), [4, 6, 1, 5, 2, 3, 7]),
+                (json!([{"field": "city", "dir": "desc"}]), [7, 3, 2, 1, 5, 4, 6]),
+            ],
+        ),
+    )
     .await;
+}
+
+#[tokio::test]
+async fn cursors_work_though_the_runner_knows_none_and_nulls_come_last() {
+    within(
+        secs(60),
+        cursors_work(
+            "@semilayer/bridge-postgres",
+            table().with_nulls_last(),
+            &[
+                (json!([{"field": "city"}]), [1, 5, 2, 3, 7, 4, 6]),
+                (json!([{"field": "city", "dir": "desc"}]), [4, 6, 7, 3, 2, 1, 5]),
+                (json!([{"field": "city", "dir": "desc"}, {"field": "age"}]), [4, 6, 7, 3, 2, 1, 5]),
+            ],
+        ),
+    )
+    .await;
+}
+
+async fn cursors_work(bridge: &str, table: Table, orders: &[(Value, [i64; 7])]) {
+    let (gateway, app) = gateway_with(bridge).await;
+    tokio::spawn(foreign_with(&gateway, "foreign", bridge).await.serve(table));
+    for (order, ids) in orders {
+        let pages = app.walk("people", &json!({"orderBy": order, "limit": 2, "select": ["id"]})).await;
+        let sizes: Vec<usize> = pages.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 2, 2, 1], "{order}");
+        let walked: Vec<Value> = pages.concat();
+        assert_eq!(walked, ids.map(|id| json!({"id": id})), "{order}");
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,15 @@
 //! Connection URLs (PostgreSQL manual, "Connection URIs"): several hosts, percent-encoding, parameters.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use protocol::Secret;
 
 use super::{DEFAULT_PORT, TLS_MODES, Target, endpoint, roots, tls_mode};
-use crate::wire::{ChannelBinding, TlsNegotiation};
+use crate::wire::{ChannelBinding, Pem, TlsNegotiation};
 
 /// Parameters of other clients that change nothing here.
-const IGNORED: [&str; 12] = [
+const IGNORED: [&str; 11] = [
     "schema",
     "pgbouncer",
     "connection_limit",
@@ -22,7 +21,18 @@ const IGNORED: [&str; 12] = [
     "client_encoding",
     "keepalives",
     "keepalives_idle",
-    "options",
+];
+
+/// Settings that `options` may have: they change how a statement runs and not what it may do.
+const SETTINGS: [&str; 8] = [
+    "geqo",
+    "hash_mem_multiplier",
+    "jit",
+    "lock_timeout",
+    "max_parallel_workers_per_gather",
+    "role",
+    "search_path",
+    "work_mem",
 ];
 
 /// What was expected of the URL. Never quotes it.
@@ -93,8 +103,8 @@ fn apply(target: &mut Target, places: &mut Places, name: &str, value: String) ->
             target.tls_mode = Some(mode);
         }
         "sslrootcert" => target.roots = Some(roots(&value)),
-        "sslcert" => target.certificate = Some(PathBuf::from(value)),
-        "sslkey" => target.key = Some(PathBuf::from(value)),
+        "sslcert" => target.certificate = Some(Pem::of(&value)),
+        "sslkey" => target.key = Some(Pem::of(&value)),
         "sslnegotiation" => {
             target.negotiation = Some(match value.as_str() {
                 "postgres" => TlsNegotiation::Postgres,
@@ -115,10 +125,48 @@ fn apply(target: &mut Target, places: &mut Places, name: &str, value: String) ->
             target.connect_timeout = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
         }
         "application_name" => target.application_name = not_empty(value),
+        "options" => target.settings = settings(&value)?,
         ignored if IGNORED.contains(&ignored) => {}
         _ => return Err(expected("parameters that libpq knows")),
     }
     Ok(())
+}
+
+/// `-c name=value` or `--name=value`, as often as there is something to say (PostgreSQL manual, "postgres").
+fn settings(options: &str) -> Result<Vec<(String, String)>> {
+    let mistake = || expected(&format!("options as -c name=value, with the names {}", SETTINGS.join(", ")));
+    let mut words = split_words(options).into_iter();
+    let mut settings = Vec::new();
+    while let Some(word) = words.next() {
+        let setting = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c")) {
+            Some("") => words.next().ok_or_else(mistake)?,
+            Some(setting) => setting.to_owned(),
+            None => return Err(mistake()),
+        };
+        let (name, value) = setting.split_once('=').ok_or_else(mistake)?;
+        let name = name.to_ascii_lowercase().replace('-', "_");
+        if !SETTINGS.contains(&name.as_str()) {
+            return Err(mistake());
+        }
+        settings.push((name, value.to_owned()));
+    }
+    Ok(settings)
+}
+
+/// At spaces that no backslash stands before.
+fn split_words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (character, words.last_mut()) {
+            ('\\', Some(word)) => word.extend(characters.next()),
+            (' ', _) => words.push(String::new()),
+            (character, Some(word)) => word.push(character),
+            (_, None) => {}
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 fn host_and_port(text: &str) -> Result<(String, Option<u16>)> {

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::link::Link;
 use super::message::{Backend, TransactionStatus};
+use super::session::Session;
 use super::statement::StatementCache;
 use super::{CancelToken, Column, ConnectOptions, Oid, ServerError, Statement, WireError};
 
@@ -68,6 +69,7 @@ pub(crate) struct Connection {
     due: u32,
     transaction: TransactionStatus,
     timeout: StatementTimeout,
+    session: Session,
     statements: StatementCache,
     /// Names of statements to close with the next batch.
     closing: Vec<String>,
@@ -78,13 +80,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(link: Link, cancel: CancelToken, options: &ConnectOptions) -> Self {
+    pub(super) fn new(link: Link, cancel: CancelToken, session: Session, options: &ConnectOptions) -> Self {
         Self {
             link,
             max_row_bytes: options.max_row_bytes,
             due: 0,
             transaction: TransactionStatus::Idle,
             timeout: StatementTimeout::default(),
+            session,
             statements: StatementCache::new(options.statement_cache),
             closing: Vec::new(),
             preparing: None,
@@ -250,29 +253,43 @@ impl Connection {
         sent
     }
 
-    /// Sends what is answered with one `ReadyForQuery`, and in front of it a changed timeout.
+    /// Sends what is answered with one `ReadyForQuery`, and in front of it what the session has to be told.
     async fn send(&mut self, write: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<(), WireError> {
-        let timeout = self.timeout.to_send();
+        let preamble = self.preamble();
         self.link.encode(|out| {
-            if let Some(milliseconds) = timeout {
+            if let Some(sql) = &preamble {
                 // In a batch of its own, or it would be rolled back with a statement that fails.
-                frontend::query(&format!("SET statement_timeout = {milliseconds}"), out)?;
+                frontend::query(sql, out)?;
             }
             write(out)
         })?;
         self.due += 1;
-        if timeout.is_some() {
+        if preamble.is_some() {
             self.due += 1;
             self.timeout.applied = None;
         }
         self.link.flush().await?;
-        if timeout.is_some() {
+        if preamble.is_some() {
             // Should it fail, what follows has been sent too and runs to its end; it can only fail in a lost transaction.
             self.await_end_of_batch().await?;
             // Inside of a transaction it may yet be rolled back, and is sent again.
-            self.timeout.applied = timeout.filter(|_| self.transaction == TransactionStatus::Idle);
+            if self.transaction == TransactionStatus::Idle {
+                self.timeout.applied = self.timeout.wanted;
+                self.session.restored();
+            }
         }
         Ok(())
+    }
+
+    fn preamble(&self) -> Option<String> {
+        let restoring = self.session.restoring();
+        // Who has changed a setting may have changed the timeout, which no server reports.
+        let timeout = if restoring.is_some() { self.timeout.wanted } else { self.timeout.to_send() };
+        let timeout = timeout.map(|ms| format!("SET statement_timeout = {ms}"));
+        match (restoring, timeout) {
+            (Some(restoring), Some(timeout)) => Some(format!("{restoring}; {timeout}")),
+            (restoring, timeout) => restoring.or(timeout),
+        }
     }
 
     /// The result's columns, where they are described.
@@ -305,6 +322,10 @@ impl Connection {
     pub(super) async fn next(&mut self) -> Result<Backend, WireError> {
         let message = self.link.next().await?;
         match &message {
+            Backend::Report { name, value } => {
+                self.session.reported(name, value);
+                return Ok(Backend::Aside);
+            }
             Backend::Ready(transaction) => {
                 let Some(due) = self.due.checked_sub(1) else {
                     return Err(self.link.violation("ready for a statement that was never sent"));

@@ -117,8 +117,8 @@ impl Connector {
         let Dialed { socket, privacy } = dial::open(&route).await?;
         let route = settled(route, &privacy);
         let mut link = Link::new(socket);
-        let key = startup::log_in(&mut link, &self.options, &privacy).await?;
-        Ok(Connection::new(link, CancelToken::new(route, key), &self.options))
+        let (key, session) = startup::log_in(&mut link, &self.options, &privacy).await?;
+        Ok(Connection::new(link, CancelToken::new(route, key), session, &self.options))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::IpFamily;
+use super::{IpFamily, Pem};
 
 /// Why connecting or running a statement failed.
 #[derive(Debug, thiserror::Error)]
@@ -140,8 +140,8 @@ pub(crate) enum TlsError {
         #[source]
         source: io::Error,
     },
-    #[error("{path} holds no {wanted} in PEM form")]
-    Unusable { path: PathBuf, wanted: &'static str },
+    #[error("{pem} holds no {wanted} in PEM form")]
+    Unusable { pem: Pem, wanted: &'static str },
     #[error("the client certificate and its key are refused: {0}")]
     Identity(#[source] rustls::Error),
     #[error("sslmode verify-ca needs a root certificate")]

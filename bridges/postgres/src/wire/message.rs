@@ -47,8 +47,8 @@ impl Header {
     /// come. Fails for a length that no honest message of its kind has.
     pub(super) fn kept(self) -> Result<usize, WireError> {
         let (kept, limit) = match self.tag {
-            DATA_ROW | b'd' | b'A' | b'S' => return Ok(0),
-            b'N' => return Ok(self.body.min(NOTICE_KEPT)),
+            DATA_ROW | b'd' | b'A' => return Ok(0),
+            b'N' | b'S' => return Ok(self.body.min(NOTICE_KEPT)),
             b'E' => return Ok(self.body.min(ERROR_KEPT)),
             b'T' | b't' => (self.body, DESCRIPTION_LIMIT),
             _ => (self.body, CONTROL_LIMIT),
@@ -101,7 +101,12 @@ pub(super) enum Backend {
     EmptyQuery,
     Error(Box<ServerError>),
     Ready(TransactionStatus),
-    /// May come at any time and changes nothing for us: notices, notifications, parameter reports.
+    /// What a setting of the session is now.
+    Report {
+        name: String,
+        value: String,
+    },
+    /// May come at any time and changes nothing for us: notices, notifications.
     Aside,
 }
 
@@ -127,12 +132,20 @@ impl Backend {
                 tracing::debug!(code = notice.code, severity = notice.severity, "notice from the server");
                 Ok(Self::Aside)
             }
-            b'A' | b'S' => Ok(Self::Aside),
+            b'S' => Ok(report(body)),
+            b'A' => Ok(Self::Aside),
             b'G' | b'H' | b'W' | b'c' | b'd' => Err(WireError::Protocol("COPY is not supported")),
             b's' => Err(WireError::Protocol("a portal was suspended that had no row limit")),
             _ => Err(WireError::Protocol("a message of an unknown kind")),
         }
     }
+}
+
+/// A body that was cut gives a value that is not the wanted one.
+fn report(body: &[u8]) -> Backend {
+    let mut reader = Reader { rest: body };
+    let mut text = || bounded(reader.text().unwrap_or_default());
+    Backend::Report { name: text(), value: text() }
 }
 
 fn authentication(body: &[u8]) -> Result<Authentication, WireError> {

@@ -1,5 +1,6 @@
 //! Everything that decides how a connection is made. Names and meanings are those of libpq where it has them.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,8 +21,12 @@ pub(crate) struct ConnectOptions {
     pub(crate) connect_timeout: Option<Duration>,
     /// Shown in `pg_stat_activity`.
     pub(crate) application_name: String,
-    /// Session settings that travel in the startup message. `client_encoding` is always UTF8.
+    /// Session settings; a statement that changes one changes it for itself. `client_encoding` is always UTF8.
     pub(crate) parameters: Vec<(String, String)>,
+    /// Whether they travel in the startup message, which some poolers refuse, or with the first statement.
+    pub(crate) parameters_at_start: bool,
+    /// Names of parameters that no statement may change for a later one.
+    pub(crate) guarded: &'static [&'static str],
     /// A row that is longer than this on the wire is refused with [`RowTooLarge`](super::WireError::RowTooLarge).
     pub(crate) max_row_bytes: usize,
     /// Prepared statements that are kept, at least one.
@@ -41,6 +46,8 @@ impl ConnectOptions {
             connect_timeout: None,
             application_name: "semilayer".to_owned(),
             parameters: Vec::new(),
+            parameters_at_start: true,
+            guarded: &[],
             max_row_bytes: ROW_LIMIT_BYTES + ROW_SLACK_BYTES,
             statement_cache: 128,
         }
@@ -107,15 +114,43 @@ pub(crate) enum Roots {
     Unset,
     /// The system's roots. Only with [`TlsMode::VerifyFull`]: anyone can get a certificate from a public authority.
     System,
-    /// A PEM file. A server certificate may be its own root unless it is marked as an authority, which rustls refuses.
-    File(PathBuf),
+    /// These. A server certificate may be its own root unless it is marked as an authority, which rustls refuses.
+    Given(Pem),
 }
 
-/// `sslcert` and `sslkey`: PEM files; the key as PKCS#8, SEC1 or PKCS#1.
+/// `sslcert` and `sslkey`; the key as PKCS#8, SEC1 or PKCS#1.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientIdentity {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
+    pub(crate) certificate: Pem,
+    pub(crate) key: Pem,
+}
+
+/// Certificates or a key in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Pem {
+    File(PathBuf),
+    Text(Secret),
+}
+
+impl Pem {
+    /// Text where it looks like PEM, else a path.
+    pub(crate) fn of(value: &str) -> Self {
+        if value.contains("-----BEGIN") {
+            Self::Text(value.to_owned().into())
+        } else {
+            Self::File(value.into())
+        }
+    }
+}
+
+/// Where it is, never what it says.
+impl fmt::Display for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Text(_) => f.write_str("the text that was given"),
+        }
+    }
 }
 
 /// `sslnegotiation`.

@@ -13,6 +13,7 @@ use super::cancel::BackendKey;
 use super::dial::Privacy;
 use super::link::Link;
 use super::message::{Authentication, Backend};
+use super::session::Session;
 use super::{AuthError, ChannelBinding, ConnectOptions, ServerError, WireError};
 
 /// Messages that a login may take. An honest one takes some twenty; a deadline alone would let a server keep us busy.
@@ -23,11 +24,12 @@ pub(super) async fn log_in(
     link: &mut Link,
     options: &ConnectOptions,
     privacy: &Privacy,
-) -> Result<Option<BackendKey>, WireError> {
+) -> Result<(Option<BackendKey>, Session), WireError> {
     send_startup(link, options).await?;
-    let mut login = Login { link, options, privacy, messages: 0 };
+    let mut login = Login { link, options, privacy, messages: 0, session: Session::new(options) };
     login.authenticate().await?;
-    login.await_ready().await
+    let key = login.await_ready().await?;
+    Ok((key, login.session))
 }
 
 async fn send_startup(link: &mut Link, options: &ConnectOptions) -> Result<(), WireError> {
@@ -37,7 +39,11 @@ async fn send_startup(link: &mut Link, options: &ConnectOptions) -> Result<(), W
         ("application_name", options.application_name.as_str()),
         ("client_encoding", "UTF8"),
     ];
-    let own = options.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let own = options
+        .parameters
+        .iter()
+        .filter(|_| options.parameters_at_start)
+        .map(|(name, value)| (name.as_str(), value.as_str()));
     let own = own.filter(|(name, _)| !fixed.iter().any(|(fixed, _)| fixed == name));
     link.encode(|out| frontend::startup_message(fixed.into_iter().chain(own), out))?;
     link.flush().await
@@ -48,6 +54,7 @@ struct Login<'l, 'o> {
     options: &'o ConnectOptions,
     privacy: &'o Privacy,
     messages: usize,
+    session: Session,
 }
 
 impl<'o> Login<'_, 'o> {
@@ -174,6 +181,7 @@ impl<'o> Login<'_, 'o> {
             self.messages += 1;
             match self.link.next().await? {
                 Backend::Aside => {}
+                Backend::Report { name, value } => self.session.reported(&name, &value),
                 Backend::Error(error) => return Err(refused(error)),
                 message => return Ok(message),
             }

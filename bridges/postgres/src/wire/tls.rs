@@ -1,7 +1,6 @@
 //! TLS as `sslmode` and `sslrootcert` mean it, on rustls.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -13,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::AsyncReadExt;
 
-use super::{ClientIdentity, Roots, TlsError, TlsMode, TlsOptions};
+use super::{ClientIdentity, Pem, Roots, TlsError, TlsMode, TlsOptions};
 
 /// Certificate bundles of whole systems are a quarter of this.
 const PEM_LIMIT: u64 = 1024 * 1024;
@@ -65,7 +64,7 @@ impl Check {
             (TlsMode::Allow | TlsMode::Prefer | TlsMode::Require | TlsMode::VerifyCa, Roots::System) => {
                 Err(TlsError::WeakMode)
             }
-            (TlsMode::Allow | TlsMode::Prefer | TlsMode::Require | TlsMode::VerifyCa, Roots::File(_)) => {
+            (TlsMode::Allow | TlsMode::Prefer | TlsMode::Require | TlsMode::VerifyCa, Roots::Given(_)) => {
                 Ok(Some(Self::Chain))
             }
             (TlsMode::Allow | TlsMode::Prefer | TlsMode::Require, Roots::Unset) => Ok(Some(Self::Nothing)),
@@ -79,9 +78,9 @@ async fn load_roots(check: Check, roots: &Roots) -> Result<RootCertStore, TlsErr
         return Ok(store);
     }
     match roots {
-        Roots::File(path) => {
-            let unusable = || TlsError::Unusable { path: path.clone(), wanted: "certificate" };
-            for certificate in certificates(path).await? {
+        Roots::Given(pem) => {
+            let unusable = || TlsError::Unusable { pem: pem.clone(), wanted: "certificate" };
+            for certificate in certificates(pem).await? {
                 store.add(certificate).map_err(|_| unusable())?;
             }
         }
@@ -102,21 +101,25 @@ async fn load_identity(
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = certificates(&identity.certificate).await?;
     let key = PrivateKeyDer::from_pem_slice(&read_pem(&identity.key).await?)
-        .map_err(|_| TlsError::Unusable { path: identity.key.clone(), wanted: "private key" })?;
+        .map_err(|_| TlsError::Unusable { pem: identity.key.clone(), wanted: "private key" })?;
     Ok((chain, key))
 }
 
-/// All certificates in a PEM file, at least one.
-async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = read_pem(path).await?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+/// All certificates that are there, at least one.
+async fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read_pem(pem).await?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
-        Ok(_) | Err(_) => Err(TlsError::Unusable { path: path.to_owned(), wanted: "certificate" }),
+        Ok(_) | Err(_) => Err(TlsError::Unusable { pem: pem.clone(), wanted: "certificate" }),
     }
 }
 
-async fn read_pem(path: &Path) -> Result<Vec<u8>, TlsError> {
+async fn read_pem(pem: &Pem) -> Result<Vec<u8>, TlsError> {
+    let path = match pem {
+        Pem::Text(text) => return Ok(text.expose().as_bytes().to_vec()),
+        Pem::File(path) => path,
+    };
     let read = async {
         let mut pem = Vec::new();
         let file = tokio::fs::File::open(path).await?;
@@ -190,7 +193,7 @@ mod tests {
 
     #[test]
     fn roots_turn_require_into_verify_ca_and_nothing_turns_it_into_verify_full() {
-        let file = || Roots::File("ca.crt".into());
+        let file = || Roots::Given(Pem::of("ca.crt"));
         assert_eq!(check(TlsMode::Disable, file()).unwrap(), None);
         assert_eq!(check(TlsMode::Require, Roots::Unset).unwrap(), Some(Check::Nothing));
         assert_eq!(check(TlsMode::Require, file()).unwrap(), Some(Check::Chain));
@@ -211,11 +214,10 @@ mod tests {
     async fn a_file_without_a_certificate_is_named() {
         let path = std::env::temp_dir().join(format!("semilayer-no-certificate-{}", std::process::id()));
         std::fs::write(&path, "nothing in here").unwrap();
-        let error = certificates(&path).await.unwrap_err();
-        assert!(
-            matches!(&error, TlsError::Unusable { path: named, wanted: "certificate" } if *named == path)
-        );
+        let pem = Pem::File(path.clone());
+        let error = certificates(&pem).await.unwrap_err();
+        assert!(matches!(&error, TlsError::Unusable { pem: named, wanted: "certificate" } if *named == pem));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(certificates(&path).await.unwrap_err(), TlsError::File { .. }));
+        assert!(matches!(certificates(&pem).await.unwrap_err(), TlsError::File { .. }));
     }
 }

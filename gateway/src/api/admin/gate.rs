@@ -1,5 +1,7 @@
 //! The gate before the operators' API: checks the token, and writes an audit row for what was refused.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
@@ -16,14 +18,14 @@ use crate::token::TokenHash;
 /// Characters of a path that an audit row keeps.
 const MAX_TARGET: usize = 200;
 
-/// The tokens that open the operators' API, as hashes.
+/// The tokens that open the operators' API, as hashes. Shared, because every request clones what handlers share.
 #[derive(Debug, Clone)]
-pub(crate) struct AdminTokens(Vec<TokenHash>);
+pub(crate) struct AdminTokens(Arc<[TokenHash]>);
 
 impl AdminTokens {
     /// Any of these.
     pub(crate) fn new(hashes: Vec<TokenHash>) -> Self {
-        Self(hashes)
+        Self(hashes.into())
     }
 
     /// Whether the request carries one of them. Looks at all, so that the time says nothing.

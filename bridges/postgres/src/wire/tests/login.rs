@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::scripted::{soon, text};
 use super::server::{server, server_with_socket};
 use crate::wire::{
     AuthError, ChannelBinding, ClientIdentity, ConnectOptions, Connection, Connector, Endpoint, IpFamily,
-    Roots, Step, TlsError, TlsMode, TlsNegotiation, WireError,
+    Pem, Roots, Step, TlsError, TlsMode, TlsNegotiation, WireError,
 };
 
 /// The first value of a statement's first row.
@@ -120,12 +121,16 @@ fn under_alias(mut options: ConnectOptions, port: u16) -> ConnectOptions {
     options
 }
 
+fn identity(certificate: &Path, key: &Path) -> ClientIdentity {
+    ClientIdentity { certificate: Pem::File(certificate.to_owned()), key: Pem::File(key.to_owned()) }
+}
+
 fn ca() -> Roots {
-    Roots::File(server().ca.clone())
+    Roots::Given(Pem::File(server().ca.clone()))
 }
 
 fn other_ca() -> Roots {
-    Roots::File(server().other_ca.clone())
+    Roots::Given(Pem::File(server().other_ca.clone()))
 }
 
 #[tokio::test]
@@ -246,8 +251,7 @@ async fn a_client_certificate_opens_the_door_and_its_absence_does_not() {
     let server = server();
     let mut options = server.encrypted("mtls", TlsMode::VerifyFull, ca());
     assert_eq!(rejection_code(connect(&options).await), "28000");
-    options.tls.identity =
-        Some(ClientIdentity { certificate: server.client_cert.clone(), key: server.client_key.clone() });
+    options.tls.identity = Some(identity(&server.client_cert, &server.client_key));
     assert_eq!(user(&options).await, "mtls");
 }
 
@@ -255,8 +259,7 @@ async fn a_client_certificate_opens_the_door_and_its_absence_does_not() {
 async fn a_key_that_is_not_the_certificates_is_refused_before_connecting() {
     let server = server();
     let mut options = server.encrypted("mtls", TlsMode::Require, Roots::Unset);
-    options.tls.identity =
-        Some(ClientIdentity { certificate: server.ca.clone(), key: server.client_key.clone() });
+    options.tls.identity = Some(identity(&server.ca, &server.client_key));
     assert!(matches!(connect(&options).await, Err(WireError::Tls(TlsError::Identity(_)))));
 }
 
@@ -276,7 +279,8 @@ async fn channel_binding_is_done_where_required_and_needs_tls() {
 async fn a_unix_socket_is_a_way_in_and_ignores_tls_modes() {
     let server = server_with_socket();
     let path = server.socket_dir.as_ref().unwrap().join(format!(".s.PGSQL.{}", server.port));
-    let mut options = server.encrypted("app", TlsMode::VerifyFull, Roots::File(server.ca.clone()));
+    let mut options =
+        server.encrypted("app", TlsMode::VerifyFull, Roots::Given(Pem::File(server.ca.clone())));
     options.endpoints = vec![Endpoint::Unix { path }];
     assert!(!is_encrypted(&options).await);
 }

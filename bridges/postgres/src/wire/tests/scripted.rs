@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::wire::cancel::CancelToken;
 use crate::wire::dial::{Address, Route, Security};
 use crate::wire::link::Link;
+use crate::wire::session::Session;
 use crate::wire::{ConnectOptions, Connection, Endpoint, Format, Query, ResultFormats, WireError};
 
 /// The peer's end.
@@ -53,7 +54,7 @@ pub(super) fn link() -> (Link, Peer) {
 pub(super) fn connection(options: &ConnectOptions) -> (Connection, Peer) {
     let (link, peer) = link();
     let route = Route { address: Address::Unix("/nowhere/at/all".into()), security: Security::Plain };
-    (Connection::new(link, CancelToken::new(route, None), options), peer)
+    (Connection::new(link, CancelToken::new(route, None), Session::new(options), options), peer)
 }
 
 pub(super) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
