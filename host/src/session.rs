@@ -254,7 +254,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(Decoded::Unknown(kind)) => note_unknown(&self.runner, &kind),
             Err(error) if error.is_fatal() => return Err(Ended::Violation(error.to_string())),
             Err(error) => {
-                tracing::warn!(%error, "the gateway sent a frame with a wrong field");
+                // As text, not as Display: it may repeat a key of the frame, and the log then escapes line breaks.
+                tracing::warn!(error = error.to_string(), "the gateway sent a frame with a wrong field");
                 if let Some(refusal) = refuse_frame(&error) {
                     self.control.push_back(Message::text(refusal.encode()));
                 }

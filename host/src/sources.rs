@@ -124,7 +124,7 @@ impl Sources {
         }
     }
 
-    /// Closes everything, without waiting for jobs.
+    /// Closes everything; jobs have been told to stop and are not waited for any longer than a moment.
     pub(crate) async fn close(&self) {
         for source in &self.current().sources {
             if let Ok(usable) = &source.usable {

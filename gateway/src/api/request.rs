@@ -42,7 +42,11 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// What lies around every route: an id and a span, no new work while draining, one envelope for refusals.
 ///
 /// One layer, because the router clones and boxes all that is inside a layer for every request.
-pub(crate) async fn around(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(
+    State(gateway): State<Arc<Gateway>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let id = identify(&mut request);
     // The path alone: a query may hold a runner's token.
     let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());

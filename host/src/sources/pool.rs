@@ -16,6 +16,8 @@ use super::{Opening, Usable};
 use crate::error::Failure;
 use crate::outcome::with_sources;
 
+/// How long jobs that were told to stop may still use a bridge that is about to be closed.
+const LAST_JOBS_LIMIT: Duration = Duration::from_secs(1);
 /// How long a bridge may take to say goodbye.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -153,9 +155,14 @@ impl Pool {
         found
     }
 
-    /// Closes now.
+    /// Closes, after a moment in which jobs that were cancelled just now may end as such: a bridge that is closed under
+    /// them would make them failures of their source.
     pub(super) async fn close(&self) {
         if let Some(opened) = self.take_open(|_| true) {
+            opened.users.close();
+            if tokio::time::timeout(LAST_JOBS_LIMIT, opened.users.wait()).await.is_err() {
+                tracing::debug!("a source is closed while jobs use it");
+            }
             opened.close().await;
         }
     }

@@ -13,9 +13,13 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// A subscriber with traces that are never sent, and what it logs.
 fn observe() -> (tracing::subscriber::DefaultGuard, Capture) {
+    observe_in("json")
+}
+
+fn observe_in(format: &'static str) -> (tracing::subscriber::DefaultGuard, Capture) {
     let source: Mapping = [
         ("SEMILAYER_LOG_LEVEL", "debug"),
-        ("SEMILAYER_LOG_FORMAT", "json"),
+        ("SEMILAYER_LOG_FORMAT", format),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
     ]
     .into_iter()
@@ -52,6 +56,24 @@ async fn a_jobs_span_is_a_child_of_the_gateways() {
     let mut socket = rig.gateway.greet(sources, &[]).await;
     let trace = trace_of(&mut socket, "2").await;
     assert!(!trace.contains(trace_id), "{trace}");
+}
+
+#[tokio::test]
+async fn a_line_break_from_the_gateway_begins_no_line_of_the_log() {
+    let (_guard, log) = observe_in("text");
+    let rig = crate::rig::Rig::new().await;
+    let forged = "\nERROR forged";
+    let bridge = json!({"id": "id-main", "name": "main", "bridge": forged, "credentialsLocation": "managed"});
+    let mut socket = rig.gateway.greet(json!([bridge]), &[]).await;
+    // A key that stands twice is repeated in the mistake.
+    let key = serde_json::to_string(forged).unwrap();
+    socket.send_text(&format!(r#"{{"type":"job","id":"1","params":{{{key}:1,{key}:2}}}}"#)).await;
+    assert_eq!(socket.frame().await["code"], "bad_request");
+    socket.send(job("2", "query", forged, json!({}))).await;
+    assert_eq!(socket.frame().await["code"], "unknown_bridge");
+    let text = log.text();
+    assert!(text.contains("wrong field") && text.contains("source cannot be used"), "{text}");
+    assert!(text.lines().all(|line| !line.starts_with("ERROR")), "{text}");
 }
 
 #[tokio::test]

@@ -31,8 +31,33 @@ const MICROS_PER_MS: f64 = 1_000.0;
 struct Answers {
     latencies: Histogram<u64>,
     per_second: f64,
-    runner_cpu: f64,
-    gateway_cpu: f64,
+    cpu: Cpu,
+}
+
+/// CPU seconds of everyone but PostgreSQL.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cpu {
+    runner: f64,
+    gateway: f64,
+    client: f64,
+}
+
+impl Cpu {
+    fn of(rig: &Rig) -> Self {
+        Self {
+            runner: cpu_seconds(rig.runner.process.pid()),
+            gateway: cpu_seconds(rig.gateway.process.pid()),
+            client: cpu_seconds(std::process::id()),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            runner: self.runner - before.runner,
+            gateway: self.gateway - before.gateway,
+            client: self.client - before.client,
+        }
+    }
 }
 
 impl Answers {
@@ -84,8 +109,9 @@ fn lines_of(callers: usize, path: &[Answers], direct: &[Answers]) -> Vec<Line> {
         Line::ratio("b", &name("queries"), per_second(path), per_second(direct)),
         Line::alone("b", &name("jobs"), per_second(path))
             .maybe_aim((!alone).then_some(Aim::AtLeast(8_000.0))),
-        Line::alone("b", &name("CPU of the runner"), cpu(|one| one.runner_cpu)),
-        Line::alone("b", &name("CPU of the gateway"), cpu(|one| one.gateway_cpu)),
+        Line::alone("b", &name("CPU of the runner"), cpu(|one| one.cpu.runner)),
+        Line::alone("b", &name("CPU of the gateway"), cpu(|one| one.cpu.gateway)),
+        Line::alone("b", &name("CPU of the client"), cpu(|one| one.cpu.client)),
     ]
 }
 
@@ -94,19 +120,18 @@ async fn through_the_path(rig: &Rig, data: &Data, callers: usize, time: Duration
     for number in 0..callers {
         connected.push(Caller::connect(rig, data, number).await);
     }
-    let cpu = || (cpu_seconds(rig.runner.process.pid()), cpu_seconds(rig.gateway.process.pid()));
-    let before = cpu();
+    let before = Cpu::of(rig);
     let started = Instant::now();
     let callers =
         join_all(connected.into_iter().map(|caller| tokio::spawn(caller.ask(started + time)))).await;
     let elapsed = started.elapsed().as_secs_f64();
-    let after = cpu();
+    let cpu = Cpu::of(rig).since(before);
     let mut latencies = Histogram::new(3).unwrap();
     for caller in callers {
         latencies.add(caller.unwrap()).unwrap();
     }
     let per_second = latencies.len() as f64 / elapsed;
-    Answers { latencies, per_second, runner_cpu: after.0 - before.0, gateway_cpu: after.1 - before.1 }
+    Answers { latencies, per_second, cpu }
 }
 
 /// An application with a connection that it keeps.
@@ -194,7 +219,7 @@ async fn by_pgbench(data: &Data, callers: usize, time: Duration) -> Answers {
     let per_second =
         output.lines().find_map(|line| line.strip_prefix("tps = ")).expect("no tps in the output");
     let per_second = per_second.split_whitespace().next().unwrap().parse().unwrap();
-    Answers { latencies: logged(&folder), per_second, runner_cpu: 0.0, gateway_cpu: 0.0 }
+    Answers { latencies: logged(&folder), per_second, cpu: Cpu::default() }
 }
 
 /// The third word of each line of its logs is a transaction's microseconds.
