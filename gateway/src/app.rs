@@ -1,6 +1,9 @@
 //! The gateway's life: settings become an [`App`] that listens and does nothing yet, and that is spawned.
 
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,6 +37,7 @@ pub struct App {
     control: Arc<Control>,
     seen: mpsc::Receiver<RunnerId>,
     store: Arc<dyn Store>,
+    lock: File,
     new_admin_token: Option<Secret>,
 }
 
@@ -41,6 +45,8 @@ pub struct App {
 pub struct Running {
     address: SocketAddr,
     store: Arc<dyn Store>,
+    /// Held until the store is closed.
+    _lock: File,
 }
 
 impl App {
@@ -50,14 +56,16 @@ impl App {
         let tls =
             settings.tls.as_ref().map(|(certificate, key)| runtime::tls::server_config(certificate, key));
         let tls = tls.transpose()?.map(TlsAcceptor::from);
+        // The port first: a start that cannot have it must not use up the one showing of a new admin token.
+        let server = Server::bind(settings.listen, tls)
+            .await
+            .map_err(|source| StartError::Bind { address: settings.listen.to_string(), source })?;
+        let lock = lock(&settings.database)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&settings.database).await?);
         let vault = Arc::new(open_vault(settings, store.as_ref()).await?);
         let records = store.records().await?;
         check_configs(&records, &vault)?;
         let (tokens, new_admin_token) = admin_tokens(settings, store.as_ref()).await?;
-        let server = Server::bind(settings.listen, tls)
-            .await
-            .map_err(|source| StartError::Bind { address: settings.listen.to_string(), source })?;
 
         let snapshots = Arc::new(Snapshots::new(Snapshot::new(records, vault)));
         let audit = Audit::start(Arc::clone(&store), settings.audit_days, drain);
@@ -71,7 +79,16 @@ impl App {
             admin: tokens,
             metrics_for_loopback: settings.metrics_for_loopback,
         };
-        Ok(Self { server, router: router(api, settings), gateway, control, seen, store, new_admin_token })
+        Ok(Self {
+            server,
+            router: router(api, settings),
+            gateway,
+            control,
+            seen,
+            store,
+            lock,
+            new_admin_token,
+        })
     }
 
     /// The address with the real port.
@@ -101,7 +118,7 @@ impl App {
         drain.spawn_companion("claims", self.gateway.sweep_claims());
         drain.spawn_companion("presence", self.control.follow_presence(self.seen));
         drain.spawn_companion("server", self.server.serve(self.router, drain.clone()));
-        Running { address, store: self.store }
+        Running { address, store: self.store, _lock: self.lock }
     }
 }
 
@@ -117,10 +134,36 @@ impl Running {
     }
 }
 
+/// Takes the store for this process alone: two gateways on one file would not hear of each other's revocations. The
+/// system lets go of the lock with the process, however that ends.
+fn lock(database: &Path) -> Result<File, StartError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let failed = |source| StartError::File { path: path.clone(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: database.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
 /// The vault of the configured key, or of the key file beside the store. A store remembers which key it was made with.
 async fn open_vault(settings: &Settings, store: &dyn Store) -> Result<Vault, StartError> {
     let master = match &settings.master_key {
         Some(text) => MasterKey::parse(text)?,
+        // A store that knows its key has lost it; a new one beside it would only look like it.
+        None if store.fact(Fact::MasterKeyId).await?.is_some() => master_key::existing(&settings.database)?,
         None => master_key::beside(&settings.database)?,
     };
     let vault = Vault::new(&master)?;

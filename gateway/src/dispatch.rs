@@ -144,11 +144,13 @@ impl Job {
                     return Err(ApiError::coded(ErrorCode::QueryTimeout, "the query did not finish before its deadline"));
                 }
             };
+            // An answer can overtake the news that its job was sent: it says the same, and a job that answers must not
+            // look like a claim that was never dispatched.
+            if !matches!(event, Event::Lost | Event::Broken(_)) && self.live.dispatched() {
+                self.gateway.metrics.dispatched(self.live.started.elapsed());
+            }
             match event {
-                Event::Dispatched => {
-                    self.live.dispatched();
-                    self.gateway.metrics.dispatched(self.live.started.elapsed());
-                }
+                Event::Dispatched => {}
                 Event::Chunk(chunk) => {
                     placed.take(&chunk);
                     return Ok(Step::Chunk(chunk));

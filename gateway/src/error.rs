@@ -140,6 +140,20 @@ pub enum StartError {
     /// The store was made with another master key.
     #[error("the master key is not the one that this store was made with; nothing was changed")]
     OtherMasterKey,
+    /// The store's key file is gone.
+    #[error(
+        "the master key {path} is missing: put it back, or give it as SEMILAYER_MASTER_KEY; nothing was changed"
+    )]
+    KeyMissing {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// Another gateway has the store.
+    #[error("{path} is in use by another gateway")]
+    InUse {
+        /// The store.
+        path: PathBuf,
+    },
     /// The key file.
     #[error("cannot use {path}: {source}")]
     File {
@@ -158,7 +172,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] runtime::error::TlsError),
     /// The address.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Bind {
         /// What was asked for.
         address: String,

@@ -13,8 +13,18 @@ use crate::error::StartError;
 /// A key's text has 44 characters; what is much longer is something else.
 const MAX_BYTES: u64 = 1_024;
 
-/// Reads the key of `database`, or makes it. A store whose key was lost gets a new one here, and the comparison with the
-/// id that the store remembers refuses it.
+/// Reads the key of a `database` that was made with one.
+pub(crate) fn existing(database: &Path) -> Result<MasterKey, StartError> {
+    let path = path_beside(database);
+    match read(&path) {
+        Err(StartError::File { source, path }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(StartError::KeyMissing { path })
+        }
+        read => read,
+    }
+}
+
+/// Reads the key of a new `database`, or makes it.
 pub(crate) fn beside(database: &Path) -> Result<MasterKey, StartError> {
     let path = path_beside(database);
     match read(&path) {

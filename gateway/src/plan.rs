@@ -222,6 +222,8 @@ impl QueryPlan {
             options.order_by = self.total_order();
             options.limit = Some(self.limit.saturating_add(1));
             if let Some(Place::Keys(keys)) = &self.place {
+                // The condition below would be counted, too: the total of a later page is that of the first.
+                options.total = false;
                 options.filter = options.filter.and(self.after(&options.order_by, keys)?);
             }
         } else if self.paged && extensions.has(Extension::Keyset) {

@@ -275,16 +275,18 @@ fn text(bytes: &[u8]) -> Result<&str, BadValue> {
 
 fn write_uuid(bytes: &[u8; 16], out: &mut RowWriter) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(36);
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    let mut text = [b'-'; 36];
+    let mut places = text.iter_mut();
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
-            text.push('-');
+            places.next();
         }
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(HEX.get(usize::from(nibble)).map_or('0', |digit| char::from(*digit)));
+        if let (Some(high), Some(low)) = (places.next(), places.next()) {
+            (*high, *low) = (digit(byte >> 4), digit(byte & 15));
         }
     }
-    out.plain_text(&text);
+    out.plain_text(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 /// Days since 2000-01-01; the two extremes are the infinities.

@@ -48,8 +48,31 @@ async fn another_master_key_is_refused_and_changes_nothing() {
 async fn a_store_whose_key_file_is_gone_is_refused() {
     let (folder, admin) = Gateway::start().await.stop().await;
     std::fs::remove_file(folder.path().join("gateway.db.key")).unwrap();
-    let (error, _) = Gateway::start_in(folder, Some(admin), &[]).await.err().unwrap();
-    assert!(matches!(error, StartError::OtherMasterKey), "{error}");
+    let (error, folder) = Gateway::start_in(folder, Some(admin), &[]).await.err().unwrap();
+    assert!(matches!(error, StartError::KeyMissing { .. }), "{error}");
+    assert!(!folder.path().join("gateway.db.key").exists(), "a new key would only look like the lost one");
+}
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_store_is_refused() {
+    let (folder, admin) = Gateway::start().await.stop().await;
+    let database = folder.path().join("gateway.db");
+    let lock = std::fs::File::open(folder.path().join("gateway.db.lock")).unwrap();
+    lock.lock().unwrap();
+    let (error, folder) = Gateway::start_in(folder, Some(admin.clone()), &[]).await.err().unwrap();
+    assert!(matches!(&error, StartError::InUse { path } if *path == database), "{error}");
+    drop(lock);
+    assert!(Gateway::start_in(folder, Some(admin), &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_first_start_on_a_taken_port_leaves_its_admin_token_to_the_next() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let environment = [("SEMILAYER_LISTEN", address.as_str())];
+    let (error, folder) = Gateway::start_in(Folder::new(), None, &environment).await.err().unwrap();
+    assert!(matches!(error, StartError::Bind { .. }), "{error}");
+    assert!(!folder.path().join("gateway.db").exists());
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Refusal {
                 "check SEMILAYER_RUNNER_ID and SEMILAYER_RUNNER_TOKEN, and that the gateway is the one that made them"
             }
             Self::Revoked => {
-                "make a new token at the gateway (runners rotate) and set SEMILAYER_RUNNER_TOKEN"
+                "set the new token if it was rotated; a revoked runner needs another one (semilayer-gateway runners create)"
             }
             Self::Version => "install a runner of the gateway's version",
         }

@@ -49,8 +49,7 @@ async fn an_aggregate_sees_a_changed_table() {
     let database = Database::with("CREATE TABLE t (a text); INSERT INTO t VALUES ('7'), ('8')").await;
     let bridge = open_one(database.config()).await;
     let dimension = async |field: &str| {
-        let asked =
-            json!({ "dimensions": [{ "field": field }], "measures": {}, "sort": [{ "field": field }] });
+        let asked = json!({ "dimensions": [{ "field": field }], "measures": {}, "sort": [{ "key": field }] });
         let raw = serde_json::value::to_raw_value(&asked).unwrap();
         let asked = protocol::AggregateOptions::parse(&raw).unwrap();
         collect(bridge.aggregate(&ample(), "t", asked).await?).await.map(|(batches, _)| batches.join(","))
