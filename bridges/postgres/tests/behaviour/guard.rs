@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::asking::{ample, connect, open, query};
 use crate::database::Database;
+use crate::proxy::pooler;
 
 /// A table, a function that writes to it, and views that call it and that try to open the door for it.
 const TRAPS: &str = "
@@ -65,6 +66,19 @@ async fn a_view_that_ends_the_reading_mode_ends_it_for_nobody() {
         ]
     );
     assert_eq!(database.value("SELECT count(*) FROM log").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_refuses_settings_at_the_login_gets_them_after_it() {
+    let database = Database::with(TRAPS).await;
+    let mut config = database.config();
+    config["port"] = json!(pooler(database.server.port).await);
+    let bridge = open(config).await;
+    let refused = query(&*bridge, "writes", json!({})).await.unwrap_err();
+    assert_eq!(refused_as(&refused), Some("25006"), "{refused:?}");
+    let settings = query(&*bridge, "settings", json!({ "orderBy": { "field": "name" } })).await.unwrap();
+    let settings: Vec<_> = settings.iter().map(|row| row["setting"].as_str().unwrap()).collect();
+    assert_eq!(settings, ["ISO, YMD", "UTC", "on"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

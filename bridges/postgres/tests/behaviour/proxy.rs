@@ -45,6 +45,36 @@ impl Proxy {
     }
 }
 
+/// Refuses a login that brings a setting of the session, as PgBouncer does, and forwards every other. Answers its port.
+pub(crate) async fn pooler(server: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    run(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            run(log_in(client, server));
+        }
+    });
+    port
+}
+
+async fn log_in(mut client: TcpStream, server: u16) {
+    let mut startup = vec![0; 10_000];
+    let length = client.read(&mut startup).await.unwrap();
+    startup.truncate(length);
+    if startup.windows(8).any(|bytes| bytes == b"DateStyl") {
+        let fields = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter: DateStyle\0\0";
+        let mut refusal = vec![b'E'];
+        refusal.extend(u32::try_from(fields.len() + 4).unwrap().to_be_bytes());
+        refusal.extend(fields);
+        client.write_all(&refusal).await.unwrap();
+        return;
+    }
+    let mut server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+    server.write_all(&startup).await.unwrap();
+    // Ends when either side does.
+    tokio::io::copy_bidirectional(&mut client, &mut server).await.ok();
+}
+
 async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, on_bytes: impl Fn()) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
