@@ -1,6 +1,6 @@
 //! The bridge contract as a program: one seed, one list of cases, run against any driver.
 //!
-//! A bridge's own `tests/conformance.rs` gives a [`Fixture`] (databases of its engine) and calls [`run`]:
+//! A bridge's own `tests/conformance.rs` gives a [`Fixture`] (databases of its engine) and calls [`run()`]:
 //!
 //! ```text
 //! #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use serde_json::json;
 pub struct Report {
     /// Package name of the bridge.
     pub bridge: String,
-    /// One for the seeding, then one for each case that ran, in the order of [`cases`](crate::cases).
+    /// One for the seeding, then one for each case that ran, in the order of [`cases`](crate::cases()).
     pub entries: Vec<Entry>,
 }
 

@@ -4,7 +4,7 @@
 //! the socket delivered, result formats are chosen per column, a statement that is known takes one round trip, and a
 //! statement that is given up is cancelled at the server. Message encoding and SCRAM come from `postgres-protocol`.
 //!
-//! A [`Connector`] holds what connecting needs and makes [`Connection`]s; [`Connection::query`] answers with [`Rows`].
+//! A [`Connector`] holds what connecting needs and makes [`Connection`]s; [`Rows::start`] runs a statement on one.
 //! Whatever the server sends is hostile input: each kind of message has a bound, and what breaks the protocol ends the
 //! connection with a typed error. Dropping any future here leaves a connection that [`Connection::recover`] can mend.
 

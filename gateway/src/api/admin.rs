@@ -31,7 +31,7 @@ pub(crate) use gate::gate;
 /// Who makes the request, as the gate has found.
 type Caller = Extension<By>;
 
-/// The routes. All of them are behind [`gate`].
+/// The routes. All of them are behind [`gate()`].
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(runners::create, runners::list))

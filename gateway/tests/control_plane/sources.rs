@@ -61,7 +61,10 @@ async fn every_file_of_the_gateway_is_for_its_owner_alone() {
         names.push(file.file_name().into_string().unwrap());
     }
     names.sort_unstable();
-    assert_eq!(names, ["gateway.db", "gateway.db-shm", "gateway.db-wal", "gateway.db.key", "gateway.db.lock"]);
+    assert_eq!(
+        names,
+        ["gateway.db", "gateway.db-shm", "gateway.db-wal", "gateway.db.key", "gateway.db.lock"]
+    );
 }
 
 #[tokio::test]
