@@ -10,9 +10,9 @@ use axum::{Extension, Json};
 use protocol::ErrorCode;
 use serde_json::json;
 
-use crate::access;
+use crate::access::{self, Admitted};
 use crate::api::error::ApiError;
-use crate::api::query::{trace, unknown_lens};
+use crate::api::query::trace;
 use crate::api::request::RequestId;
 use crate::attempt::Attempt;
 use crate::dispatch::{Job, Step};
@@ -66,14 +66,7 @@ async fn ask(
     body: &[u8],
     attempt: &mut Attempt,
 ) -> Result<Response, ApiError> {
-    let snapshot = gateway.snapshots.load();
-    let key = access::authenticate(&snapshot, headers).inspect_err(|_| gateway.metrics.auth_failed("key"))?;
-    attempt.by(&key);
-    let lens = snapshot.lens(lens).cloned().ok_or_else(|| unknown_lens(lens))?;
-    access::may_query(&key, &lens)?;
-    let source =
-        snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
-    attempt.of(&source.name, &lens.table);
+    let Admitted { lens, source, .. } = access::admit(gateway, headers, lens, attempt)?;
     let body = std::str::from_utf8(body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
     let plan = Arc::new(CountPlan::new(&lens, &source.name, body)?);
     let mut job = Job::start(gateway, source, plan, trace(headers))?;

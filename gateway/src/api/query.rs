@@ -15,7 +15,7 @@ use futures::stream;
 use protocol::{DoneMeta, ErrorCode, Extensions, Tail};
 use serde_json::{Map, Value};
 
-use crate::access;
+use crate::access::{self, Admitted};
 use crate::api::accept::{NDJSON, wants_lines};
 use crate::api::error::ApiError;
 use crate::api::request::RequestId;
@@ -81,14 +81,7 @@ fn ask(
     body: &[u8],
     attempt: &mut Attempt,
 ) -> Result<Answer, ApiError> {
-    let snapshot = gateway.snapshots.load();
-    let key = access::authenticate(&snapshot, headers).inspect_err(|_| gateway.metrics.auth_failed("key"))?;
-    attempt.by(&key);
-    let lens = snapshot.lens(lens).cloned().ok_or_else(|| unknown_lens(lens))?;
-    access::may_query(&key, &lens)?;
-    let source =
-        snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
-    attempt.of(&source.name, &lens.table);
+    let Admitted { snapshot, lens, source } = access::admit(gateway, headers, lens, attempt)?;
     let body = std::str::from_utf8(body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
     let request = QueryRequest::parse(body)?;
     let lines = wants_lines(headers);
@@ -112,11 +105,6 @@ fn ask(
         rows: 0,
         tail: Tail::default(),
     })
-}
-
-/// 404 for a lens that does not exist.
-pub(crate) fn unknown_lens(name: &str) -> ApiError {
-    ApiError::not_found(format!("there is no lens \"{name}\""))
 }
 
 /// The caller's trace context, passed on to the runner as it is.
