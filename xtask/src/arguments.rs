@@ -1,21 +1,29 @@
 //! The command line, as a value.
 
+use std::path::PathBuf;
+
 use crate::error::Error;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask <task>
 
-  services up [--native|--docker]   start the servers that tests need, or keep the running ones
+  services up [--native|--docker] [--only NAME,..]
+                                    start the servers that tests need, or keep the running ones
   services down                     stop them
+  services restart NAME             start one again, with its data and at its port
   services env                      print them as `export` lines
-  services status                   say what runs
+  services status                   say what runs, and what of docker-compose.test.yml does not
+  services <verb> --folder FOLDER   the same for servers of one's own, kept in a folder: for tests that
+                                    hurt a server
   test [-p PACKAGE].. [-- FILTER..] start the services and run every test, or those selected
   check                             formatting, lints, licences and fences, documentation, wasm build
-  bench [--rows N] [--runs N] [--seconds N] [--only PART,..]
-                                    measure release builds against PostgreSQL's own programs; parts are
-                                    stream, point, memory, start, size";
+  bench [--rows N] [--runs N] [--seconds N] [--only PART,..] [--engine NAME,..]
+                                    measure release builds against the databases' own programs; parts are
+                                    stream, point, memory, start, size, engines; the engines of the last
+                                    are postgres, mysql, mariadb, mongodb, redis, clickhouse";
 
-const BENCH_PARTS: [&str; 5] = ["stream", "point", "memory", "start", "size"];
+const BENCH_PARTS: [&str; 6] = ["stream", "point", "memory", "start", "size", "engines"];
+const BENCH_ENGINES: [&str; 6] = ["postgres", "mysql", "mariadb", "mongodb", "redis", "clickhouse"];
 
 /// What to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,16 +39,37 @@ pub(crate) enum Task {
 /// What to do with the services.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
-    Up(Choice),
-    Down,
-    Env,
-    Status,
+    Up(Request),
+    Down(Place),
+    Restart(Place, String),
+    Env(Place),
+    Status(Place),
+}
+
+/// Which servers should run, and where they come from.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) place: Place,
+    pub(crate) choice: Choice,
+    /// Names of services; empty means all that tests need.
+    pub(crate) only: Vec<String>,
+}
+
+/// Whose servers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Those in the user's cache folder, which all tests share.
+    #[default]
+    Cache,
+    /// Others, with everything about them in this folder.
+    Folder(PathBuf),
 }
 
 /// Where new servers come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
     /// Docker where it can pull the images, otherwise the machine's packages.
+    #[default]
     Automatic,
     Native,
     Docker,
@@ -77,12 +106,46 @@ impl Task {
 
 fn parse_verb(words: &[&str]) -> Result<Verb, Error> {
     match words {
-        ["up"] => Ok(Verb::Up(Choice::Automatic)),
-        ["up", "--native"] => Ok(Verb::Up(Choice::Native)),
-        ["up", "--docker"] => Ok(Verb::Up(Choice::Docker)),
-        ["down"] => Ok(Verb::Down),
-        ["env"] => Ok(Verb::Env),
-        ["status"] => Ok(Verb::Status),
+        ["up", options @ ..] => parse_request(options).map(Verb::Up),
+        ["restart", name, place @ ..] => Ok(Verb::Restart(parse_place(place)?, (*name).to_owned())),
+        ["down", place @ ..] => parse_place(place).map(Verb::Down),
+        ["env", place @ ..] => parse_place(place).map(Verb::Env),
+        ["status", place @ ..] => parse_place(place).map(Verb::Status),
+        other => Err(unknown(other)),
+    }
+}
+
+fn parse_request(words: &[&str]) -> Result<Request, Error> {
+    let mut request = Request::default();
+    let mut rest = words;
+    loop {
+        rest = match rest {
+            [] => return Ok(request),
+            ["--native", tail @ ..] if request.choice == Choice::Automatic => {
+                request.choice = Choice::Native;
+                tail
+            }
+            ["--docker", tail @ ..] if request.choice == Choice::Automatic => {
+                request.choice = Choice::Docker;
+                tail
+            }
+            ["--only", names, tail @ ..] => {
+                request.only.extend(names.split(',').map(str::to_owned));
+                tail
+            }
+            ["--folder", folder, tail @ ..] => {
+                request.place = Place::Folder(folder.into());
+                tail
+            }
+            other => return Err(unknown(other)),
+        };
+    }
+}
+
+fn parse_place(words: &[&str]) -> Result<Place, Error> {
+    match words {
+        [] => Ok(Place::Cache),
+        ["--folder", folder] => Ok(Place::Folder(folder.into())),
         other => Err(unknown(other)),
     }
 }
@@ -113,6 +176,7 @@ fn parse_bench(words: &[&str]) -> Result<Vec<String>, Error> {
         let good = match *option {
             "--rows" | "--runs" | "--seconds" => value.parse().is_ok_and(|number: u32| number > 0),
             "--only" => value.split(',').all(|part| BENCH_PARTS.contains(&part)),
+            "--engine" => value.split(',').all(|name| BENCH_ENGINES.contains(&name)),
             _ => false,
         };
         if !good {
@@ -158,22 +222,63 @@ mod tests {
 
     #[test]
     fn the_origin_of_the_servers_can_be_chosen() {
-        assert_eq!(parse("services up").unwrap(), Task::Services(Verb::Up(Choice::Automatic)));
-        assert_eq!(parse("services up --native").unwrap(), Task::Services(Verb::Up(Choice::Native)));
-        assert_eq!(parse("services up --docker").unwrap(), Task::Services(Verb::Up(Choice::Docker)));
+        let up = |line: &str| match parse(line) {
+            Ok(Task::Services(Verb::Up(request))) => request,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(up("services up"), Request::default());
+        assert_eq!(up("services up --native").choice, Choice::Native);
+        assert_eq!(up("services up --docker").choice, Choice::Docker);
+        let own = up("services up --only mysql,redis --folder /somewhere --native");
+        assert_eq!(own.only, ["mysql", "redis"]);
+        assert_eq!(own.place, Place::Folder("/somewhere".into()));
+    }
+
+    #[test]
+    fn a_folder_of_servers_is_named_the_same_way_for_every_verb() {
+        let place = || Place::Folder("/somewhere".into());
+        for (line, verb) in [
+            ("down", Verb::Down(place())),
+            ("restart mysql", Verb::Restart(place(), "mysql".to_owned())),
+            ("env", Verb::Env(place())),
+            ("status", Verb::Status(place())),
+        ] {
+            assert_eq!(parse(&format!("services {line} --folder /somewhere")).unwrap(), Task::Services(verb));
+        }
+        assert_eq!(parse("services down").unwrap(), Task::Services(Verb::Down(Place::Cache)));
     }
 
     #[test]
     fn options_of_the_benchmark_reach_it_in_their_order() {
         let words = parse("bench --runs 2 --only stream,size").unwrap();
         assert_eq!(words, Task::Bench(["--runs", "2", "--only", "stream,size"].map(str::to_owned).to_vec()));
+        let words = parse("bench --only engines --engine mongodb,redis").unwrap();
+        assert_eq!(
+            words,
+            Task::Bench(["--only", "engines", "--engine", "mongodb,redis"].map(str::to_owned).to_vec())
+        );
         assert_eq!(parse("bench").unwrap(), Task::Bench(Vec::new()));
     }
 
     #[test]
     fn what_is_not_known_is_named_in_the_error() {
-        let lines = ["services", "services sideways", "test -p", "test stray", "check twice", "frob"];
-        let bench = ["bench --runs", "bench --runs 0", "bench --only stream,fast", "bench --size x=1"];
+        let lines = [
+            "services",
+            "services sideways",
+            "services up --native --docker",
+            "services down stray",
+            "test -p",
+            "test stray",
+            "check twice",
+            "frob",
+        ];
+        let bench = [
+            "bench --runs",
+            "bench --runs 0",
+            "bench --only stream,fast",
+            "bench --engine oracle",
+            "bench --size x=1",
+        ];
         for line in lines.into_iter().chain(bench) {
             let error = parse(line).unwrap_err();
             assert!(matches!(error, Error::Usage { .. }), "{line}: {error}");

@@ -39,6 +39,15 @@ pub(crate) enum Error {
     InUse,
     #[error("no services run; start them with `cargo xtask services up`")]
     NothingRuns,
+    #[error("no service is called `{name}`; there are {known}")]
+    NoService { name: String, known: String },
+    #[error(
+        "cannot fetch {what}; its registry must be reachable, or a Docker engine must be able to pull \
+         (`--only` starts the others)"
+    )]
+    NotFetched { what: String, source: Box<Error> },
+    #[error("not started: {}; the reasons are above", .names.join(", "))]
+    NotStarted { names: Vec<String> },
     #[error("no Docker engine that can run docker-compose.test.yml: {reason}")]
     NoDocker { reason: String },
     #[error("not passed: {}", .names.join(", "))]

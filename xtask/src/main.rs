@@ -38,10 +38,11 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<(), Error> {
     match task {
         Task::Help => println!("{USAGE}"),
-        Task::Services(Verb::Up(choice)) => services::up(choice)?,
-        Task::Services(Verb::Down) => services::down()?,
-        Task::Services(Verb::Env) => services::env()?,
-        Task::Services(Verb::Status) => services::status()?,
+        Task::Services(Verb::Up(request)) => services::up(&request)?,
+        Task::Services(Verb::Down(place)) => services::down(&place)?,
+        Task::Services(Verb::Restart(place, name)) => services::restart(&place, &name)?,
+        Task::Services(Verb::Env(place)) => services::env(&place)?,
+        Task::Services(Verb::Status(place)) => services::status(&place)?,
         Task::Test(selection) => test::run(&selection)?,
         Task::Check => check::run()?,
         Task::Bench(options) => bench::run(&options)?,

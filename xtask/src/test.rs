@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::arguments::Selection;
+use crate::arguments::{Request, Selection};
 use crate::build::{Programs, build};
 use crate::command::Run;
 use crate::error::Error;
@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 2] = ["semilayer-runner", "semilayer-gateway"];
 
 /// Starts the services, builds the programs, runs the tests; says at the end what was met.
 pub(crate) fn run(selection: &Selection) -> Result<(), Error> {
-    let session = services::session()?;
+    let session = services::session(&Request::default())?;
     services::describe(&session.state);
     let programs = needs_programs(selection).then(build_programs).transpose()?;
     let folder = programs.as_ref().map(|programs| programs.folder_of(&PROGRAMS)).transpose()?;

@@ -13,13 +13,23 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
-/// The folder for everything about the test servers: `${XDG_CACHE_HOME:-~/.cache}/semilayer/services`.
-pub(crate) fn services_folder() -> Result<PathBuf, Error> {
+/// The folder for everything that is kept outside the checkout: `${XDG_CACHE_HOME:-~/.cache}/semilayer`.
+pub(crate) fn cache_folder() -> Result<PathBuf, Error> {
     let cache = match variable("XDG_CACHE_HOME").filter(|path| Path::new(path).is_absolute()) {
         Some(cache) => PathBuf::from(cache),
         None => Path::new(&variable("HOME").ok_or(Error::NoHome { name: "HOME" })?).join(".cache"),
     };
-    Ok(cache.join("semilayer/services"))
+    Ok(cache.join("semilayer"))
+}
+
+/// Where this program is; empty where the machine does not say.
+pub(crate) fn this_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_default()
+}
+
+/// True where nobody watches and every engine must be met.
+pub(crate) fn is_ci() -> bool {
+    variable("CI").is_some_and(|value| value != "false" && value != "0")
 }
 
 /// The search path for programs.

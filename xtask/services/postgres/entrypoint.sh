@@ -7,7 +7,7 @@ set -euo pipefail
 home=/etc/semilayer
 mkdir -p "$home"
 for file in server.crt server.key ca.crt; do
-    install -o postgres -g postgres -m 600 "/semilayer/tls/$file" "$home/$file"
+    install -o postgres -g postgres -m 600 "/semilayer-tls/$file" "$home/$file"
 done
 for file in pg_hba.conf pg_ident.conf; do
     install -o postgres -g postgres -m 600 "/semilayer/postgres/$file" "$home/$file"

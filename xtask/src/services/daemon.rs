@@ -9,18 +9,25 @@ use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Run, eventually};
 use crate::error::{Error, last_lines};
+use crate::services::account::clean;
 use crate::services::folder::{Folder, remove_file};
 use crate::services::state::replace_private;
 
-/// How a server is asked to end, and how long each request may take to work.
-pub(crate) const STOP: &[(&str, Duration)] =
-    &[("INT", Duration::from_secs(10)), ("QUIT", Duration::from_secs(5)), ("KILL", Duration::from_secs(5))];
+/// How a server is asked to end, and how long each request may take to work. The first is for PostgreSQL,
+/// which would wait for its clients at the second; MySQL does not hear the first.
+pub(crate) const STOP: &[(&str, Duration)] = &[
+    ("INT", Duration::from_secs(1)),
+    ("TERM", Duration::from_secs(10)),
+    ("QUIT", Duration::from_secs(5)),
+    ("KILL", Duration::from_secs(5)),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,10 +43,20 @@ pub(crate) struct Process {
 pub(crate) struct Record {
     pub(crate) process: Process,
     folder: PathBuf,
+    /// The program and its arguments: enough to start it again.
+    #[serde(default)]
+    command: Vec<String>,
+    /// What it writes to its terminal.
+    #[serde(default)]
+    log: PathBuf,
     /// Where the record itself is kept.
     #[serde(skip)]
     path: PathBuf,
 }
+
+/// Process 1 collects orphans at once on most machines, every second on some.
+const COLLECT_LIMIT: Duration = Duration::from_secs(10);
+const ENDING: &str = ".daemon.json";
 
 impl Process {
     /// None when no such process runs.
@@ -72,6 +89,13 @@ impl Process {
         Err(Error::Unstoppable { pid: self.pid })
     }
 
+    /// A server takes the lock of one that has ended but was not collected yet for the lock of one that runs.
+    /// Somebody who never collects is not waited for.
+    fn wait_until_collected(self) -> Result<(), Error> {
+        let proc = PathBuf::from(format!("/proc/{}", self.pid));
+        eventually(COLLECT_LIMIT, || Ok(!proc.exists() || Process::find(self.pid).is_some())).map(drop)
+    }
+
     fn signal(self, name: &str) {
         let mut kill = Command::new("sh");
         kill.args(["-c", "kill -s \"$0\" \"$1\"", name, &self.pid.to_string()]);
@@ -86,26 +110,44 @@ impl Record {
         folder: &Folder,
         name: &str,
         own: &Path,
-        mut command: Command,
+        command: Command,
         log: &Path,
     ) -> Result<Record, Error> {
-        let output = File::create(log).map_err(Error::io("create", log))?;
-        let errors = output.try_clone().map_err(Error::io("open", log))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0)
-            .spawn()
-            .map_err(|source| Error::Start { what: name.to_owned(), source })?;
-        let process = Process::find(child.id()).unwrap_or(Process { pid: child.id(), started: 0 });
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        File::create(log).map_err(Error::io("create", log))?;
         let record = Record {
-            process,
+            process: spawn(name, command, log)?,
             folder: own.to_owned(),
-            path: folder.path().join(format!("{name}.daemon.json")),
+            command: words,
+            log: log.to_owned(),
+            path: folder.path().join(format!("{name}{ENDING}")),
         };
         record.save()?;
         Ok(record)
+    }
+
+    /// Stops the process, where it runs, and starts it as before, with the data it had.
+    pub(crate) fn restart(self) -> Result<Record, Error> {
+        self.process.stop()?;
+        self.process.wait_until_collected()?;
+        let mut words = self.command.iter();
+        let program = words.next().ok_or(Error::NothingRuns)?;
+        let mut command = Command::new(program);
+        command.args(words);
+        clean(&mut command);
+        let record = Record { process: spawn(self.name(), command, &self.log)?, ..self };
+        record.save()?;
+        Ok(record)
+    }
+
+    /// What it was started as.
+    pub(crate) fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()?.strip_suffix(ENDING)).unwrap_or_default()
+    }
+
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Every server that was started and not stopped since. A record that cannot be read leads nowhere and is
@@ -115,7 +157,7 @@ impl Record {
         let mut records = Vec::new();
         for entry in entries {
             let path = entry.map_err(Error::io("read", folder.path()))?.path();
-            if path.to_string_lossy().ends_with(".daemon.json") {
+            if path.to_string_lossy().ends_with(ENDING) {
                 match Record::load(&path) {
                     Ok(record) => records.push(record),
                     Err(error) => {
@@ -126,6 +168,11 @@ impl Record {
             }
         }
         Ok(records)
+    }
+
+    /// Ends the process and keeps what is its own.
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        self.process.stop()
     }
 
     /// Ends the process and removes what was its own. Right for a process that is already gone, too.
@@ -149,12 +196,36 @@ impl Record {
     }
 }
 
+/// Starts a process apart from this terminal; what it says is added to `log`.
+fn spawn(name: &str, mut command: Command, log: &Path) -> Result<Process, Error> {
+    let output = File::options().append(true).open(log).map_err(Error::io("open", log))?;
+    let errors = output.try_clone().map_err(Error::io("open", log))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .process_group(0)
+        .spawn()
+        .map_err(|source| Error::Start { what: name.to_owned(), source })?;
+    Ok(Process::find(child.id()).unwrap_or(Process { pid: child.id(), started: 0 }))
+}
+
 /// Removes a folder and all in it; it may already be gone.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Ends these side by side and removes what was theirs. The first error is the one to report.
+pub(crate) fn stop_all(records: &[Record]) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let stopping: Vec<_> = records.iter().map(|record| scope.spawn(|| record.stop())).collect();
+        // All are joined before the first error is looked at.
+        let stopped: Vec<_> = stopping.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        stopped.into_iter().collect()
+    })
 }
 
 /// The end of a log, for a message.

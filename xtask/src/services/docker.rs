@@ -11,7 +11,7 @@ use crate::services::site::Site;
 const PROJECT: &str = "semilayer-tests";
 const ASK_LIMIT: Duration = Duration::from_secs(15);
 const PULL_LIMIT: Duration = Duration::from_mins(5);
-const START_LIMIT: Duration = Duration::from_mins(3);
+const START_LIMIT: Duration = Duration::from_mins(6);
 
 /// An engine that answers, with all images at hand.
 pub(crate) struct Engine {
@@ -19,12 +19,15 @@ pub(crate) struct Engine {
 }
 
 /// A running container.
+#[derive(Clone)]
 pub(crate) struct Container {
     /// Its name in the compose file.
     pub(crate) service: String,
     pub(crate) id: String,
     /// Where it can be reached on 127.0.0.1.
     pub(crate) port: u16,
+    /// The same for TLS, where that has a port of its own.
+    pub(crate) tls_port: Option<u16>,
 }
 
 impl Engine {
@@ -49,20 +52,32 @@ impl Engine {
         Ok(Engine { _private: () })
     }
 
-    /// Starts everything anew and returns when all of it is healthy.
-    pub(crate) fn start(&self, site: &Site) -> Result<(), Error> {
+    /// Starts these services anew and returns when all of them are healthy.
+    pub(crate) fn start(&self, site: &Site, services: &[&str]) -> Result<(), Error> {
         stop(site)?;
-        of_site(site, &["up", "--detach", "--wait", "--wait-timeout", "120"], START_LIMIT).map(drop)
+        let up = ["up", "--detach", "--wait", "--wait-timeout", "300"];
+        of_site(site, &[&up, services].concat(), START_LIMIT).map(drop)
     }
 
-    /// Finds the container of a compose service and the port that stands for its `inner` port.
-    pub(crate) fn container(&self, site: &Site, service: &str, inner: u16) -> Result<Container, Error> {
+    /// Finds the container of a compose service and the ports that stand for its own.
+    pub(crate) fn container(
+        &self,
+        site: &Site,
+        service: &str,
+        port: u16,
+        tls_port: Option<u16>,
+    ) -> Result<Container, Error> {
         let id = of_site(site, &["ps", "--quiet", service], ASK_LIMIT)?;
-        let found = docker(&["port", &id, &format!("{inner}/tcp")], ASK_LIMIT)?;
-        let port = found.lines().next().and_then(|line| line.rsplit_once(':')?.1.parse().ok());
-        let port = port.ok_or(Error::Unexpected { what: "docker port".to_owned(), found })?;
-        Ok(Container { service: service.to_owned(), id, port })
+        let tls_port = tls_port.map(|port| outer_port(&id, port)).transpose()?;
+        Ok(Container { service: service.to_owned(), port: outer_port(&id, port)?, tls_port, id })
     }
+}
+
+/// The port of 127.0.0.1 that stands for a container's `inner` port.
+fn outer_port(container: &str, inner: u16) -> Result<u16, Error> {
+    let found = docker(&["port", container, &format!("{inner}/tcp")], ASK_LIMIT)?;
+    let port = found.lines().next().and_then(|line| line.rsplit_once(':')?.1.parse().ok());
+    port.ok_or(Error::Unexpected { what: "docker port".to_owned(), found })
 }
 
 /// Stops the containers and removes them with their data.

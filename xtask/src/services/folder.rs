@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::arguments::Place;
 use crate::command::eventually;
 use crate::error::Error;
 use crate::workspace;
@@ -34,8 +35,11 @@ pub(crate) struct Alone {
 
 impl Folder {
     /// Makes it where it is not there.
-    pub(crate) fn open() -> Result<Self, Error> {
-        let path = workspace::services_folder()?;
+    pub(crate) fn open(place: &Place) -> Result<Self, Error> {
+        let path = match place {
+            Place::Cache => workspace::cache_folder()?.join("services"),
+            Place::Folder(folder) => std::path::absolute(folder).map_err(Error::io("find", folder))?,
+        };
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         Ok(Folder { path })
     }
@@ -54,15 +58,7 @@ impl Folder {
 
     /// Waits until no other xtask starts or stops servers.
     pub(crate) fn lock(&self) -> Result<Alone, Error> {
-        let path = self.path.join("lock");
-        let file = open(&path)?;
-        if !exclusively(&file, &path, Duration::ZERO)? {
-            println!("waiting for another xtask to finish with the services");
-            if !exclusively(&file, &path, LOCK_LIMIT)? {
-                return Err(Error::Locked { path, limit: LOCK_LIMIT });
-            }
-        }
-        Ok(Alone { _file: file })
+        lock(self.path.join("lock"), "the services")
     }
 
     /// Keeps the servers from being stopped by others. Call it with the lock held.
@@ -79,6 +75,18 @@ impl Folder {
         let file = open(&path)?;
         if exclusively(&file, &path, USE_LIMIT)? { Ok(Alone { _file: file }) } else { Err(Error::InUse) }
     }
+}
+
+/// Holds the file at `path`, which is about `what`; waits for another xtask that holds it.
+pub(crate) fn lock(path: PathBuf, what: &str) -> Result<Alone, Error> {
+    let file = open(&path)?;
+    if !exclusively(&file, &path, Duration::ZERO)? {
+        println!("waiting for another xtask to finish with {what}");
+        if !exclusively(&file, &path, LOCK_LIMIT)? {
+            return Err(Error::Locked { path, limit: LOCK_LIMIT });
+        }
+    }
+    Ok(Alone { _file: file })
 }
 
 /// Removes a file that may already be gone.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::command::Run;
@@ -19,26 +20,33 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Looks with `find`; installs Debian's `package` where nothing is found and we are root; looks again.
+/// One at a time: the package manager itself refuses a second.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// Looks with `find`; installs Debian's `packages` where nothing is found and we are root; looks again.
 pub(crate) fn find_or_install<T>(
     program: &'static str,
-    package: &'static str,
+    packages: &[&str],
     advice: &'static str,
     find: impl Fn() -> Option<T>,
 ) -> Result<T, Error> {
     if let Some(found) = find() {
         return Ok(found);
     }
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = find() {
+        return Ok(found);
+    }
     if is_root()? && self::find("apt-get").is_some() {
-        println!("installing {package}");
-        install(package)?;
+        println!("installing {}", packages.join(", "));
+        install(packages)?;
     }
     find().ok_or(Error::Missing { program, advice })
 }
 
 /// A machine that was just made has no package lists, or old ones: a failure is tried again with new ones.
-fn install(package: &str) -> Result<(), Error> {
-    let arguments = ["install", "--yes", "--no-install-recommends", package];
+fn install(packages: &[&str]) -> Result<(), Error> {
+    let arguments = [&["install", "--yes", "--no-install-recommends"], packages].concat();
     if apt(&arguments).is_ok() {
         return Ok(());
     }
@@ -48,6 +56,7 @@ fn install(package: &str) -> Result<(), Error> {
 
 fn apt(arguments: &[&str]) -> Result<(), Error> {
     let mut command = Command::new("apt-get");
-    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+    // Somebody else's installation is waited for.
+    command.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     Run::new(command, format!("apt-get {}", arguments.join(" ")), INSTALL_LIMIT).capture().map(drop)
 }

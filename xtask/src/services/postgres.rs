@@ -19,94 +19,75 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
-use crate::command::{Run, eventually};
+use crate::command::Run;
 use crate::error::Error;
 use crate::services::account::{Account, clean};
-use crate::services::daemon::{Record, log_tail};
 use crate::services::docker::{self, Container};
-use crate::services::site::{Site, free_port, password};
+use crate::services::launch::{Facts, Launch, adopted};
+use crate::services::site::{Site, encoded, encoded_path, free_port, password};
 use crate::services::state::{Origin, Server, Tls, User};
-use crate::services::{Service, packages};
+use crate::services::{Edition, Service, packages};
 
-const SETTINGS: &str = include_str!("../../services/postgres/settings.conf");
-const ACCESS: &str = include_str!("../../services/postgres/pg_hba.conf");
+pub(super) const SETTINGS: &str = include_str!("../../services/postgres/settings.conf");
+pub(super) const ACCESS: &str = include_str!("../../services/postgres/pg_hba.conf");
 const CERTIFICATE_NAMES: &str = include_str!("../../services/postgres/pg_ident.conf");
-const ROLES: &str = include_str!("../../services/postgres/init.sql");
+pub(super) const ROLES: &str = include_str!("../../services/postgres/init.sql");
 const ENTRYPOINT: &str = include_str!("../../services/postgres/entrypoint.sh");
 
 pub(super) const SERVICE: Service = Service {
     name: "postgres",
     title: "PostgreSQL",
-    recipe: &[SETTINGS, ACCESS, CERTIFICATE_NAMES, ROLES, ENTRYPOINT],
-    compose: &["postgres17", "postgres14"],
+    recipe: &[SETTINGS, ACCESS, CERTIFICATE_NAMES, ROLES],
+    containers: &[SETTINGS, ACCESS, CERTIFICATE_NAMES, ROLES, ENTRYPOINT],
+    editions: &[
+        Edition { title: "PostgreSQL 17", version: "17.", container: "postgres17" },
+        Edition { title: "PostgreSQL 14", version: "14.", container: "postgres14" },
+    ],
     port: 5432,
-    start,
-    adopt,
+    tls_port: None,
+    on_demand: false,
+    start: Some(start),
+    adopt: Some(adopt),
     version,
 };
 
 const DATABASE: &str = "semilayer";
 const INIT_LIMIT: Duration = Duration::from_mins(1);
-const START_LIMIT: Duration = Duration::from_secs(30);
 const ASK_LIMIT: Duration = Duration::from_secs(10);
-/// A unix socket's path ends within 107 bytes; the longest name PostgreSQL gives one is this.
-const SOCKET_NAME: &str = "/.s.PGSQL.65535";
-const SOCKET_PATH_LIMIT: usize = 107;
 
 fn start(site: &Site) -> Result<Server, Error> {
     let programs = programs()?;
     let account = Account::find()?;
-    let layout = Layout::create(site, &account)?;
+    let layout = Layout::create(site, &account, SERVICE.name)?;
     layout.write_data(&programs, &account, &site.admin_password)?;
     let port = free_port()?;
-    layout.write_settings(site, &account, port)?;
+    layout.write_settings(site, &account, port, SETTINGS, ACCESS)?;
 
-    let mut command = account.command(&programs.join("postgres"));
-    command.arg("-D").arg(&layout.data).arg("-c").arg(format!("config_file={}", layout.config.display()));
-    let record = Record::start(&site.folder, SERVICE.name, &layout.folder, command, &layout.log)?;
-    let server = Server {
-        service: SERVICE.name.to_owned(),
-        version: String::new(),
-        host: "127.0.0.1".to_owned(),
-        port,
-        database: DATABASE.to_owned(),
-        socket_dir: Some(layout.socket.clone()),
+    let command = layout.command(&programs, &account);
+    let facts = Facts {
+        socket_dir: Some(layout.socket),
         bin_dir: Some(programs),
         run_as: account.name(),
-        origin: Origin::Native(record.process),
-        users: users(port, site)?,
+        ..facts(site, port)?
     };
-    let started = answers(site, &server, &layout.log).and_then(|()| set_up(site, server));
-    if started.is_err() {
-        record.stop()?;
-    }
-    started
+    Launch { site, service: &SERVICE, folder: layout.folder, log: layout.log }.run(command, facts, set_up)
 }
 
 fn adopt(site: &Site, container: Container) -> Result<Server, Error> {
-    let server = Server {
-        service: SERVICE.name.to_owned(),
-        version: String::new(),
-        host: "127.0.0.1".to_owned(),
-        port: container.port,
-        database: DATABASE.to_owned(),
-        socket_dir: None,
-        bin_dir: None,
-        run_as: None,
-        users: users(container.port, site)?,
-        origin: Origin::Docker { service: container.service, container: container.id },
-    };
-    set_up(site, server)
+    let facts = facts(site, container.port)?;
+    adopted(site, &SERVICE, container, facts, set_up)
 }
 
-fn version(site: &Site, server: &Server) -> Result<String, Error> {
+pub(super) fn facts(site: &Site, port: u16) -> Result<Facts, Error> {
+    Ok(Facts { database: DATABASE, users: users(port, site)?, ..Facts::new(port) })
+}
+
+pub(super) fn version(site: &Site, server: &Server) -> Result<String, Error> {
     query(site, server, "show server_version".to_owned())
 }
 
-/// Creates the roles and the database, and asks the server who it is.
-fn set_up(site: &Site, server: Server) -> Result<Server, Error> {
+/// Creates the roles and the database.
+pub(super) fn set_up(site: &Site, server: &Server) -> Result<(), Error> {
     let mut script = String::new();
     for (role, user) in &server.users {
         if let Some(password) = &user.password {
@@ -115,18 +96,7 @@ fn set_up(site: &Site, server: Server) -> Result<Server, Error> {
         }
     }
     script.push_str(ROLES);
-    query(site, &server, script)?;
-    Ok(Server { version: version(site, &server)?, ..server })
-}
-
-/// Waits for a server that was just started; its log is the answer where it has ended.
-fn answers(site: &Site, server: &Server, log: &Path) -> Result<(), Error> {
-    let service = SERVICE.title;
-    let ready = eventually(START_LIMIT, || match &server.origin {
-        Origin::Native(process) if !process.is_alive() => Err(Error::Ended { service, log: log_tail(log) }),
-        Origin::Native(_) | Origin::Docker { .. } => Ok(version(site, server).is_ok()),
-    })?;
-    if ready { Ok(()) } else { Err(Error::Silent { service, limit: START_LIMIT, log: log_tail(log) }) }
+    query(site, server, script).map(drop)
 }
 
 /// Runs a psql script as `admin` and returns what it prints.
@@ -139,7 +109,7 @@ fn query(site: &Site, server: &Server, script: String) -> Result<String, Error> 
         }
         (Origin::Native(_), folder) => {
             let program = folder.as_ref().map_or_else(|| "psql".into(), |folder| folder.join("psql"));
-            psql(&program, server.port, &site.tls)
+            psql(&program, server, &site.tls)
         }
     };
     command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]);
@@ -147,22 +117,30 @@ fn query(site: &Site, server: &Server, script: String) -> Result<String, Error> 
     Run::new(command, "psql", ASK_LIMIT).input(script).capture()
 }
 
-/// Verified, so that an answer is the answer of a server of ours.
-fn psql(program: &Path, port: u16, tls: &Tls) -> Command {
+/// Verified, so that an answer is the answer of a server of ours, where the build knows TLS.
+fn psql(program: &Path, server: &Server, tls: &Tls) -> Command {
     let mut command = Command::new(program);
     clean(&mut command);
-    command.args(["--host=127.0.0.1", "--username=admin", "--dbname=postgres", &format!("--port={port}")]);
-    command.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", &tls.ca).env("PGCONNECT_TIMEOUT", "5");
+    command.args([
+        "--host=127.0.0.1",
+        "--username=admin",
+        "--dbname=postgres",
+        &format!("--port={}", server.port),
+    ]);
+    if server.service == SERVICE.name {
+        command.env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", &tls.ca);
+    }
+    command.env("PGCONNECT_TIMEOUT", "5");
     command
 }
 
 fn users(port: u16, site: &Site) -> Result<BTreeMap<String, User>, Error> {
     let tls = &site.tls;
-    let verified = format!("?sslmode=verify-full&sslrootcert={}", encoded(&tls.ca.to_string_lossy()));
+    let verified = format!("?sslmode=verify-full&sslrootcert={}", encoded_path(&tls.ca));
     let certified = format!(
         "{verified}&sslcert={}&sslkey={}",
-        encoded(&tls.client_cert.to_string_lossy()),
-        encoded(&tls.client_key.to_string_lossy())
+        encoded_path(&tls.client_cert),
+        encoded_path(&tls.client_key)
     );
     let roles = [
         ("admin", Some(site.admin_password.clone()), "scram-sha-256", ""),
@@ -181,14 +159,10 @@ fn users(port: u16, site: &Site) -> Result<BTreeMap<String, User>, Error> {
     Ok(users.collect())
 }
 
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
 /// The folder of the server's programs: the newest of Debian's, or what `pg_config` names.
 fn programs() -> Result<PathBuf, Error> {
     let advice = "install PostgreSQL (Debian: apt-get install postgresql) or let a Docker engine pull it";
-    packages::find_or_install("PostgreSQL's initdb", "postgresql", advice, || {
+    packages::find_or_install("PostgreSQL's initdb", &["postgresql"], advice, || {
         debian_programs().or_else(configured_programs)
     })
 }
@@ -211,33 +185,31 @@ fn configured_programs() -> Option<PathBuf> {
 }
 
 /// The files of one server. The account owns `data`, `socket` and the private files; the rest is ours.
-struct Layout {
-    folder: PathBuf,
+pub(super) struct Layout {
+    pub(super) folder: PathBuf,
     data: PathBuf,
-    socket: PathBuf,
+    pub(super) socket: PathBuf,
     config: PathBuf,
-    log: PathBuf,
+    pub(super) log: PathBuf,
 }
 
 impl Layout {
-    fn create(site: &Site, account: &Account) -> Result<Self, Error> {
-        let folder = site.server_folder(SERVICE.name, account)?;
+    pub(super) fn create(site: &Site, account: &Account, name: &str) -> Result<Self, Error> {
+        let folder = site.server_folder(name, account)?;
         let layout = Layout {
             data: folder.join("data"),
-            socket: folder.join("socket"),
+            // The longest name that PostgreSQL gives a socket.
+            socket: site.socket_folder(&folder, "/.s.PGSQL.65535")?,
             config: folder.join("postgresql.conf"),
             log: folder.join("log"),
             folder,
         };
-        if layout.socket.as_os_str().len() + SOCKET_NAME.len() > SOCKET_PATH_LIMIT {
-            return Err(Error::LongSocket { path: layout.socket });
-        }
         account.private_folder(&layout.data)?;
         account.private_folder(&layout.socket)?;
         Ok(layout)
     }
 
-    fn write_data(&self, programs: &Path, account: &Account, password: &str) -> Result<(), Error> {
+    pub(super) fn write_data(&self, programs: &Path, account: &Account, password: &str) -> Result<(), Error> {
         let file = self.folder.join("password");
         account.private_file(&file, format!("{password}\n").as_bytes())?;
         let mut command = account.command(&programs.join("initdb"));
@@ -248,17 +220,17 @@ impl Layout {
         fs::remove_file(&file).map_err(Error::io("remove", &file))
     }
 
-    fn write_settings(&self, site: &Site, account: &Account, port: u16) -> Result<(), Error> {
+    pub(super) fn write_settings(
+        &self,
+        site: &Site,
+        account: &Account,
+        port: u16,
+        settings: &str,
+        access: &str,
+    ) -> Result<(), Error> {
         let place = |name: &str| self.folder.join(name);
-        for (name, from) in [
-            ("server.key", site.tls.server_key()),
-            ("server.crt", site.tls.server_cert()),
-            ("ca.crt", site.tls.ca.clone()),
-        ] {
-            let text = fs::read(&from).map_err(Error::io("read", &from))?;
-            account.private_file(&place(name), &text)?;
-        }
-        account.private_file(&place("pg_hba.conf"), ACCESS.as_bytes())?;
+        site.install_tls(&self.folder, account)?;
+        account.private_file(&place("pg_hba.conf"), access.as_bytes())?;
         account.private_file(&place("pg_ident.conf"), CERTIFICATE_NAMES.as_bytes())?;
         let addresses = format!("listen_addresses = '127.0.0.1,::1'\nport = {port}\n");
         let files = [
@@ -270,7 +242,14 @@ impl Layout {
             ("ident_file", place("pg_ident.conf")),
         ];
         let files: String = files.iter().map(|(name, path)| setting(name, path)).collect();
-        account.private_file(&self.config, format!("{SETTINGS}\n{addresses}{files}").as_bytes())
+        account.private_file(&self.config, format!("{settings}\n{addresses}{files}").as_bytes())
+    }
+
+    /// The server itself.
+    pub(super) fn command(&self, programs: &Path, account: &Account) -> Command {
+        let mut command = account.command(&programs.join("postgres"));
+        command.arg("-D").arg(&self.data).arg("-c").arg(format!("config_file={}", self.config.display()));
+        command
     }
 }
 
@@ -281,15 +260,6 @@ fn setting(name: &str, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_survives_its_url() {
-        let awkward = "p!@/%:?#&+ '$\"";
-        let decoded =
-            percent_encoding::percent_decode_str(&encoded(awkward)).decode_utf8().unwrap().into_owned();
-        assert_eq!(decoded, awkward);
-        assert!(!encoded(awkward).contains(['@', '/', ':', '?', '#', ' ']));
-    }
 
     #[test]
     fn nobody_is_trusted() {

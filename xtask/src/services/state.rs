@@ -17,11 +17,14 @@ use crate::services::daemon::Process;
 /// Part of the fingerprint: raised when a change here must replace running servers.
 pub(crate) const FORMAT: u32 = 1;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct State {
-    /// The fingerprint of the recipes the servers were made from.
+    /// The fingerprint of what all servers have in common.
     pub(crate) recipe: String,
+    /// The program that started the servers: by it a test can have servers of its own.
+    #[serde(default)]
+    pub(crate) xtask: PathBuf,
     pub(crate) tls: Tls,
     /// In the order of preference within one service.
     pub(crate) servers: Vec<Server>,
@@ -40,15 +43,24 @@ pub(crate) struct Tls {
     pub(crate) client_key: PathBuf,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Server {
-    /// `postgres`.
+    /// `postgres`, `mysql`, ..: the names in `SERVICES`.
     pub(crate) service: String,
+    /// The fingerprint of the recipe that this server was made from.
+    #[serde(default)]
+    pub(crate) recipe: String,
     /// As the server says it.
     pub(crate) version: String,
+    /// The program behind it and its version, where it is not the one that the service is named after.
+    #[serde(default)]
+    pub(crate) stand_in: Option<String>,
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Where TLS has a port of its own; otherwise `port` speaks it too.
+    #[serde(default)]
+    pub(crate) tls_port: Option<u16>,
     /// The database that `users` meet; `app` owns it.
     pub(crate) database: String,
     /// The folder of the unix socket; none for a container.
@@ -62,7 +74,7 @@ pub(crate) struct Server {
     pub(crate) users: BTreeMap<String, User>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub(crate) enum Origin {
     Native(Process),
@@ -119,12 +131,14 @@ impl State {
 
 impl Server {
     fn variables(&self) -> Vec<(String, String)> {
-        let name = |what: &str| format!("SEMILAYER_TEST_{}_{what}", self.service.to_uppercase());
+        let name =
+            |what: &str| format!("SEMILAYER_TEST_{}_{what}", self.service.to_uppercase().replace('-', "_"));
         let mut variables = vec![
             (name("HOST"), self.host.clone()),
             (name("PORT"), self.port.to_string()),
             (name("VERSION"), self.version.clone()),
         ];
+        variables.extend(self.tls_port.map(|port| (name("TLS_PORT"), port.to_string())));
         variables.extend(self.users.get("app").map(|user| (name("URL"), user.url.clone())));
         variables.extend(self.socket_dir.iter().map(|dir| (name("SOCKET_DIR"), dir.display().to_string())));
         variables

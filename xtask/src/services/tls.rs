@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::command::Run;
 use crate::error::Error;
 use crate::services::packages;
-use crate::services::state::{Tls, write_private};
+use crate::services::state::{Tls, replace_private, write_private};
 
 /// Decides what the certificates are like.
 pub(crate) const RECIPE: &str = include_str!("../../services/tls/openssl.cnf");
@@ -21,9 +21,10 @@ const DAYS: &str = "3650";
 impl Tls {
     /// Makes all files anew in `folder`.
     pub(crate) fn create(folder: &Path) -> Result<Tls, Error> {
-        let openssl = packages::find_or_install("openssl", "openssl", "install OpenSSL's program", || {
-            packages::find("openssl")
-        })?;
+        let openssl =
+            packages::find_or_install("openssl", &["openssl"], "install OpenSSL's program", || {
+                packages::find("openssl")
+            })?;
         crate::services::daemon::remove_folder(folder)?;
         fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
@@ -43,6 +44,14 @@ impl Tls {
 
     pub(crate) fn server_key(&self) -> PathBuf {
         self.folder.join("server.key")
+    }
+
+    /// The client's certificate and its key in one file; some clients want it so.
+    pub(crate) fn client_pem(&self) -> Result<PathBuf, Error> {
+        let path = self.folder.join("client.pem");
+        let read = |path: &Path| fs::read(path).map_err(Error::io("read", path));
+        replace_private(&path, &[read(&self.client_cert)?, read(&self.client_key)?].concat())?;
+        Ok(path)
     }
 
     fn in_folder(folder: &Path) -> Tls {
