@@ -1,47 +1,81 @@
-//! Who asks, and whether the lens lets them.
+//! Who asks, and whether the lens lets them. Nothing of a body is kept before its sender is known.
 
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 
 use crate::api::error::ApiError;
+use crate::api::request::{Peer, discard, whole_body};
 use crate::attempt::Attempt;
 use crate::lens::{Grant, Lens};
 use crate::model::{Key, KeyKind, Source};
 use crate::snapshot::Snapshot;
 use crate::state::Gateway;
 
-/// Who was let through to what, as of one moment.
+/// A request that was let through, as of one moment.
 pub(crate) struct Admitted {
+    pub(crate) caller: KeyKind,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) lens: Arc<Lens>,
     pub(crate) source: Arc<Source>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
-/// Finds out who asks and whether the lens called `name` lets them, and notes each in the attempt as soon as it is known.
-pub(crate) fn admit(
+/// Finds out who asks, reads the body, and finds out whether the lens called `name` lets them. Each is noted in the attempt
+/// as soon as it is known.
+pub(crate) async fn admit(
     gateway: &Gateway,
-    headers: &HeaderMap,
+    request: Request,
     name: &str,
     attempt: &mut Attempt,
 ) -> Result<Admitted, ApiError> {
+    let (head, body) = request.into_parts();
+    let headers = head.headers;
+    attempt.from(head.extensions.get::<Peer>(), &headers);
+    let key = match authenticate(&gateway.snapshots.load(), &headers) {
+        Ok(key) => key,
+        Err(refused) => {
+            gateway.metrics.auth_failed("key");
+            turn_away(&headers, body).await;
+            return Err(refused);
+        }
+    };
+    attempt.by(&key).await;
+    let body = whole_body(body, gateway.limits.body).await?;
+    attempt.with(&body);
+    // A body may take its time; what is in force is what is so now.
     let snapshot = gateway.snapshots.load();
-    let key = authenticate(&snapshot, headers).inspect_err(|_| gateway.metrics.auth_failed("key"))?;
-    attempt.by(&key);
+    if snapshot.key(key.id).is_none_or(|key| key.revoked_at.is_some()) {
+        return Err(not_valid());
+    }
     let unknown = || ApiError::not_found(format!("there is no lens \"{name}\""));
     let lens = snapshot.lens(name).cloned().ok_or_else(unknown)?;
     may_query(&key, &lens)?;
     let source =
         snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
     attempt.of(&source.name, &lens.table);
-    Ok(Admitted { snapshot, lens, source })
+    Ok(Admitted { caller: key.kind, snapshot, lens, source, headers, body })
+}
+
+/// A stranger's body is read past, for a moment, so that the refusal arrives. Who waits to be told to send it never is.
+async fn turn_away(headers: &HeaderMap, body: Body) {
+    if !headers.contains_key(header::EXPECT) {
+        discard(body).await;
+    }
 }
 
 /// The key in `Authorization: Bearer …`. Unknown, revoked and runners' tokens are all the same to a caller.
 fn authenticate(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, ApiError> {
     let token = bearer(headers)
         .ok_or_else(|| ApiError::unauthorized("an API key is needed: Authorization: Bearer sk_… or pk_…"))?;
-    snapshot.authenticate_key(token).cloned().map_err(|_| ApiError::unauthorized("the API key is not valid"))
+    snapshot.authenticate_key(token).cloned().map_err(|_| not_valid())
+}
+
+fn not_valid() -> ApiError {
+    ApiError::unauthorized("the API key is not valid")
 }
 
 /// The token of a bearer authorization (RFC 6750; the scheme's case does not matter).

@@ -45,17 +45,14 @@ impl FromRef<Api> for Arc<Gateway> {
 
 /// The service. Layers are given innermost first: a preflight is answered and a token checked before any body is read.
 pub(crate) fn router(api: Api, settings: &Settings) -> Router {
-    let whole_body = request::WholeBody { limit: settings.body_limit, audit: api.audit.clone() };
     let applications: Router<Api> = applications().into();
     // A preflight is an OPTIONS request that no handler takes, so the layers lie around the refusal of methods, too.
-    let applications = applications
-        .method_not_allowed_fallback(request::no_method)
-        .layer(from_fn_with_state(whole_body.clone(), request::read_body))
-        .layer(request::cors(&settings.origins));
+    let applications =
+        applications.method_not_allowed_fallback(request::no_method).layer(request::cors(&settings.origins));
     let operators: Router<Api> = admin::routes().into();
     let operators = operators
         .method_not_allowed_fallback(request::no_method)
-        .layer(from_fn_with_state(whole_body, request::read_body))
+        .layer(from_fn_with_state(settings.body_limit, request::read_body))
         .layer(from_fn_with_state(api.clone(), admin::gate));
     let others: Router<Api> = others().into();
     Router::new()

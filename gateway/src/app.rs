@@ -24,7 +24,7 @@ use crate::presence::Presence;
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::snapshot::{Snapshot, Snapshots};
-use crate::state::Gateway;
+use crate::state::{Gateway, Limits};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Fact, Store};
 use crate::token::{TokenHash, TokenKind, mint};
@@ -57,7 +57,7 @@ impl App {
             settings.tls.as_ref().map(|(certificate, key)| runtime::tls::server_config(certificate, key));
         let tls = tls.transpose()?.map(TlsAcceptor::from);
         // The port first: a start that cannot have it must not use up the one showing of a new admin token.
-        let server = Server::bind(settings.listen, tls)
+        let server = Server::bind(settings.listen, tls, settings.write_timeout)
             .await
             .map_err(|source| StartError::Bind { address: settings.listen.to_string(), source })?;
         let lock = lock(&settings.database)?;
@@ -68,9 +68,10 @@ impl App {
         let (tokens, new_admin_token) = admin_tokens(settings, store.as_ref()).await?;
 
         let snapshots = Arc::new(Snapshots::new(Snapshot::new(records, vault)));
-        let audit = Audit::start(Arc::clone(&store), settings.audit_days, drain);
+        let audit = Audit::start(Arc::clone(&store), settings.audit, drain);
         let (presence, seen) = Presence::channel();
-        let gateway = Gateway::new(Arc::clone(&snapshots), presence, audit.clone(), drain.clone());
+        let limits = Limits { body: settings.body_limit, public_rows: settings.public_rows };
+        let gateway = Gateway::new(Arc::clone(&snapshots), presence, audit.clone(), drain.clone(), limits);
         let control = Arc::new(Control::new(Arc::clone(&store), snapshots, drain.clone()));
         let api = Api {
             gateway: Arc::clone(&gateway),

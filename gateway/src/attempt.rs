@@ -1,22 +1,36 @@
 //! One line of the audit log for each attempt of an application, whatever becomes of it.
+//!
+//! An attempt of somebody who is known has a place in the log before it is worked on. Those of strangers are refusals.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::http::HeaderMap;
+
+use crate::address;
 use crate::api::error::ApiError;
-use crate::audit::{self, Actor, AuditRow, params_hash};
+use crate::api::request::Peer;
+use crate::audit::{self, Actor, AuditRow, Slot, params_hash};
 use crate::dispatch::Job;
 use crate::model::{self, Key};
 use crate::state::Gateway;
 
 /// The outcome of an attempt whose caller went away.
 const CANCELLED: &str = "CANCELLED";
+/// The outcome of an attempt whose caller took no more bytes of the answer.
+const STALLED: &str = "caller_stalled";
+/// Characters of a lens's name that a row keeps.
+const MAX_LENS: usize = 200;
 
 /// An attempt under way. One that is dropped unfinished was cancelled by its caller.
 pub(crate) struct Attempt {
     gateway: Arc<Gateway>,
     operation: &'static str,
     started: Instant,
+    peer: Option<Peer>,
+    address: Option<IpAddr>,
+    slot: Option<Slot>,
     row: Option<AuditRow>,
 }
 
@@ -26,25 +40,43 @@ impl Attempt {
         gateway: &Arc<Gateway>,
         operation: &'static str,
         lens: &str,
-        body: &[u8],
         request_id: String,
     ) -> Self {
         let row = AuditRow {
-            lens: Some(lens.chars().take(200).collect()),
-            params_hash: Some(params_hash(body)),
+            lens: Some(lens.chars().take(MAX_LENS).collect()),
             ..AuditRow::new(Actor::Anonymous, operation, CANCELLED, request_id)
         };
-        Self { gateway: Arc::clone(gateway), operation, started: Instant::now(), row: Some(row) }
+        Self {
+            gateway: Arc::clone(gateway),
+            operation,
+            started: Instant::now(),
+            peer: None,
+            address: None,
+            slot: None,
+            row: Some(row),
+        }
+    }
+
+    /// From where it comes.
+    pub(crate) fn from(&mut self, peer: Option<&Peer>, headers: &HeaderMap) {
+        self.address = peer.map(|peer| address::remote(peer, headers));
+        self.peer = peer.cloned();
     }
 
     pub(crate) fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Who asks.
-    pub(crate) fn by(&mut self, key: &Key) {
+    /// Who asks. Waits until the log has room for this attempt.
+    pub(crate) async fn by(&mut self, key: &Key) {
         let actor = Actor::Key { id: key.id, kind: key.kind };
         self.edit(|row| row.actor = actor);
+        self.slot = Some(self.gateway.audit.reserve().await);
+    }
+
+    /// With which body.
+    pub(crate) fn with(&mut self, body: &[u8]) {
+        self.edit(|row| row.params_hash = Some(params_hash(body)));
     }
 
     /// What is asked.
@@ -97,12 +129,16 @@ impl Attempt {
         row.at = model::now();
         row.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.gateway.metrics.request(self.operation, outcome, duration, row.rows);
-        self.gateway.record(row);
+        match self.slot.take() {
+            Some(slot) => slot.record(row),
+            None => self.gateway.audit.refuse(row, self.address),
+        }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.finish(CANCELLED);
+        let stalled = self.peer.as_ref().is_some_and(|peer| peer.watch.has_stalled());
+        self.finish(if stalled { STALLED } else { CANCELLED });
     }
 }

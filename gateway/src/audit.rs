@@ -1,36 +1,45 @@
 //! The audit log: one row for every attempt, refused ones too, without any text of a query.
 //!
-//! Rows are written behind the request, in batches of one transaction each. Nothing is dropped: when the queue is full,
-//! [`Audit::record`] waits, and with it the request. A change by an operator is different: its row is written in the
-//! transaction of the change itself (see [`crate::control`]), so that neither exists without the other.
+//! Rows are written behind the request, in batches of one transaction each. Nothing is dropped: work is accepted once there
+//! is room for its row ([`Audit::reserve`]), so that requests wait when the store is behind. Refusals of strangers wait
+//! for nothing and nobody: many of a kind become one row ([`refusals`]). A change by an operator is different: its row is
+//! written in the transaction of the change itself (see [`crate::control`]), so that neither exists without the other.
+
+pub(crate) mod refusals;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use protocol::Timestamp;
 use ring::digest;
 use runtime::Drain;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::error::StoreError;
 use crate::model::{self, AuditId, KeyId, KeyKind, RunnerId};
+use crate::server::CONNECTION_LIMIT;
 use crate::store::Store;
+use refusals::Refusals;
 
 /// Rows of one transaction at the most.
 const BATCH_ROWS: usize = 500;
 /// How long a row waits for others at the most.
 const BATCH_WAIT: Duration = Duration::from_millis(100);
-/// Rows that wait to be written before requests have to.
-const QUEUE_ROWS: usize = 16 * BATCH_ROWS;
+/// Rows that wait to be written or have their place reserved, before requests have to wait. Each connection may have one
+/// request under way.
+const QUEUE_ROWS: usize = CONNECTION_LIMIT + 16 * BATCH_ROWS;
 /// Pause after a batch could not be written.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// How often the queue is looked at while the last work ends.
 const LAST_ROWS_WAIT: Duration = Duration::from_millis(20);
-/// How often old rows are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+/// How often old rows are looked for, and rows beyond the number that is kept.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// One attempt.
@@ -68,6 +77,8 @@ pub struct AuditRow {
     pub bytes: u64,
     /// From the request's arrival to its end.
     pub duration_ms: u64,
+    /// How many attempts the row stands for; more than one only of refusals that came in numbers.
+    pub occurrences: u64,
 }
 
 /// The outcome of what went well.
@@ -190,6 +201,7 @@ impl AuditRow {
             rows: 0,
             bytes: 0,
             duration_ms: 0,
+            occurrences: 1,
         }
     }
 
@@ -238,42 +250,91 @@ pub struct AuditFilter {
     pub limit: u32,
 }
 
+/// How long rows are kept. 0 is for ever.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Retention {
+    /// Days.
+    pub days: u32,
+    /// Rows; the oldest go first.
+    pub rows: u64,
+}
+
 /// Where rows go.
 #[derive(Debug, Clone)]
-pub struct Audit(mpsc::Sender<AuditRow>);
+pub struct Audit {
+    queue: mpsc::Sender<AuditRow>,
+    refusals: Arc<Refusals>,
+}
+
+/// A place in the queue for the row of work that was accepted.
+#[derive(Debug)]
+pub struct Slot(Option<mpsc::OwnedPermit<AuditRow>>);
+
+impl Slot {
+    /// Queues the row. Waits for nothing.
+    pub fn record(self, row: AuditRow) {
+        match self.0 {
+            Some(permit) => drop(permit.send(row)),
+            None => tracing::error!(
+                action = &*row.action,
+                outcome = &*row.outcome,
+                request_id = row.request_id,
+                "audit row not written: the writer has ended"
+            ),
+        }
+    }
+}
 
 impl Audit {
-    /// Starts the writer, and the sweeper of rows older than `retention_days` (0 keeps all). Both end with the drain, the
-    /// writer only after the last row.
-    pub fn start(store: Arc<dyn Store>, retention_days: u32, drain: &Drain) -> Self {
+    /// Starts the writer, and the sweeper of what is not kept. Both end with the drain, the writer only after the last
+    /// row.
+    pub fn start(store: Arc<dyn Store>, retention: Retention, drain: &Drain) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_ROWS);
-        let writer = Writer { store: Arc::clone(&store), queue, drain: drain.clone() };
+        let refusals = Arc::new(Refusals::default());
+        let writer = Writer {
+            store: Arc::clone(&store),
+            queue,
+            refusals: Arc::clone(&refusals),
+            drain: drain.clone(),
+        };
         drain.spawn_companion("audit writer", writer.run());
-        if retention_days > 0 {
-            drain.spawn_companion("audit sweeper", sweep(store, retention_days, drain.stopping()));
+        if retention.days > 0 || retention.rows > 0 {
+            drain.spawn_companion("audit sweeper", sweep(store, retention, drain.stopping()));
         }
-        Self(sender)
+        Self { queue: sender, refusals }
     }
 
-    /// Queues a row without waiting, or gives it back when the queue is full.
-    pub fn offer(&self, row: AuditRow) -> Result<(), Box<AuditRow>> {
-        self.0.try_send(row).map_err(|refused| Box::new(refused.into_inner()))
+    /// Waits until there is room for one more row: while the store is slower than the requests, they must be as slow as
+    /// it.
+    pub async fn reserve(&self) -> Slot {
+        Slot(self.queue.clone().reserve_owned().await.ok())
     }
 
-    /// Queues a row. Waits while the queue is full: then the store is slower than the requests, and they must be as
-    /// slow as it.
+    /// Queues a row, once there is room for it.
     pub async fn record(&self, row: AuditRow) {
-        if let Err(lost) = self.0.send(row).await {
-            let row = lost.0;
-            tracing::error!(action = %row.action, outcome = %row.outcome, request_id = row.request_id,
-                "audit row not written: the writer has ended");
+        self.reserve().await.record(row);
+    }
+
+    /// Notes that a stranger was refused. Waits for nothing; of many refusals of a kind, from one address, most have one
+    /// row together, which is written within the minute.
+    pub fn refuse(&self, row: AuditRow, address: Option<IpAddr>) {
+        if let Some(row) = self.refusals.take(row, address)
+            && let Err(full) = self.queue.try_send(row)
+        {
+            self.refusals.merge(full.into_inner(), address);
         }
+    }
+
+    /// Counts the refusals that have no row of their own.
+    pub(crate) fn merged(&self) -> Counter {
+        self.refusals.merged.clone()
     }
 }
 
 struct Writer {
     store: Arc<dyn Store>,
     queue: mpsc::Receiver<AuditRow>,
+    refusals: Arc<Refusals>,
     drain: Drain,
 }
 
@@ -281,11 +342,19 @@ impl Writer {
     async fn run(mut self) {
         let stopping = self.drain.stopping();
         let mut batch = Vec::with_capacity(BATCH_ROWS);
+        let mut due = Instant::now() + refusals::WINDOW;
         loop {
             tokio::select! {
+                () = sleep_until(due) => {
+                    due = Instant::now() + refusals::WINDOW;
+                    batch.extend(self.refusals.flush());
+                    if batch.is_empty() {
+                        continue;
+                    }
+                }
                 received = self.queue.recv_many(&mut batch, BATCH_ROWS) => {
                     if received == 0 {
-                        return;
+                        return self.flush(&mut batch, &stopping).await;
                     }
                 }
                 () = stopping.cancelled() => break,
@@ -320,6 +389,14 @@ impl Writer {
         batch.clear();
     }
 
+    /// Writes what was counted and has no row yet.
+    async fn flush(&self, batch: &mut Vec<AuditRow>, stopping: &CancellationToken) {
+        batch.extend(self.refusals.flush());
+        if !batch.is_empty() {
+            self.write(batch, stopping).await;
+        }
+    }
+
     /// Work that was told to stop still ends its requests, each with a row: the writer outlasts it.
     async fn finish(mut self, mut batch: Vec<AuditRow>, stopping: &CancellationToken) {
         loop {
@@ -334,29 +411,40 @@ impl Writer {
                 self.write(&mut batch, stopping).await;
             }
             if !worked {
-                return;
+                return self.flush(&mut batch, stopping).await;
             }
             tokio::time::sleep(LAST_ROWS_WAIT).await;
         }
     }
 }
 
-/// Deletes what is too old, now and every hour.
-async fn sweep(store: Arc<dyn Store>, retention_days: u32, stopping: CancellationToken) {
-    let kept = i64::try_from((DAY * retention_days).as_micros()).unwrap_or(i64::MAX);
+/// Deletes what is not kept, now and now and then.
+async fn sweep(store: Arc<dyn Store>, retention: Retention, stopping: CancellationToken) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = stopping.cancelled() => return,
         }
-        let limit = Timestamp::from_micros(model::now().micros().saturating_sub(kept));
-        match store.delete_audit_before(limit).await {
+        match sweep_once(store.as_ref(), retention).await {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "old audit rows deleted"),
             Err(error) => tracing::warn!(%error, "cannot delete old audit rows"),
         }
     }
+}
+
+async fn sweep_once(store: &dyn Store, retention: Retention) -> Result<u64, StoreError> {
+    let mut deleted = 0;
+    if retention.days > 0 {
+        let kept = i64::try_from((DAY * retention.days).as_micros()).unwrap_or(i64::MAX);
+        let limit = Timestamp::from_micros(model::now().micros().saturating_sub(kept));
+        deleted += store.delete_audit_before(limit).await?;
+    }
+    if retention.rows > 0 {
+        deleted += store.delete_audit_beyond(retention.rows).await?;
+    }
+    Ok(deleted)
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ pub use check::{Config, ConfigWarning, DeclaredLens, DeclaredSource, check};
 pub use diff::{ChangeKind, Diff, DiffEntry};
 pub use document::{Format, parse};
 pub use node::Node;
-pub use plan::{Plan, plan};
+pub use plan::{Plan, plan, unknown_sources};
+pub(crate) use plan::{changed_settings, source_differences};
 
 use crate::lens::Lens;
 use crate::model::SourceId;

@@ -28,13 +28,10 @@ use crate::store::{Mutation, Store};
 pub use keys::NewKey;
 pub use push::Pushed;
 pub use runners::NewRunner;
-pub use sources::{NewSource, SourceChange};
+pub use sources::{ChangedSource, NewSource, SourceChange};
 
 /// How often signs of life are written down.
 const SEEN_EVERY: Duration = Duration::from_secs(20);
-/// How often the store is asked again for what a committed change has made of it.
-const RELOADS: u32 = 5;
-const RELOAD_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes changes.
 #[derive(Debug)]
@@ -168,27 +165,13 @@ impl Control {
         change: Staged,
     ) -> Result<Arc<Snapshot>, ControlError> {
         let row = AuditRow { target: Some(change.target), ..by.row(change.action, audit::OK) };
+        // Worked out first: what is in the store is then shown without anything that could fail.
+        let next = self.snapshots.load().after(&change.mutations)?;
         self.store.apply(&change.mutations, &row).await?;
         by.recorded.store(true, Ordering::Release);
+        self.snapshots.publish(next, change.news);
         tracing::info!(action = change.action, target = row.target, request_id = by.request_id, "changed");
-        let snapshot = Snapshot::new(self.reload().await?, Arc::clone(&self.vault));
-        self.snapshots.publish(snapshot, change.news);
         Ok(self.snapshots.load())
-    }
-
-    async fn reload(&self) -> Result<model::Records, StoreError> {
-        let mut attempt = 1;
-        loop {
-            match self.store.records().await {
-                Ok(records) => return Ok(records),
-                Err(error) if attempt < RELOADS => {
-                    tracing::error!(%error, "cannot read back a change that was made; trying again");
-                    tokio::time::sleep(RELOAD_PAUSE).await;
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 

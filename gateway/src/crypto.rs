@@ -1,7 +1,6 @@
 //! Encryption of managed source configs at rest, and the keys derived from the master key.
 //!
-//! One master key of 32 bytes makes everything by HKDF-SHA-256: the AES-256-GCM key of the configs, the key that signs
-//! cursors, and the key's public id, by which a sealed config says which master key it needs. The source's id is
+//! One master key of 32 bytes makes everything by HKDF-SHA-256: the AES-256-GCM keys of the configs and of the cursors, and the key's public id, by which a sealed config says which master key it needs. The source's id is
 //! authenticated with each config, so that one source's ciphertext cannot be put into another's row.
 
 use std::fmt;
@@ -11,9 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use protocol::{Secret, SourceConfig};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
-use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::cursor::CursorKey;
 use crate::error::CryptoError;
 use crate::model::SourceId;
 
@@ -78,21 +77,20 @@ impl fmt::Debug for Sealed {
 /// Seals and opens managed configs.
 pub struct Vault {
     configs: LessSafeKey,
-    cursors: hmac::Key,
+    cursors: CursorKey,
     key_id: [u8; KEY_ID_LENGTH],
 }
 
 impl Vault {
     /// The vault that `master` opens.
     pub fn new(master: &MasterKey) -> Result<Self, CryptoError> {
-        let key = UnboundKey::new(&AES_256_GCM, &derive(master, b"semilayer gateway configs v1")?)
-            .map_err(|_| CryptoError::Derivation)?;
+        let configs = aes_key(&derive(master, b"semilayer gateway configs v1")?)?;
         let mut key_id = [0; KEY_ID_LENGTH];
         for (to, from) in key_id.iter_mut().zip(derive(master, b"semilayer gateway key id v1")?) {
             *to = from;
         }
-        let cursors = hmac::Key::new(hmac::HMAC_SHA256, &derive(master, b"semilayer gateway cursors v1")?);
-        Ok(Self { configs: LessSafeKey::new(key), cursors, key_id })
+        let cursors = CursorKey::new(&derive(master, b"semilayer gateway cursors v2")?)?;
+        Ok(Self { configs, cursors, key_id })
     }
 
     /// Tells one master key from another without giving it away.
@@ -100,8 +98,8 @@ impl Vault {
         &self.key_id
     }
 
-    /// The key that signs cursors.
-    pub const fn cursor_key(&self) -> &hmac::Key {
+    /// What seals cursors.
+    pub(crate) const fn cursor_key(&self) -> &CursorKey {
         &self.cursors
     }
 
@@ -155,6 +153,11 @@ impl fmt::Debug for Vault {
 
 const STANDARD_FORGIVING: base64::engine::GeneralPurpose =
     base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, base64::engine::general_purpose::NO_PAD);
+
+/// A key of AES-256-GCM from its 32 bytes.
+pub(crate) fn aes_key(bytes: &[u8; 32]) -> Result<LessSafeKey, CryptoError> {
+    UnboundKey::new(&AES_256_GCM, bytes).map(LessSafeKey::new).map_err(|_| CryptoError::Derivation)
+}
 
 fn derive(master: &MasterKey, purpose: &[u8]) -> Result<[u8; 32], CryptoError> {
     let mut key = [0; 32];

@@ -34,6 +34,10 @@ pub(crate) trait Plan: Send + Sync {
     fn kind(&self) -> JobKind;
     /// The request for a runner with these extensions.
     fn request(&self, extensions: Extensions) -> Result<JobRequest, ApiError>;
+    /// A runner's error in better words for whoever asked, if there are any.
+    fn explain(&self, _code: Option<ErrorCode>, _error: &ErrorFrame) -> Option<ApiError> {
+        None
+    }
 }
 
 /// What comes with a job.
@@ -245,7 +249,7 @@ impl Job {
         if elsewhere && !self.committed && self.replace() {
             return Ok(Step::Restarted);
         }
-        Err(failure_of(code, error))
+        Err(self.plan.explain(code, &error).unwrap_or_else(|| failure_of(code, error)))
     }
 
     /// The connection is gone: another runner begins anew while the caller has nothing.

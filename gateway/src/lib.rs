@@ -5,10 +5,12 @@
 //! places the job on a runner's socket and passes the rows on. [`app`] puts the two together behind [`api`].
 
 mod access;
+mod address;
 pub mod api;
 pub mod app;
 mod attempt;
 pub mod audit;
+mod blame;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -18,6 +20,7 @@ mod cursor;
 pub mod demo;
 mod dispatch;
 pub mod error;
+mod guard;
 mod jobs;
 pub mod lens;
 mod link;
@@ -36,4 +39,5 @@ pub mod settings;
 pub mod snapshot;
 pub mod state;
 pub mod store;
+mod strangers;
 pub mod token;

@@ -431,7 +431,7 @@ impl Link {
     pub(crate) fn push(&self, sources: impl FnOnce() -> Vec<AssignedSource>) {
         let greeted = self.greeted.lock().unwrap_or_else(PoisonError::into_inner);
         if *greeted {
-            self.tell(GatewayFrame::AssignmentsChanged(sources()));
+            self.tell(GatewayFrame::AssignmentsChanged(sources().into()));
         }
     }
 

@@ -55,7 +55,8 @@ struct Figures {
 }
 
 impl Metrics {
-    pub(crate) fn new(version: &str) -> Self {
+    /// `merged` counts the refusals that the audit log tells of in numbers.
+    pub(crate) fn new(version: &str, merged: Counter) -> Self {
         let mut encoded = runtime::metrics::Metrics::new("gateway", version);
         let latency = || Histogram::new(exponential_buckets(0.000_25, 2.0, 18));
         let this = Figures {
@@ -92,6 +93,7 @@ impl Metrics {
             latency,
         );
         registry.register("auth_failures", "Refused credentials", this.auth_failures.clone());
+        registry.register("audit_refusals_merged", "Refusals without an audit row of their own", merged);
         registry.register("rows_sent", "Rows sent to applications", this.rows.clone());
         registry.register("runner_bytes_received", "Bytes of chunks from runners", this.bytes.clone());
         registry.register("stray_frames", "Frames of runners that fit no job", this.stray_frames.clone());

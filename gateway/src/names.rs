@@ -1,5 +1,7 @@
 //! What runners, sources, keys, lenses and bridges may be called.
 
+use runtime::spelling::closest;
+
 /// The bridges of the published family, by their short forms.
 const FAMILY: [&str; 23] = [
     "bigquery",
@@ -35,6 +37,27 @@ const MAX_NAME: usize = 128;
 pub const NAME: &str = "1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit, and not a UUID";
 /// What [`package`] wants, for messages.
 pub const PACKAGE: &str = "a bridge such as \"postgres\" or \"@scope/package\"";
+
+/// What [`is_setting`] wants, for messages.
+pub const SETTING: &str =
+    "a setting's name of letters, digits, dashes and underscores (for a.b, an object a with b in it)";
+
+/// Whether a setting of a bridge may be called this. Which settings a bridge has, its runners know.
+pub fn is_setting(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.len() <= MAX_NAME && text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(allowed)
+}
+
+/// The published bridge that a package name may be a misspelling of; nothing when it is one of them.
+pub fn similar_bridge(package: &str) -> Option<&'static str> {
+    let short = package.strip_prefix(FAMILY_PREFIX).unwrap_or(package);
+    closest(short, &FAMILY).filter(|meant| *meant != short)
+}
+
+/// Whether a package is one of the published family.
+pub fn is_published(package: &str) -> bool {
+    package.strip_prefix(FAMILY_PREFIX).is_some_and(|short| FAMILY.contains(&short))
+}
 
 /// Whether a runner, a source, a key or a lens may be called this. The characters stand in a URL's path as they are, and
 /// because no name is a UUID, an id and a name cannot be mistaken for each other.
@@ -91,6 +114,27 @@ mod tests {
         for bad in bad {
             assert!(!is_name(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_setting_is_one_word() {
+        for good in ["path", "poolMax", "ssl_ca", "x-1"] {
+            assert!(is_setting(good), "{good}");
+        }
+        for bad in ["", "pool.max", "pass word", "1x", "ä", "a=b", "$a", &"a".repeat(129)] {
+            assert!(!is_setting(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_bridge_is_recognised() {
+        assert_eq!(similar_bridge("postgress"), Some("postgres"));
+        assert_eq!(similar_bridge("@semilayer/bridge-sqllite"), Some("sqlite"));
+        assert_eq!(similar_bridge("@semilayer/bridge-postgres"), None);
+        assert_eq!(similar_bridge("@acme/ledger"), None);
+        assert!(
+            is_published("@semilayer/bridge-redis") && !is_published("redis") && !is_published("@acme/redis")
+        );
     }
 
     #[test]

@@ -8,11 +8,10 @@ use protocol::{
     Comparison, CountOptions, Direction, Extension, Extensions, Filter, Invalid, JobKind, JobRequest, Keyset,
     OrderBy, Projection, QueryOptions, RawObject, RequestError, Scalar, Test, Where,
 };
-use ring::hmac;
 use serde_json::value::RawValue;
 
 use crate::api::error::ApiError;
-use crate::cursor::{Fingerprint, Place, open};
+use crate::cursor::{CursorKey, Fingerprint, Place, open};
 use crate::dispatch::Plan;
 use crate::lens::{Lens, LensField};
 use crate::model::Source;
@@ -52,15 +51,31 @@ impl QueryRequest {
             },
             limit: object.whole("limit")?.unwrap_or(DEFAULT_LIMIT),
             offset: object.whole("offset")?.unwrap_or(0),
-            cursor: object.text("cursor")?.filter(|cursor| !cursor.is_empty()),
+            cursor: object.text("cursor")?,
             select: select(&object)?,
             total: object.boolean("total")?.unwrap_or(false),
             meta: object.boolean("meta")?.unwrap_or(false),
         };
+        if request.cursor.as_deref() == Some("") {
+            return Err(ApiError::invalid(
+                "cursor",
+                "nextCursor of the page before, or no cursor for the first page",
+            ));
+        }
         if request.cursor.is_some() && request.offset > 0 {
             return Err(ApiError::invalid("offset", "0 together with cursor"));
         }
         Ok(request)
+    }
+}
+
+impl QueryRequest {
+    /// Refuses more rows at once than a caller may have.
+    pub(crate) fn at_most(&self, rows: u64) -> Result<(), ApiError> {
+        if self.limit <= rows {
+            return Ok(());
+        }
+        Err(ApiError::invalid("limit", &format!("at most {rows} with a public key")))
     }
 }
 
@@ -145,7 +160,7 @@ impl QueryPlan {
         source: &Source,
         request: QueryRequest,
         paged: bool,
-        cursors: &hmac::Key,
+        cursors: &CursorKey,
     ) -> Result<Self, ApiError> {
         let order_text: Vec<String> =
             request.order_by.iter().map(|key| format!("{} {}", key.direction.as_str(), key.field)).collect();
@@ -497,8 +512,8 @@ mod tests {
         })
     }
 
-    fn key() -> hmac::Key {
-        hmac::Key::new(hmac::HMAC_SHA256, b"key")
+    fn key() -> CursorKey {
+        CursorKey::new(&[1; 32]).unwrap()
     }
 
     fn source(bridge: &str) -> Source {
@@ -555,8 +570,12 @@ mod tests {
     #[test]
     fn a_version_1_page_continues_behind_the_last_row() {
         let first = plan(r#"{"orderBy":{"field":"price","dir":"desc"}}"#).unwrap();
-        let cursor =
-            seal(&key(), &first.fingerprint, Place::Keys(vec![Some("9.5".to_owned()), Some("7".to_owned())]));
+        let cursor = seal(
+            &key(),
+            &first.fingerprint,
+            &Place::Keys(vec![Some("9.5".to_owned()), Some("7".to_owned())]),
+        )
+        .unwrap();
         let body = format!(r#"{{"orderBy":{{"field":"price","dir":"desc"}},"cursor":"{cursor}"}}"#);
         let next = options(&body, Extensions::NONE);
         assert!(
@@ -573,7 +592,7 @@ mod tests {
             let order = format!(r#""orderBy":{{"field":"price","dir":"{dir}"}}"#);
             let first = plan_of(bridge, &format!("{{{order}}}")).unwrap();
             let keys = vec![price.map(str::to_owned), Some("7".to_owned())];
-            let cursor = seal(&key(), &first.fingerprint, Place::Keys(keys));
+            let cursor = seal(&key(), &first.fingerprint, &Place::Keys(keys)).unwrap();
             let next = plan_of(bridge, &format!(r#"{{{order},"cursor":"{cursor}"}}"#)).unwrap();
             let options = next.request(Extensions::NONE).unwrap().options.get().to_owned();
             options.split_once(r#","orderBy"#).unwrap().0.trim_start_matches(r#"{"where":"#).to_owned()
@@ -620,6 +639,7 @@ mod tests {
             (r#"{"select":["id"],"fields":["id"]}"#, "fields: expected only one of"),
             (r#"{"limit":1.5}"#, "limit: expected a whole number"),
             (r#"{"cursor":"x","offset":1}"#, "offset: expected 0"),
+            (r#"{"cursor":""}"#, "cursor: expected nextCursor of the page before"),
             ("[1]", "body: expected an object"),
             ("{", "body: expected a valid JSON object"),
         ] {

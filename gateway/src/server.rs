@@ -1,7 +1,8 @@
 //! The port: HTTP/1.1 with upgrades, over TLS or plain.
 //!
-//! Connections, headers and handshakes are bounded in number, size and time. When the gateway stops, answers under way
-//! are finished and idle connections closed; probes are answered until the end.
+//! Connections, headers and handshakes are bounded in number, size and time, and so is the patience with callers that do
+//! not read their answers. When the gateway stops, answers under way are finished and idle connections closed; probes are
+//! answered until the end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,13 +24,15 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::api::request::Peer;
+use crate::guard::Guarded;
 
 /// The largest head of a request; it also bounds what one connection buffers of an answer.
 const BUFFER_BYTES: usize = 512 * 1024;
 /// Also how long a kept connection may be idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECTION_LIMIT: usize = 16 * 1024;
+/// Connections at a time.
+pub(crate) const CONNECTION_LIMIT: usize = 16 * 1024;
 /// Pause after a failed accept, which means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,14 +41,20 @@ pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
+    write_timeout: Duration,
 }
 
 impl Server {
-    /// Listens; port 0 takes any free port.
-    pub(crate) async fn bind(address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+    /// Listens; port 0 takes any free port. A connection whose other end has taken no byte for `write_timeout`, while
+    /// there were some for it, is closed.
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        write_timeout: Duration,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, tls })
+        Ok(Self { listener, address, tls, write_timeout })
     }
 
     /// The address with the real port.
@@ -73,8 +82,9 @@ impl Server {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let connection =
-                Connection { router: router.clone(), peer: Peer(peer), drain: drain.clone(), slot };
+            set_options(&stream, self.write_timeout);
+            let peer = Peer::of(peer);
+            let connection = Connection { router: router.clone(), peer, drain: drain.clone(), slot };
             let connection = connection.serve(stream, self.tls.clone());
             // The drain waits for answers under way. Who connects after it has begun is not waited for.
             if drain.refusing().is_cancelled() {
@@ -95,16 +105,13 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // Rows leave in small pieces; none of them is to wait for another.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY");
-        }
+        let stream = Guarded { stream, watch: Arc::clone(&self.peer.watch) };
         match tls {
             None => self.answer(stream).await,
             Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => self.answer(stream).await,
-                Ok(Err(error)) => tracing::debug!(%error, peer = %self.peer.0, "TLS handshake failed"),
-                Err(_) => tracing::debug!(peer = %self.peer.0, "TLS handshake took too long"),
+                Ok(Err(error)) => tracing::debug!(%error, peer = %self.peer.address, "TLS handshake failed"),
+                Err(_) => tracing::debug!(peer = %self.peer.address, "TLS handshake took too long"),
             },
         }
     }
@@ -112,7 +119,7 @@ impl Connection {
     async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
         let Self { router, peer, drain, slot } = self;
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(peer.clone());
             router.clone().oneshot(request.map(Body::new))
         });
         // Who connects during the drain is a probe, or gets one refusal.
@@ -140,4 +147,19 @@ impl Connection {
         }
         drop(slot);
     }
+}
+
+fn set_options(stream: &TcpStream, write_timeout: Duration) {
+    // Rows leave in small pieces; none of them is to wait for another.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    // Only the system knows whether the other end has taken anything: a socket of ours becomes writable long after that.
+    // Elsewhere the systems' own patience is what there is.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout)) {
+        tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _unused = write_timeout;
 }

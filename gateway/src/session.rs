@@ -4,6 +4,7 @@
 //! slow callers: a job's rows are bounded by its credit, and [`crate::link::Inbox`] says what becomes of runners without.
 //! Running jobs of a source that is taken from the runner go on to their end; to stop at once is what revoking is for.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +13,18 @@ use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use protocol::{
-    ChunkParts, Decoded, Draining, Extension, FRAME_LIMIT_BYTES, FrameError, HEARTBEAT_INTERVAL_MS,
-    HELLO_TIMEOUT_MS, Hello, HelloAck, PROTOCOL_VERSION, RunnerFrame, decode_runner_frame,
+    ChunkParts, Decoded, Draining, Extension, FrameError, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS, Hello,
+    HelloAck, PROTOCOL_VERSION, RunnerFrame, decode_runner_frame,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, AuditRow, action};
+use crate::guard::Watch;
 use crate::link::{Announced, ChunkData, CloseReason, Event, Link, Outgoing};
 use crate::model::Runner;
 use crate::state::Gateway;
+use crate::strangers::Stranger;
 use crate::token::TokenHash;
 
 /// How often we ping, and how long a silent socket lives. A link that swallows packets is noticed by this, not by TCP.
@@ -36,7 +39,7 @@ const BATCH: usize = 256;
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(1);
 /// `hello` is small, and who sends it is not known yet.
-const HELLO_LIMIT: usize = 64 * 1024;
+pub(crate) const HELLO_LIMIT: usize = 64 * 1024;
 /// A runner that pings but has stopped its heartbeats is dropped after two missed ones.
 const HEARTBEAT_LIMIT: Duration = Duration::from_millis(2 * HEARTBEAT_INTERVAL_MS + 5_000);
 
@@ -53,28 +56,22 @@ pub(crate) mod close {
     pub(crate) const VERSION: u16 = 4426;
 }
 
-/// Who has upgraded: a runner known by its token, or nobody yet, who must say a secret in `hello`.
-#[derive(Debug, Clone)]
+/// Who has upgraded: a runner known by its token, or nobody yet, who must say a secret in `hello` and has a place among the
+/// strangers until then.
+#[derive(Debug)]
 pub(crate) enum Caller {
     Known { token: TokenHash },
-    Anonymous,
-}
-
-impl Caller {
-    /// The largest frame that may come over the socket. A stranger could fill the memory with frames until its time is up.
-    pub(crate) const fn frame_limit(&self) -> usize {
-        match self {
-            Self::Known { .. } => FRAME_LIMIT_BYTES,
-            Self::Anonymous => FRAME_LIMIT_BYTES / 16,
-        }
-    }
+    Anonymous(#[expect(dead_code, reason = "held for its drop")] Stranger),
 }
 
 /// Where a socket comes from, for operators.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub(crate) remote: Option<String>,
+    pub(crate) address: Option<IpAddr>,
     pub(crate) request_id: String,
+    /// What the connection is watched for.
+    pub(crate) watch: Option<Arc<Watch>>,
 }
 
 /// A runner that has said a good `hello`.
@@ -88,7 +85,15 @@ struct Greeted {
 pub(crate) async fn serve(gateway: Arc<Gateway>, socket: WebSocket, caller: Caller, origin: Origin) {
     let (mut sink, mut stream) = socket.split();
     match introduce(&gateway, &mut stream, &caller).await {
-        Ok(greeted) => attend(&gateway, greeted, sink, &mut stream, origin).await,
+        Ok(greeted) => {
+            drop(caller);
+            if let Some(watch) = &origin.watch {
+                watch.lift();
+            }
+            // Waits while the log is behind: what was accepted is in it.
+            gateway.audit.record(connect_row(Actor::Runner(greeted.runner.id), audit::OK, &origin)).await;
+            attend(&gateway, greeted, sink, &mut stream, origin).await;
+        }
         Err(reason) => {
             let outcome = match reason.code {
                 close::REVOKED => "unauthorized",
@@ -98,7 +103,7 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, socket: WebSocket, caller: Call
             if reason.code == close::REVOKED {
                 gateway.metrics.auth_failed("hello");
             }
-            gateway.record(connect_row(Actor::Anonymous, outcome, &origin));
+            gateway.audit.refuse(connect_row(Actor::Anonymous, outcome, &origin), origin.address);
             send_close(&mut sink, &reason).await;
         }
     }
@@ -177,7 +182,6 @@ async fn attend(
     origin: Origin,
 ) {
     let Greeted { runner, token, hello } = greeted;
-    gateway.record(connect_row(Actor::Runner(runner.id), audit::OK, &origin));
     let announced = Announced {
         extensions: gateway.extensions.and(hello.extensions),
         capabilities: hello.capabilities,
@@ -208,7 +212,7 @@ fn welcome(gateway: &Gateway, link: &Arc<Link>, running: &[String]) {
     supersede(gateway, link);
     let ack = || HelloAck {
         server_version: gateway.version.to_owned(),
-        assigned_sources: gateway.assigned_sources(link.runner),
+        assigned_sources: gateway.assigned_sources(link.runner).into(),
         extensions: link.hello.extensions,
     };
     // A job ends with the connection that it was given to: whatever still runs is nobody's.

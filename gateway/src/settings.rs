@@ -1,6 +1,7 @@
 //! The gateway's settings as a value: flags, environment, defaults; every mistake at once.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,10 +12,15 @@ use runtime::dial::Proxies;
 use runtime::settings::{Key, Mistakes, Reader, Source, Warning};
 use runtime::telemetry::{LogSettings, TraceSettings};
 
+use crate::audit::Retention;
+
 const DEFAULT_LISTEN: &str = "127.0.0.1:8787";
 const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
 const MAX_BODY_LIMIT: usize = 64 * 1024 * 1024;
 const DEFAULT_AUDIT_DAYS: u32 = 90;
+const DEFAULT_PUBLIC_ROWS: u64 = 10_000;
+const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Flags of `serve`. All are text here: they are parsed together with the environment, so that every mistake is reported
@@ -70,8 +76,12 @@ pub struct Settings {
     pub origins: Origins,
     /// Bytes of a request's body at the most.
     pub body_limit: usize,
-    /// Days that audit rows are kept, 0 for ever.
-    pub audit_days: u32,
+    /// Rows of a query with a public key at the most.
+    pub public_rows: u64,
+    /// How long a caller may take no byte of what there is for it.
+    pub write_timeout: Duration,
+    /// How long audit rows are kept.
+    pub audit: Retention,
     /// How long running requests may take to finish when the gateway stops.
     pub drain_timeout: Duration,
     /// Where Prometheus may read metrics without the operators' token: this machine.
@@ -139,9 +149,9 @@ impl Settings {
             master_key: reader.secret("SEMILAYER_MASTER_KEY"),
             origins: origins(&mut reader),
             body_limit: body_limit(&mut reader),
-            audit_days: reader
-                .parsed("SEMILAYER_AUDIT_DAYS", "a number of days, 0 for ever")
-                .unwrap_or(DEFAULT_AUDIT_DAYS),
+            public_rows: public_rows(&mut reader),
+            write_timeout: write_timeout(&mut reader),
+            audit: retention(&mut reader),
             drain_timeout: reader.duration("SEMILAYER_DRAIN_TIMEOUT").unwrap_or(DEFAULT_DRAIN_TIMEOUT),
             metrics_for_loopback: true,
         };
@@ -237,6 +247,29 @@ fn origins(reader: &mut Reader<'_>) -> Origins {
     }
 }
 
+fn retention(reader: &mut Reader<'_>) -> Retention {
+    let days = reader.parsed("SEMILAYER_AUDIT_DAYS", "a number of days, 0 for ever");
+    let rows = reader.parsed("SEMILAYER_AUDIT_ROWS", "a number of rows, 0 for any number");
+    Retention { days: days.unwrap_or(DEFAULT_AUDIT_DAYS), rows: rows.unwrap_or(0) }
+}
+
+fn public_rows(reader: &mut Reader<'_>) -> u64 {
+    let expected = "a number of rows of at least 1";
+    let rows = reader.parsed("SEMILAYER_PUBLIC_MAX_LIMIT", expected).unwrap_or(DEFAULT_PUBLIC_ROWS);
+    if rows == 0 {
+        reader.mistake("SEMILAYER_PUBLIC_MAX_LIMIT", format!("expected {expected}"));
+    }
+    rows
+}
+
+fn write_timeout(reader: &mut Reader<'_>) -> Duration {
+    let timeout = reader.duration("SEMILAYER_WRITE_TIMEOUT").unwrap_or(DEFAULT_WRITE_TIMEOUT);
+    if !WRITE_TIMEOUTS.contains(&timeout) {
+        reader.mistake("SEMILAYER_WRITE_TIMEOUT", "expected a duration from 100ms to 24h");
+    }
+    timeout
+}
+
 fn body_limit(reader: &mut Reader<'_>) -> usize {
     let expected = "a number of bytes from 1024 to 67108864";
     let limit: Option<usize> = reader.parsed("SEMILAYER_MAX_BODY", expected);
@@ -290,14 +323,26 @@ mod tests {
                 ("SEMILAYER_TLS_CERT", "cert.pem"),
                 ("SEMILAYER_ADMIN_TOKEN", "short"),
                 ("SEMILAYER_MAX_BODY", "5"),
+                ("SEMILAYER_PUBLIC_MAX_LIMIT", "0"),
+                ("SEMILAYER_WRITE_TIMEOUT", "0s"),
+                ("SEMILAYER_AUDIT_ROWS", "-1"),
                 ("SEMILAYER_NATS_URL", "nats://x"),
                 ("SEMILAYER_CORS_ORIGINS", "app.example"),
             ],
         )
         .unwrap_err();
-        for key in
-            ["LISTEN", "DATABASE_URL", "TLS_KEY", "ADMIN_TOKEN", "MAX_BODY", "NATS_URL", "CORS_ORIGINS"]
-        {
+        for key in [
+            "LISTEN",
+            "DATABASE_URL",
+            "TLS_KEY",
+            "ADMIN_TOKEN",
+            "MAX_BODY",
+            "PUBLIC_MAX_LIMIT",
+            "WRITE_TIMEOUT",
+            "AUDIT_ROWS",
+            "NATS_URL",
+            "CORS_ORIGINS",
+        ] {
             assert!(mistakes.contains(&format!("SEMILAYER_{key}")), "{key}: {mistakes}");
         }
         assert!(!mistakes.contains("short"), "{mistakes}");

@@ -1,9 +1,12 @@
 //! The control plane in memory: an immutable picture that requests read, and the news of its changes.
 //!
-//! A mutation is a transaction of the store, then a new [`Snapshot`], then a [`Change`] for every subscriber. Whoever
-//! authenticates, resolves a lens or places a job reads one snapshot and never the store. A session that registers
+//! A mutation is a transaction of the store, then a new [`Snapshot`], then a [`Change`] for every subscriber. The new
+//! snapshot is worked out before the transaction, from the old one and the mutation: once a revocation is in the store,
+//! nothing that fails can keep it out of the snapshot. Whoever authenticates, resolves a lens or places a job reads one snapshot and never the store. A session that registers
 //! itself subscribes first and looks at a snapshot afterwards: then a revocation is either in that snapshot or arrives
 //! as a change.
+
+mod after;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,7 +71,7 @@ impl Snapshots {
 }
 
 /// Everything that a request needs to know, as of one moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     vault: Arc<Vault>,
     runners: HashMap<RunnerId, Arc<Runner>>,

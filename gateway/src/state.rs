@@ -6,7 +6,7 @@ use protocol::{AssignedSource, Extensions, Hello};
 use runtime::Drain;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::audit::{Audit, AuditRow};
+use crate::audit::Audit;
 use crate::jobs::Jobs;
 use crate::link::{CloseReason, Link};
 use crate::metrics::Metrics;
@@ -15,6 +15,7 @@ use crate::presence::Presence;
 use crate::registry::Registry;
 use crate::session::{Caller, close};
 use crate::snapshot::{Change, Refusal, Snapshots};
+use crate::strangers::Strangers;
 use crate::token::TokenHash;
 
 /// The data plane: who is connected, what runs, who may.
@@ -26,22 +27,41 @@ pub struct Gateway {
     pub(crate) presence: Presence,
     pub(crate) audit: Audit,
     pub(crate) drain: Drain,
+    pub(crate) strangers: Arc<Strangers>,
+    pub(crate) limits: Limits,
     /// What this gateway agrees to; tests take some away.
     pub(crate) extensions: Extensions,
     pub(crate) version: &'static str,
 }
 
+/// What applications may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a request's body at the most.
+    pub body: usize,
+    /// Rows of a query with a public key at the most.
+    pub public_rows: u64,
+}
+
 impl Gateway {
     /// A gateway that nobody is connected to yet.
-    pub fn new(snapshots: Arc<Snapshots>, presence: Presence, audit: Audit, drain: Drain) -> Arc<Self> {
+    pub fn new(
+        snapshots: Arc<Snapshots>,
+        presence: Presence,
+        audit: Audit,
+        drain: Drain,
+        limits: Limits,
+    ) -> Arc<Self> {
         Arc::new(Self {
             snapshots,
             registry: Registry::default(),
             jobs: Arc::default(),
-            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION"), audit.merged()),
             presence,
             audit,
             drain,
+            strangers: Arc::default(),
+            limits,
             extensions: Extensions::all(),
             version: env!("CARGO_PKG_VERSION"),
         })
@@ -52,7 +72,7 @@ impl Gateway {
     pub(crate) fn identify(&self, caller: &Caller, hello: &Hello) -> Option<(Arc<Runner>, TokenHash)> {
         let token = match caller {
             Caller::Known { token } => *token,
-            Caller::Anonymous => TokenHash::of(hello.secret.as_ref()?.expose()),
+            Caller::Anonymous(_) => TokenHash::of(hello.secret.as_ref()?.expose()),
         };
         let runner = self.runner_of(&token).ok()?;
         let id = runner.id.to_string();
@@ -69,14 +89,6 @@ impl Gateway {
     /// Whether the token that opened the connection is good, as of now.
     pub(crate) fn may_connect(&self, link: &Link) -> bool {
         self.snapshots.load().runner_with(&link.token).is_ok_and(|runner| runner.id == link.runner)
-    }
-
-    /// Writes an audit row, now or when the log has caught up: it is not lost, and nobody waits for it.
-    pub(crate) fn record(&self, row: AuditRow) {
-        if let Err(row) = self.audit.offer(row) {
-            let audit = self.audit.clone();
-            self.drain.spawn("audit line", async move { audit.record(*row).await });
-        }
     }
 
     pub(crate) fn assigned_sources(&self, runner: RunnerId) -> Vec<AssignedSource> {

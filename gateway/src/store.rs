@@ -45,6 +45,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Deletes rows of the audit log that are older. How many.
     fn delete_audit_before(&self, limit: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 
+    /// Deletes the oldest rows of the audit log until so many are left. How many.
+    fn delete_audit_beyond(&self, rows: u64) -> BoxFuture<'_, Result<u64, StoreError>>;
+
     /// Whether the store answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 

@@ -28,6 +28,8 @@ pub(crate) struct Resolved {
     pub(crate) warnings: Vec<String>,
     /// Runner-local sources for which the gateway sent settings.
     pub(crate) overruled: Vec<String>,
+    /// Variables that belong to no assigned source, not even to a misspelt one.
+    pub(crate) strangers: Vec<String>,
 }
 
 /// Finds the settings of `assigned`. Reads secret files, otherwise without IO.
@@ -48,7 +50,12 @@ pub(crate) fn resolve(
         })
         .collect();
     let mut ownership = Ownership::of(&names, environment);
-    let mut resolved = Resolved { warnings: warnings(&ownership), ..Resolved::default() };
+    let strangers = ownership.strangers.iter().filter(|stranger| stranger.meant.is_none());
+    let mut resolved = Resolved {
+        warnings: warnings(&ownership),
+        strangers: strangers.map(|stranger| stranger.name.clone()).collect(),
+        ..Resolved::default()
+    };
     let mut seen = BTreeSet::new();
     for source in assigned {
         if !seen.insert(source.name.as_str()) {
@@ -123,16 +130,21 @@ fn local(
     Ok(reading.config)
 }
 
-/// The variable that a person should set first.
-fn hint(name: &str, settings: &SourceSettings, manifest: &Manifest) -> String {
+/// What the variables of a source begin with.
+pub(crate) fn prefix(name: &str, settings: &SourceSettings) -> String {
     let own = settings.limits(name).env_prefix;
-    let prefix = own.unwrap_or_else(|| name.to_ascii_uppercase().replace('-', "_"));
+    let own = own.unwrap_or_else(|| name.to_ascii_uppercase().replace('-', "_"));
+    format!("{}{own}_", crate::environment::PREFIX)
+}
+
+/// The variable that a person should set first.
+pub(crate) fn hint(name: &str, settings: &SourceSettings, manifest: &Manifest) -> String {
     let key = if manifest.supports_url {
         "URL".to_owned()
     } else {
         manifest.fields.first().map_or_else(|| "URL".to_owned(), |field| fields::upper(&field.key))
     };
-    format!("{}{prefix}_{key}", crate::environment::PREFIX)
+    format!("{}{key}", prefix(name, settings))
 }
 
 fn warnings(ownership: &Ownership) -> Vec<String> {
@@ -147,7 +159,12 @@ fn warnings(ownership: &Ownership) -> Vec<String> {
             crate::environment::PREFIX
         )
     });
-    ignored.chain(respelled).collect()
+    let misspelt = ownership.strangers.iter().filter_map(|stranger| {
+        let (source, variable) = stranger.meant.as_ref()?;
+        let name = &stranger.name;
+        Some(format!("{name} belongs to no assigned source; for source {source} it must be {variable}"))
+    });
+    ignored.chain(respelled).chain(misspelt).collect()
 }
 
 fn unknown_bridge(source: &AssignedSource, registry: &Registry) -> SourceProblem {

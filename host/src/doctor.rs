@@ -76,6 +76,8 @@ pub(crate) async fn examine(
     match assigned {
         Some(assigned) => {
             let subjects = subjects(&assigned, registry, &config.sources, environment.as_ref());
+            let stranger = |name| format!("{name} belongs to no source that is assigned to this runner");
+            checks.extend(subjects.strangers.iter().map(|name| Check::warning("sources", stranger(name))));
             checks.extend(check_sources(subjects, &config.sources).await);
         }
         None => {

@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heck::ToShoutySnakeCase;
 use runtime::settings::Source;
+use runtime::spelling::distance;
 
 pub(crate) const PREFIX: &str = "SEMILAYER_SOURCE_";
+/// Settings of the runner itself, without [`PREFIX`], that look like a source's.
+const SETTINGS: [&str; 2] = ["IDLE_TIMEOUT", "CONNECT_TIMEOUT"];
 
 /// A source as far as names matter.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,16 @@ pub(crate) struct Ownership {
     pub(crate) ignored: Vec<String>,
     /// Sources found under another spelling, with the prefix that was used.
     pub(crate) respelled: Vec<(String, String)>,
+    /// Variables that belong to no source.
+    pub(crate) strangers: Vec<Stranger>,
+}
+
+/// A variable that looks like one of a source and belongs to none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stranger {
+    pub(crate) name: String,
+    /// A source without variables of its own whose name is nearly in it, and how the variable would be called then.
+    pub(crate) meant: Option<(String, String)>,
 }
 
 /// Why a source cannot own variables.
@@ -62,6 +75,7 @@ impl Ownership {
         let mut prefixes = ownership.canonical_prefixes(sources);
         ownership.try_other_spelling(sources, &mut prefixes, &variables);
         let mut shares = share_out(&prefixes, &variables);
+        ownership.strangers = strangers(sources, &prefixes, &shares, &variables);
         for source in sources {
             let share = shares.remove(source.name).unwrap_or_default();
             if source.local {
@@ -159,6 +173,37 @@ fn share_out(prefixes: &BTreeMap<String, String>, variables: &[String]) -> BTree
         }
     }
     shares
+}
+
+/// Variables that no prefix fits. The settings of this runner that begin alike are none of them.
+fn strangers(
+    sources: &[Named<'_>],
+    prefixes: &BTreeMap<String, String>,
+    shares: &BTreeMap<String, Vec<Variable>>,
+    variables: &[String],
+) -> Vec<Stranger> {
+    let is_strange = |variable: &&String| {
+        !SETTINGS.contains(&variable.as_str())
+            && !prefixes.values().any(|prefix| key_after(variable, prefix).is_some())
+    };
+    let bare = sources.iter().filter(|source| source.local && !shares.contains_key(source.name));
+    let bare: Vec<_> = bare.filter_map(|source| Some((source.name, prefixes.get(source.name)?))).collect();
+    let stranger = |variable: &String| Stranger {
+        name: format!("{PREFIX}{variable}"),
+        meant: bare
+            .iter()
+            .find_map(|(name, prefix)| Some(((*name).to_owned(), respelled(variable, prefix)?))),
+    };
+    variables.iter().filter(is_strange).map(stranger).collect()
+}
+
+/// `ODERS_URL` with the prefix `ORDERS`: what the variable is called when its beginning is a misspelling of that.
+fn respelled(variable: &str, prefix: &str) -> Option<String> {
+    let cuts = variable.match_indices('_').map(|(at, _)| at);
+    let halves = cuts.filter_map(|at| variable.split_at_checked(at));
+    let near = halves.filter(|(_, key)| key.len() > 1).map(|(own, key)| (distance(own, prefix), key));
+    let (distance, key) = near.min_by_key(|(distance, _)| *distance)?;
+    (distance <= prefix.len().div_ceil(4)).then(|| format!("{PREFIX}{prefix}{key}"))
 }
 
 fn key_after<'v>(variable: &'v str, prefix: &str) -> Option<&'v str> {

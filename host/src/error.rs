@@ -84,7 +84,7 @@ pub enum SourceProblem {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The health port is taken.
-    #[error(transparent)]
+    #[error("{0}: choose another health port with --health-port (SEMILAYER_HEALTH_PORT), 0 for none")]
     Health(#[from] HealthError),
     /// A CA file is not usable.
     #[error(transparent)]

@@ -93,7 +93,7 @@ impl Job {
         let lease =
             tokio::time::timeout_at(self.deadline, open).await.unwrap_or(Err(Failure::ConnectTooSlow))?;
         let call = Call { deadline: self.deadline.into_std(), row_limit: ROW_LIMIT_BYTES };
-        jobs::run(lease.bridge(), &call, &self.request, answer).await
+        jobs::run(lease.bridge(), source.capabilities(), &call, &self.request, answer).await
     }
 
     async fn slot(&self, slots: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {

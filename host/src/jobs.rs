@@ -6,23 +6,28 @@ mod targets;
 
 use bridge_core::{Bridge, Call};
 use protocol::{
-    AggregateOptions, BatchReadOptions, CountOptions, Invalid, JobKind, JobRequest, QueryOptions,
-    ReadOptions, Tail,
+    AggregateOptions, BatchReadOptions, Capabilities, CountOptions, Invalid, JobKind, JobRequest,
+    QueryOptions, ReadOptions, SearchOptions, SimilarOptions, Tail,
 };
 
 pub(crate) use answer::Answer;
 
 use crate::error::Failure;
 
-/// Runs `request` on an opened source and sends what it answers. Dropping the future cancels the query at the server.
+/// Runs `request` on an opened source, whose bridge `can` do so much, and sends what it answers. Dropping the future cancels
+/// the query at the server.
 pub(crate) async fn run(
     bridge: &dyn Bridge,
+    can: &Capabilities,
     call: &Call,
     request: &JobRequest,
     answer: &mut Answer,
 ) -> Result<Tail, Failure> {
     let options = request.options.as_ref();
     match &request.kind {
+        // Without the kind its options do not matter: another gateway's may have other names.
+        JobKind::Search if !can.search => Err(bridge.unsupported(&request.kind).into()),
+        JobKind::Similar if !can.similar => Err(bridge.unsupported(&request.kind).into()),
         JobKind::Query => {
             let options = QueryOptions::parse(options)?;
             rows::send(bridge.query(call, target(request)?, options).await?, answer).await
@@ -43,7 +48,7 @@ pub(crate) async fn run(
             let options = CountOptions::parse(options)?;
             let counted = bridge.count(call, target(request)?, options).await?;
             let tail =
-                Tail { total: Some(counted.total), approximate: counted.approximate, next_cursor: None };
+                Tail { total: Some(counted.total), approximate: counted.approximate, ..Tail::default() };
             answer.end("", 0, &tail).await?;
             Ok(tail)
         }
@@ -52,8 +57,14 @@ pub(crate) async fn run(
             let schema = bridge.introspect_target(call, target(request)?).await?;
             rows::send(targets::schema_row(&schema)?, answer).await
         }
-        JobKind::Search => rows::send(bridge.search(call, &request.target, options).await?, answer).await,
-        JobKind::Similar => rows::send(bridge.similar(call, &request.target, options).await?, answer).await,
+        JobKind::Search => {
+            let options = SearchOptions::parse(options)?;
+            rows::send(bridge.search(call, target(request)?, options).await?, answer).await
+        }
+        JobKind::Similar => {
+            let options = SimilarOptions::parse(options)?;
+            rows::send(bridge.similar(call, target(request)?, options).await?, answer).await
+        }
         JobKind::Test => {
             bridge.test(call).await?;
             Ok(Tail::default())

@@ -141,7 +141,7 @@ async fn serve(runner: &Arc<Runner>, greeting: Greeting) -> (Ended, Duration) {
         extensions = names.join(" "),
         "connected"
     );
-    runner.sources.assign(ack.assigned_sources, &config.sources);
+    runner.sources.take(ack.assigned_sources, &config.sources);
     runner.status.connected(status::Session {
         since: began,
         server_version: ack.server_version,

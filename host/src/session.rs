@@ -273,15 +273,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             GatewayFrame::Cancel { id } => self.dispatch.cancel(&id),
             GatewayFrame::Credit { id, bytes } => self.dispatch.credit(&id, bytes),
-            GatewayFrame::AssignmentsChanged(sources) => self.assign(sources),
+            GatewayFrame::AssignmentsChanged(assignments) => self.assign(assignments),
             // Said again: only the assignments can be news.
             GatewayFrame::HelloAck(ack) => self.assign(ack.assigned_sources),
             GatewayFrame::Ping => self.heartbeat(),
         }
     }
 
-    fn assign(&self, sources: Vec<protocol::AssignedSource>) {
-        self.runner.sources.assign(sources, &self.runner.config().sources);
+    fn assign(&self, assignments: protocol::Assignments) {
+        self.runner.sources.take(assignments, &self.runner.config().sources);
     }
 
     /// Writes what can be written, then reads one message.

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bridge_core::Bridge;
-use protocol::{AssignedSource, CredentialsLocation, PoolUse, SourceConfig};
+use protocol::{AssignedSource, Assignments, Capabilities, CredentialsLocation, PoolUse, SourceConfig};
 use runtime::Drain;
 use runtime::secrets::Scrubber;
 use runtime::settings::Source as Environment;
@@ -36,6 +36,9 @@ pub(crate) struct Sources {
     /// Warnings that were logged; each is told once.
     told: Mutex<BTreeSet<String>>,
 }
+
+/// Entries of an assignment that are named in the log when they cannot be read; more are only counted.
+const SKIPPED_LOGGED: usize = 20;
 
 /// One generation of the assigned sources.
 #[derive(Default)]
@@ -82,8 +85,23 @@ impl Sources {
         self.current().by_name.get(name).cloned()
     }
 
+    /// Takes what the gateway says. Entries that cannot be read are named in the log, and the others are served.
+    pub(crate) fn take(&self, assignments: Assignments, settings: &SourceSettings) {
+        for invalid in assignments.skipped.iter().take(SKIPPED_LOGGED) {
+            tracing::warn!(
+                field = invalid.field,
+                expected = invalid.expected,
+                "an assigned source cannot be read and is left out"
+            );
+        }
+        if let Some(more @ 1..) = assignments.skipped.len().checked_sub(SKIPPED_LOGGED) {
+            tracing::warn!(more, "further assigned sources cannot be read");
+        }
+        self.assign(assignments.sources, settings);
+    }
+
     /// Takes a new full set of assignments.
-    pub(crate) fn assign(&self, assigned: Vec<AssignedSource>, settings: &SourceSettings) {
+    fn assign(&self, assigned: Vec<AssignedSource>, settings: &SourceSettings) {
         let old = self.current();
         let new = Arc::new(self.build(assigned, settings, &old));
         *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
@@ -294,6 +312,11 @@ impl Usable {
             slots: max_jobs.map(permits),
             pool: Pool::default(),
         }
+    }
+
+    /// What its bridge declares.
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        self.driver.capabilities()
     }
 
     /// This source's own slots, where it has a limit.

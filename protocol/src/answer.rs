@@ -1,8 +1,10 @@
-//! Choices about answers that the published protocol leaves open, in this one place: `nextCursor` and `total` travel as
+//! Choices about answers that the published protocol leaves open, in this one place: `nextCursor`, `total` and `method` travel as
 //! extra fields of the last `chunk` and inside `done.meta`; `listTargets` answers one row `{"name": …}` a target;
 //! `introspectTarget` answers one row that is the schema object.
 
 use serde::{Deserialize, Serialize};
+
+use crate::SearchMethod;
 
 /// What is known once the last row has been read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,6 +19,9 @@ pub struct Tail {
     /// Whether `total` is an estimate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approximate: bool,
+    /// How a `search` has found its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<SearchMethod>,
 }
 
 impl Tail {

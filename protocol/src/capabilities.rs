@@ -89,6 +89,10 @@ pub struct Capabilities {
     pub where_string_ops: Vec<StringOp>,
     /// False: counts are estimates.
     pub exact_count: bool,
+    /// `search` ranks rows by text. Not in the published object.
+    pub search: bool,
+    /// `similar` ranks rows by vectors, where the server has them. Not in the published object.
+    pub similar: bool,
 }
 
 impl Capabilities {
@@ -107,6 +111,8 @@ impl Capabilities {
             where_logical_ops: LogicalOp::ALL.to_vec(),
             where_string_ops: StringOp::ALL.to_vec(),
             exact_count: true,
+            search: false,
+            similar: false,
         }
     }
 }

@@ -12,17 +12,14 @@ use serde_json::value::RawValue;
 
 use crate::json::{Kind, MAX_ITEMS, Object, push_text, quoted};
 use crate::{
-    AssignedSource, DEFAULT_DEADLINE_MS, Extensions, FrameError, Invalid, JobKind, JobRequest,
-    PROTOCOL_VERSION, Secret, Tail,
+    AssignedSource, Assignments, DEFAULT_DEADLINE_MS, Extensions, FrameError, Invalid, JobKind, JobRequest,
+    PROTOCOL_VERSION, SearchMethod, Secret, Tail,
 };
 
 /// Bytes of a job id, which is text of our or another gateway's making; longer ones are refused.
 const MAX_ID: usize = 200;
 /// Bytes of the name of a source, a kind or a target in a job. They stand in log lines and answers.
 const MAX_NAME: usize = 4_096;
-/// Sources of one runner. Their names are compared with one another.
-const MAX_SOURCES: usize = 10_000;
-const SOURCES_EXPECTED: &str = "a list of assigned sources";
 /// A deadline beyond a day is a day.
 const MAX_DEADLINE_MS: u64 = 86_400_000;
 
@@ -41,7 +38,7 @@ pub enum GatewayFrame {
     /// The runner is in.
     HelloAck(HelloAck),
     /// The full new set of sources.
-    AssignmentsChanged(Vec<AssignedSource>),
+    AssignmentsChanged(Assignments),
     /// A job to run.
     Job(Box<JobFrame>),
     /// Stop that job.
@@ -66,7 +63,7 @@ pub struct HelloAck {
     /// The gateway's version, for people.
     pub server_version: String,
     /// The runner's sources.
-    pub assigned_sources: Vec<AssignedSource>,
+    pub assigned_sources: Assignments,
     /// The extensions in force on this socket.
     pub extensions: Extensions,
 }
@@ -290,6 +287,10 @@ fn push_tail(out: &mut String, tail: &Tail) {
     if tail.approximate {
         out.push_str(",\"approximate\":true");
     }
+    if let Some(method) = tail.method {
+        out.push_str(",\"method\":");
+        push_text(out, method.as_str());
+    }
 }
 
 impl GatewayFrame {
@@ -297,9 +298,10 @@ impl GatewayFrame {
     pub fn encode(&self) -> String {
         match self {
             Self::HelloAck(ack) => to_json(&HelloAckWire::from(ack)),
-            Self::AssignmentsChanged(sources) => {
-                to_json(&AssignmentsWire { kind: "assignments-changed", assigned_sources: sources })
-            }
+            Self::AssignmentsChanged(assignments) => to_json(&AssignmentsWire {
+                kind: "assignments-changed",
+                assigned_sources: &assignments.sources,
+            }),
             Self::Job(job) => to_json(&JobWire::from(job.as_ref())),
             Self::Cancel { id } => to_json(&IdWire { kind: "cancel", id }),
             Self::Ping => String::from(r#"{"type":"ping"}"#),
@@ -367,7 +369,7 @@ pub fn decode_gateway_frame(text: &str) -> Result<Decoded<GatewayFrame>, FrameEr
     let (kind, object) = open(text)?;
     let frame = match kind.as_str() {
         "hello-ack" => hello_ack(&object).map(GatewayFrame::HelloAck).map_err(refuse("hello-ack", None)),
-        "assignments-changed" => changed_sources(&object)
+        "assignments-changed" => Assignments::news(&object)
             .map(GatewayFrame::AssignmentsChanged)
             .map_err(refuse("assignments-changed", None)),
         "job" => job(&object)
@@ -435,26 +437,9 @@ fn id_if_any(object: &Object<'_>) -> Option<String> {
 fn hello_ack(object: &Object<'_>) -> Result<HelloAck, Invalid> {
     Ok(HelloAck {
         server_version: object.text("serverVersion")?.unwrap_or_default(),
-        assigned_sources: sources(object)?,
+        assigned_sources: Assignments::read(object)?.unwrap_or_default(),
         extensions: object.texts("extensions")?.unwrap_or_default().into(),
     })
-}
-
-fn sources(object: &Object<'_>) -> Result<Vec<AssignedSource>, Invalid> {
-    Ok(sources_if_any(object)?.unwrap_or_default())
-}
-
-/// Here a missing list is a mistake, or an incomplete frame would take every source from the runner.
-fn changed_sources(object: &Object<'_>) -> Result<Vec<AssignedSource>, Invalid> {
-    sources_if_any(object)?.ok_or_else(|| Invalid::new("assignedSources", SOURCES_EXPECTED))
-}
-
-fn sources_if_any(object: &Object<'_>) -> Result<Option<Vec<AssignedSource>>, Invalid> {
-    let sources = object.list("assignedSources", SOURCES_EXPECTED, AssignedSource::parse)?;
-    if sources.as_ref().is_some_and(|sources| sources.len() > MAX_SOURCES) {
-        return Err(Invalid::new("assignedSources", format!("at most {MAX_SOURCES} sources")));
-    }
-    Ok(sources)
 }
 
 fn job(object: &Object<'_>) -> Result<JobFrame, Invalid> {
@@ -586,7 +571,13 @@ fn tail(object: &Object<'_>) -> Result<Tail, Invalid> {
         next_cursor: object.text("nextCursor")?,
         total: object.whole("total")?,
         approximate: object.boolean("approximate")?.unwrap_or(false),
+        method: object.get("method").and_then(search_method),
     })
+}
+
+/// The field is ours: what another runner may mean by it is not a mistake.
+fn search_method(raw: &RawValue) -> Option<SearchMethod> {
+    SearchMethod::of(raw.get().trim_matches('"'))
 }
 
 fn done(object: &Object<'_>) -> Result<RunnerFrame<'static>, Invalid> {
@@ -639,7 +630,7 @@ impl<'a> From<&'a HelloAck> for HelloAckWire<'a> {
         Self {
             kind: "hello-ack",
             server_version: &ack.server_version,
-            assigned_sources: &ack.assigned_sources,
+            assigned_sources: &ack.assigned_sources.sources,
             extensions: ack.extensions,
         }
     }
@@ -807,6 +798,8 @@ struct ChunkWire<'a> {
     total: Option<u64>,
     #[serde(default)]
     approximate: bool,
+    #[serde(borrow, default)]
+    method: Option<&'a RawValue>,
     #[serde(default)]
     seq: Option<u64>,
 }
@@ -830,7 +823,12 @@ impl<'a> From<ChunkWire<'a>> for ChunkParts<'a> {
             id: chunk.id,
             rows: chunk.rows.into_iter().map(|row| row.0).collect(),
             agg: chunk.agg.into_iter().map(|row| row.0).collect(),
-            tail: Tail { next_cursor: chunk.next_cursor, total: chunk.total, approximate: chunk.approximate },
+            tail: Tail {
+                next_cursor: chunk.next_cursor,
+                total: chunk.total,
+                approximate: chunk.approximate,
+                method: chunk.method.and_then(search_method),
+            },
             seq: chunk.seq,
         }
     }

@@ -16,6 +16,7 @@ mod job;
 mod json;
 mod manifest;
 mod options;
+mod ranked;
 mod scalar;
 mod secret;
 mod source;
@@ -41,9 +42,10 @@ pub use manifest::{Field, FieldGroup, FieldKind, Manifest};
 pub use options::{
     BatchReadOptions, CountOptions, Direction, Keyset, OrderBy, Projection, QueryOptions, ReadOptions,
 };
+pub use ranked::{Metric, SCORE, SearchMethod, SearchOptions, SimilarOptions, SimilarTo};
 pub use scalar::{Number, Scalar};
 pub use secret::Secret;
-pub use source::{AssignedSource, CredentialsLocation, SourceConfig};
+pub use source::{AssignedSource, Assignments, CredentialsLocation, SourceConfig};
 pub use time::Timestamp;
 
 /// Version of the runner socket that this crate speaks.

@@ -243,7 +243,7 @@ impl QueryOptions {
     }
 }
 
-fn projection(object: &Object<'_>) -> Result<Projection, Invalid> {
+pub(crate) fn projection(object: &Object<'_>) -> Result<Projection, Invalid> {
     match object.get("project") {
         Some(raw) => Projection::renamed(raw).map_err(|invalid| invalid.within("project")),
         None => Projection::read(object, "select"),

@@ -15,7 +15,8 @@ use std::fs;
 use frames::{encode_gateway_frame, encode_runner_frame, golden_files, golden_folder};
 use semilayer_protocol::{
     AggregateOptions, BatchReadOptions, CountOptions, Decoded, GatewayFrame, JobKind, JobRequest,
-    QueryOptions, ReadOptions, RequestError, RunnerFrame, decode_gateway_frame, decode_runner_frame,
+    QueryOptions, ReadOptions, RequestError, RunnerFrame, SearchOptions, SimilarOptions,
+    decode_gateway_frame, decode_runner_frame,
 };
 
 #[test]
@@ -201,12 +202,11 @@ fn options(request: &JobRequest) -> String {
         JobKind::BatchRead => shown(BatchReadOptions::parse(raw)),
         JobKind::Count => shown(CountOptions::parse(raw)),
         JobKind::Aggregate => shown(AggregateOptions::parse(raw)),
-        JobKind::ListTargets
-        | JobKind::IntrospectTarget
-        | JobKind::Search
-        | JobKind::Similar
-        | JobKind::Test
-        | JobKind::Unknown(_) => raw.get().to_owned(),
+        JobKind::Search => shown(SearchOptions::parse(raw)),
+        JobKind::Similar => shown(SimilarOptions::parse(raw)),
+        JobKind::ListTargets | JobKind::IntrospectTarget | JobKind::Test | JobKind::Unknown(_) => {
+            raw.get().to_owned()
+        }
     }
 }
 

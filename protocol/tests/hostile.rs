@@ -169,20 +169,23 @@ struct FrameRules {
 const TO_RUNNER: &[FrameRules] = &[
     FrameRules {
         frame: r#"{"type":"hello-ack","serverVersion":"1","assignedSources":[{"id":"s","name":"n","bridge":"b","credentialsLocation":"managed","config":{"a":1}}],"extensions":["flow/1"]}"#,
+        fields: &[optional("/serverVersion", Text), optional("/extensions", Texts)],
+    },
+    FrameRules {
+        frame: r#"{"type":"assignments-changed","assignedSources":[]}"#,
+        fields: &[required("/assignedSources", EmptyList)],
+    },
+    // One entry alone: beside a good one it would be left out.
+    FrameRules {
+        frame: r#"{"type":"assignments-changed","assignedSources":[{"id":"s","name":"n","bridge":"b","credentialsLocation":"managed","config":{"a":1}}]}"#,
         fields: &[
-            optional("/serverVersion", Text),
             optional("/assignedSources/0/config", Object),
             required("/assignedSources/0", OneOf(&[])),
             required("/assignedSources/0/id", Text),
             required("/assignedSources/0/name", Text),
             required("/assignedSources/0/bridge", Text),
             required("/assignedSources/0/credentialsLocation", OneOf(&["managed", "runner-local"])),
-            optional("/extensions", Texts),
         ],
-    },
-    FrameRules {
-        frame: r#"{"type":"assignments-changed","assignedSources":[]}"#,
-        fields: &[required("/assignedSources", EmptyList)],
     },
     FrameRules {
         frame: r#"{"type":"job","id":"j","params":{"source":"s","job":{"kind":"query","target":"t","options":{}}},"deadlineMs":1,"credit":1,"traceparent":"a","tracestate":"b","attempt":1}"#,

@@ -10,9 +10,10 @@ use jiff::civil;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use semilayer_protocol::{
-    AggregateOptions, BatchReadOptions, Chunk, Comparison, CountOptions, Decoded, Direction, Filter, Keyset,
-    Number, OrderBy, Projection, QueryOptions, ReadOptions, RunnerFrame, Scalar, Tail, Test, TextMatch,
-    Timestamp, Where, decode_gateway_frame, decode_runner_frame,
+    AggregateOptions, BatchReadOptions, Chunk, Comparison, CountOptions, Decoded, Direction, Filter,
+    GatewayFrame, Keyset, Number, OrderBy, Projection, QueryOptions, ReadOptions, RunnerFrame, Scalar,
+    SearchMethod, SearchOptions, SimilarOptions, Tail, Test, TextMatch, Timestamp, Where,
+    decode_gateway_frame, decode_runner_frame,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -176,13 +177,23 @@ proptest! {
     }
 }
 
+/// The frame without what is wrong in it: that is told and not written.
+fn heeded(mut frame: GatewayFrame) -> GatewayFrame {
+    match &mut frame {
+        GatewayFrame::HelloAck(ack) => ack.assigned_sources.skipped.clear(),
+        GatewayFrame::AssignmentsChanged(assignments) => assignments.skipped.clear(),
+        _ => {}
+    }
+    frame
+}
+
 /// Reads a text in every way there is. What is understood must be written so that it is understood the same again.
 fn look_at(text: &str) {
     if let Ok(Decoded::Frame(frame)) = decode_gateway_frame(text) {
         let written = encode_gateway_frame(&frame);
         let Ok(Decoded::Frame(again)) = decode_gateway_frame(&written) else { panic!("{written}") };
         assert_eq!(encode_gateway_frame(&again), written);
-        assert_eq!(format!("{again:?}"), format!("{frame:?}"));
+        assert_eq!(format!("{again:?}"), format!("{:?}", heeded(frame)));
     }
     if let Ok(Decoded::Frame(frame)) = decode_runner_frame(text) {
         let written = encode_runner_frame(&frame);
@@ -198,6 +209,8 @@ fn look_at(text: &str) {
         drop(CountOptions::parse(raw));
         drop(BatchReadOptions::parse(raw));
         drop(AggregateOptions::parse(raw));
+        drop(SearchOptions::parse(raw));
+        drop(SimilarOptions::parse(raw));
     }
     if let Some(number) = Number::parse(text) {
         let _ = (number.as_i64(), number.as_f64());
@@ -212,7 +225,13 @@ fn id() -> impl Strategy<Value = String> {
 fn tail() -> impl Strategy<Value = Tail> {
     let cursor = proptest::option::of(any::<String>());
     let total = proptest::option::of(any::<u64>());
-    (cursor, total, any::<bool>()).prop_map(|(next_cursor, total, approximate)| Tail {
+    let method = proptest::option::of(proptest::sample::select(vec![
+        SearchMethod::FullText,
+        SearchMethod::Trigram,
+        SearchMethod::Containment,
+    ]));
+    (cursor, total, any::<bool>(), method).prop_map(|(next_cursor, total, approximate, method)| Tail {
+        method,
         next_cursor,
         total,
         approximate,

@@ -17,6 +17,7 @@ mod panics;
 pub mod secrets;
 pub mod settings;
 pub mod signals;
+pub mod spelling;
 pub mod telemetry;
 pub mod tls;
 

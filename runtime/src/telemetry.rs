@@ -3,6 +3,7 @@
 //! A panic is logged with its place and never with its text. Where the log goes is a [`MakeWriter`], so that a test can
 //! [capture](Capture) every byte.
 
+mod escape;
 mod export;
 mod traces;
 
@@ -160,7 +161,7 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     match settings.format {
-        Format::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Text => layer.with_ansi(io::stderr().is_terminal()).fmt_fields(escape::EscapedFields).boxed(),
         Format::Json => {
             layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
@@ -217,6 +218,21 @@ mod tests {
         assert_eq!(line["message"], "query finished");
         assert_eq!(line["rows"], 3);
         assert_eq!(line["span"]["job"], 7);
+    }
+
+    #[test]
+    fn text_of_somebody_else_cannot_make_a_line_of_its_own() {
+        let settings = load([("SEMILAYER_LOG_FORMAT", "text")]).unwrap();
+        let hostile = "lost\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[2K\u{202e}\u{2028}";
+        let text = logged(&settings, || {
+            tracing::info_span!("request", id = %hostile).in_scope(|| {
+                tracing::warn!(error = %hostile, reason = hostile, rows = 3, "bad frame");
+                tracing::warn!("{hostile}");
+            });
+        });
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains(['\r', '\u{1b}', '\u{202e}', '\u{2028}']), "{text}");
+        assert!(text.contains("bad frame error=lost\\n2026") && text.contains("rows=3"), "{text}");
     }
 
     #[test]

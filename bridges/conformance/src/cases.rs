@@ -6,6 +6,7 @@ mod edges;
 mod joins;
 mod keyset;
 mod refusals;
+mod search;
 mod streams;
 mod values;
 
@@ -53,6 +54,7 @@ pub fn cases() -> Vec<&'static Case> {
         keyset::CASES,
         values::CASES,
         refusals::CASES,
+        search::CASES,
         streams::CASES,
     ]
     .into_iter()
@@ -71,6 +73,7 @@ const ENDS_WITH: Need = Need::Text(StringOp::EndsWith);
 const CURSOR: Need = Need::Bridge("cursor", |it| it.cursor);
 const BATCH_READ: Need = Need::Bridge("batchRead", |it| it.batch_read);
 const CHANGED_SINCE: Need = Need::Bridge("changedSince", |it| it.changed_since);
+const SEARCH: Need = Need::Bridge("search", |it| it.search);
 const AGGREGATE: Need = Need::Aggregate("supports", |it| it.supports);
 const GROUP_BY: Need = Need::Aggregate("groupBy", |it| it.group_by);
 const TIME: Need = Need::Aggregate("timeBucket", |it| it.time_bucket);

@@ -3,7 +3,7 @@
 use bridge_core::BoxFuture;
 use protocol::{QueryOptions, SourceConfig};
 
-use crate::seed::{Decimals, Seed};
+use crate::seed::{Decimals, Instants, Seed};
 
 /// Real databases of one engine. Everything here is done without the bridge under test.
 pub trait Fixture: Send + Sync {
@@ -36,9 +36,30 @@ pub trait Fixture: Send + Sync {
     /// How the bridge names a table together with its schema or database, e.g. `public.small`.
     fn qualified_target(&self, table: &str) -> Offer<String>;
 
+    /// What the engine knows of its tables.
+    fn catalog(&self) -> Catalog {
+        Catalog::Declared
+    }
+
+    /// The cursor of a page of `read` that ended with the row of this key: the key as text where tables are declared.
+    fn cursor(&self, _table: &str, key: &str) -> String {
+        key.to_owned()
+    }
+
     /// Whether the engine keeps every digit of a decimal.
     fn decimals(&self) -> Decimals {
         Decimals::Exact
+    }
+
+    /// How many keys the longest list of a filter has. Fewer than the default only for a server that is not the engine
+    /// itself and compares them one by one.
+    fn most_keys(&self) -> u64 {
+        12_000
+    }
+
+    /// How exactly the engine keeps instants.
+    fn instants(&self) -> Instants {
+        Instants::Microseconds
     }
 
     /// Whether UUIDs, dates and times are text to the engine, so that an operand compares with them as text: only one in
@@ -46,6 +67,19 @@ pub trait Fixture: Send + Sync {
     fn compares_as_text(&self) -> bool {
         false
     }
+}
+
+/// What an engine knows of its tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Catalog {
+    /// Tables and columns are declared: a name that is none is refused.
+    Declared,
+    /// There are only rows. A table without rows is not there, any name may be one, and a column that a row lacks is
+    /// null. Beside the seed's columns each row has a key of the engine's own, which is the primary key.
+    Rows {
+        /// The column of that key.
+        key: &'static str,
+    },
 }
 
 /// One of the fixture's two databases. Both are of the same engine, and if possible on the same server.

@@ -26,7 +26,7 @@ mod wire;
 
 pub use cases::{Case, Need, cases};
 pub use failure::{Failure, Outcome};
-pub use fixture::{Database, Fixture, Offer, SlowQuery};
+pub use fixture::{Catalog, Database, Fixture, Offer, SlowQuery};
 pub use report::{Counts, Entry, Failures, Report, Verdict};
 pub use run::{Options, run};
 pub use subject::{Page, Subject, collect};

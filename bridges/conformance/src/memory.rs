@@ -29,11 +29,11 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A driver that can do everything but H3.
+    /// A driver that can do everything but H3 and vectors.
     pub fn new() -> Self {
         let aggregates =
             AggregateCapabilities { geo_bucket: true, geohash_bucket: true, ..AggregateCapabilities::full() };
-        Self::declaring(Capabilities::full(), aggregates)
+        Self::declaring(Capabilities { search: true, ..Capabilities::full() }, aggregates)
     }
 
     /// A driver that declares, and takes, only this.

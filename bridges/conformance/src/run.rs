@@ -11,7 +11,7 @@ use crate::cases::{Case, cases};
 use crate::failure::{Failure, Outcome};
 use crate::fixture::{Database, Fixture};
 use crate::report::{Entry, Report, Verdict};
-use crate::seed::{self, Seed};
+use crate::seed::{self, Instants, Seed};
 use crate::subject::Subject;
 
 /// How to run.
@@ -37,7 +37,10 @@ impl Default for Options {
 /// A bridge that panics or never answers fails its case and no other. One that blocks its thread blocks the run: futures
 /// cannot be taken away from a thread.
 pub async fn run(driver: &dyn Driver, fixture: &dyn Fixture, options: Options) -> Report {
-    let first = seed::first();
+    let first = match fixture.instants() {
+        Instants::Microseconds => seed::first(),
+        Instants::Milliseconds => seed::first().in_milliseconds(),
+    };
     let mut report = Report { bridge: driver.name().to_owned(), entries: Vec::new() };
     let start = Instant::now();
     let seeded = bounded(options.seed_limit, seed_both(fixture, &first)).await;

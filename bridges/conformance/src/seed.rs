@@ -122,10 +122,46 @@ pub enum Decimals {
     Doubles,
 }
 
+/// How exactly an engine keeps instants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Instants {
+    /// To the microsecond.
+    #[default]
+    Microseconds,
+    /// To the millisecond.
+    Milliseconds,
+}
+
 impl Seed {
+    /// The same for an engine whose instants have milliseconds: rounded down, and keys a thousand times as far apart, so
+    /// that they stay different.
+    #[must_use]
+    pub fn in_milliseconds(mut self) -> Self {
+        for table in &mut self.tables {
+            let Rows::Listed(rows) = &mut table.rows else { continue };
+            for (index, column) in table.columns.iter().enumerate() {
+                let values = || rows.iter().filter_map(|row| micros(row.get(index)?));
+                let first = values().min().filter(|_| table.key.contains(&column.name));
+                for value in rows.iter_mut().filter_map(|row| row.get_mut(index)) {
+                    let Some(at) = micros(value) else { continue };
+                    let ms = first.map_or(at.div_euclid(1_000), |first| first / 1_000 + at - first);
+                    *value = Value::Timestamp(Timestamp::from_micros(ms * 1_000));
+                }
+            }
+        }
+        self
+    }
+
     /// The table of that name.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
+    }
+}
+
+fn micros(value: &Value) -> Option<i64> {
+    match value {
+        Value::Timestamp(at) => Some(at.micros()),
+        _ => None,
     }
 }
 

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bridge_core::{Bridge, BridgeError, Call, Driver, RowBatch, RowStream};
-use bridge_reduce::{Layout, Limits, Matcher, Reducer};
-use protocol::{AggregateOptions, BatchReadOptions, CountOptions, Filter, QueryOptions, ReadOptions, Tail};
+use bridge_reduce::{Layout, Limits, Matcher, Ranker, Reducer};
+use protocol::{
+    AggregateOptions, BatchReadOptions, CountOptions, Filter, QueryOptions, RawObject, ReadOptions,
+    SearchOptions, SimilarOptions, Tail,
+};
 use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Outcome, ensure, same};
-use crate::fixture::{Database, Fixture};
+use crate::fixture::{Catalog, Database, Fixture};
 use crate::seed::{Decimals, Seed, Table, Value};
 use crate::wire::Row;
 
@@ -73,6 +76,20 @@ impl Subject<'_> {
         self.seed.table(name).ok_or_else(|| Failure::Fixture(format!("no table {name} in the seed")))
     }
 
+    /// The names of a table's columns as the bridge describes them.
+    pub fn columns(&self, table: &Table) -> Vec<&'static str> {
+        let own = match self.fixture.catalog() {
+            Catalog::Declared => None,
+            Catalog::Rows { key } => Some(key),
+        };
+        own.into_iter().chain(table.columns.iter().map(|column| column.name)).collect()
+    }
+
+    /// Whether tables are there although they have no rows, and columns although no row has them.
+    pub fn declares(&self) -> bool {
+        self.fixture.catalog() == Catalog::Declared
+    }
+
     /// How the engine keeps decimals.
     pub fn decimals(&self) -> Decimals {
         self.fixture.decimals()
@@ -116,6 +133,38 @@ impl Subject<'_> {
         let counted = self.bridge.count(&self.call(), &target, options).await?;
         same("approximate", counted.approximate, !self.driver.capabilities().exact_count)?;
         Ok(counted.total)
+    }
+
+    /// `search` of a seeded table.
+    pub async fn search(&self, table: &str, options: Json) -> Outcome<Page> {
+        let options = SearchOptions::parse(&raw(&options)?)?;
+        let target = self.fixture.target(table);
+        page(self.bridge.search(&self.call(), &target, options).await?).await
+    }
+
+    /// `similar` of a seeded table.
+    pub async fn similar(&self, table: &str, options: Json) -> Outcome<Page> {
+        let options = SimilarOptions::parse(&raw(&options)?)?;
+        let target = self.fixture.target(table);
+        page(self.bridge.similar(&self.call(), &target, options).await?).await
+    }
+
+    /// Keys and scores of the seeded rows that a search by containment finds, best first; the keys of equal scores in
+    /// their order by text. Computed by the reducer's ranker, not by the bridge.
+    pub fn expected_ranks(&self, table: &str, options: &Json) -> Outcome<Vec<(String, f64)>> {
+        let filter = options.get("where").cloned().unwrap_or_else(|| json!({}));
+        let rows = self.matching(table, &filter)?;
+        let options = SearchOptions::parse(&raw(options)?)?;
+        let table = self.table(table)?;
+        let ranker = Ranker::new(&options);
+        let mut ranks = Vec::new();
+        for row in rows {
+            let json = table.row_json(&row, self.decimals());
+            let score = ranker.score(&RawObject::from_text(&json)?)?;
+            ranks.extend(score.map(|score| (table.seeded_key(&row, self.decimals()), score)));
+        }
+        ranks.sort_by(|(key, score), (other, than)| than.total_cmp(score).then_with(|| key.cmp(other)));
+        Ok(ranks)
     }
 
     /// `aggregate` of a seeded table.

@@ -15,7 +15,7 @@ use bridge_core::{
 };
 use protocol::{
     AggregateCapabilities, AggregateOptions, Bucket, Capabilities, CountOptions, Filter, Invalid, Manifest,
-    MeasureKind, PoolUse, QueryOptions, ReadOptions, Scalar, SourceConfig, Tail, Test, Where,
+    MeasureKind, PoolUse, QueryOptions, ReadOptions, Scalar, SearchOptions, SourceConfig, Tail, Test, Where,
 };
 use semilayer_bridge_conformance::memory::Memory;
 use semilayer_bridge_conformance::{Database, Fixture, Options, Verdict, run};
@@ -26,6 +26,7 @@ struct Defect {
     query: fn(QueryOptions) -> Result<QueryOptions, BridgeError>,
     read: fn(ReadOptions) -> ReadOptions,
     aggregate: fn(AggregateOptions) -> AggregateOptions,
+    search: fn(SearchOptions) -> SearchOptions,
     row: fn(String) -> Option<String>,
     tail: fn(Tail) -> Tail,
     capabilities: fn() -> Capabilities,
@@ -51,9 +52,10 @@ const NONE: Defect = Defect {
     query: Ok,
     read: |options| options,
     aggregate: |options| options,
+    search: |options| options,
     row: Some,
     tail: |tail| tail,
-    capabilities: Capabilities::full,
+    capabilities: || Capabilities { search: true, ..Capabilities::full() },
     aggregates: || AggregateCapabilities {
         geo_bucket: true,
         geohash_bucket: true,
@@ -106,6 +108,20 @@ async fn not_over_two_fields_that_negates_only_the_first() {
         Ok(QueryOptions { filter, ..options })
     };
     caught(Defect { query, ..NONE }, &["E1"]).await;
+}
+
+#[tokio::test]
+async fn a_search_that_looks_for_less_than_was_asked() {
+    let first_word = |options: SearchOptions| {
+        let word = options.words().swap_remove(0);
+        SearchOptions { query: word, ..options }
+    };
+    caught(Defect { search: first_word, ..NONE }, &["F1"]).await;
+    let unfiltered = |options: SearchOptions| SearchOptions { filter: Filter::everything(), ..options };
+    caught(Defect { search: unfiltered, ..NONE }, &["F3"]).await;
+    let unescaped =
+        |options: SearchOptions| SearchOptions { query: options.query.replace('%', " "), ..options };
+    caught(Defect { search: unescaped, ..NONE }, &["F2"]).await;
 }
 
 #[tokio::test]
@@ -435,6 +451,15 @@ impl Bridge for MutantBridge {
             let rows = self.inner.aggregate(call, target, (self.defect.aggregate)(options)).await?;
             self.changed(rows).await
         })
+    }
+
+    fn search<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: SearchOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        self.inner.search(call, target, (self.defect.search)(options))
     }
 
     fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>> {

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use protocol::{
     AggregateCapabilities, AggregateOptions, BatchReadOptions, Capabilities, CountOptions, JobKind, Manifest,
-    PoolUse, QueryOptions, ReadOptions, SourceConfig, Tail,
+    PoolUse, QueryOptions, ReadOptions, SearchOptions, SimilarOptions, SourceConfig, Tail,
 };
-use serde_json::value::RawValue;
 
 use crate::{BridgeError, ConfigMistakes, RowBatch, TargetSchema};
 
@@ -106,22 +105,24 @@ pub trait Bridge: Send + Sync {
         target: &'a str,
     ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>>;
 
-    /// Rows ranked by text. No bridge has it yet.
+    /// Rows ranked by text, best first, each with [`protocol::SCORE`]; the tail says by which method. Rows of equal score
+    /// come in the order of the primary key.
     fn search<'a>(
         &'a self,
         _call: &'a Call,
         _target: &'a str,
-        _options: &'a RawValue,
+        _options: SearchOptions,
     ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
         Box::pin(std::future::ready(Err(self.unsupported(&JobKind::Search))))
     }
 
-    /// Rows ranked by distance. No bridge has it yet.
+    /// Rows ranked by the distance of vectors, nearest first, each with [`protocol::SCORE`]. A server without a vector
+    /// type refuses, as this does.
     fn similar<'a>(
         &'a self,
         _call: &'a Call,
         _target: &'a str,
-        _options: &'a RawValue,
+        _options: SimilarOptions,
     ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
         Box::pin(std::future::ready(Err(self.unsupported(&JobKind::Similar))))
     }

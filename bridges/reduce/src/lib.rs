@@ -10,6 +10,7 @@ mod error;
 mod layout;
 mod matcher;
 mod order;
+mod ranker;
 mod values;
 
 pub use aggregate::{Limits, Reducer};
@@ -18,4 +19,5 @@ pub use error::ReduceError;
 pub use layout::{Kind, Layout, Row, Schema};
 pub use matcher::Matcher;
 pub use order::{Nulls, Order};
+pub use ranker::Ranker;
 pub use values::{Number, Value};

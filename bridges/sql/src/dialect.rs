@@ -3,6 +3,7 @@
 //! Templates are text of ours with holes `#1` to `#9`; what goes into a hole is written by the three verbs of
 //! [`SqlText`](crate::SqlText). One file a family of engines holds the values: see the modules below.
 
+mod clickhouse;
 mod mysql;
 mod others;
 mod postgres;
@@ -10,12 +11,13 @@ mod sqlite;
 
 use protocol::CalendarUnit;
 
+pub use self::clickhouse::CLICKHOUSE;
 pub use self::mysql::{MARIADB, MYSQL};
-pub use self::others::{BIGQUERY, CLICKHOUSE, DUCKDB, MSSQL, ORACLE, SNOWFLAKE};
+pub use self::others::{BIGQUERY, DUCKDB, MSSQL, ORACLE, SNOWFLAKE};
 pub use self::postgres::{COCKROACHDB, POSTGRES};
 pub use self::sqlite::{LIBSQL, SQLITE};
 
-use crate::{Kind, Param, PatternSyntax, SqlError};
+use crate::{Column, Kind, Param, PatternSyntax, SqlError, Value};
 
 /// A dialect of SQL. A bridge may adjust one: `Dialect { geohash: None, ..POSTGRES }`.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,19 @@ pub struct Dialect {
     pub matching_case: Matching,
     /// Pattern matching that does not.
     pub matching_any_case: Matching,
+    /// Whether no two rows have the same primary key. Where they may, pages count the rows of a key that they break, and
+    /// joins take one row.
+    pub unique_keys: bool,
+    /// What ranges compare instead of `#1`, a UUID, where the engine's order of them is not that of their text.
+    pub uuid_order: Option<&'static str>,
+    /// What pages go by instead of `#1`, a binary number: null for what is not finite.
+    pub finite: Option<&'static str>,
+    /// How a row shows `#1`, a column, where its value as it is will not do.
+    pub shown: fn(&Column) -> Option<&'static str>,
+    /// How rows that are level are ordered by `#1`, a column whose values have no order.
+    pub tie: fn(&Column) -> Option<&'static str>,
+    /// The value of a column that only a cursor can say, because it has more digits than an operand keeps.
+    pub cursor_value: fn(&Column, &str) -> Option<Value>,
     /// Words of aggregates.
     pub aggregates: Aggregates,
 }
@@ -70,6 +85,8 @@ pub enum Membership {
         /// Values in one list.
         max: usize,
     },
+    /// `IN $1` over one array.
+    InArray,
     /// A list below `from` values; from there on `IN (template)` over one parameter, the values as JSON text.
     JsonText {
         /// Values.
@@ -131,6 +148,10 @@ pub struct Aggregates {
     pub iso: &'static str,
     /// Sum of `#1`, integers.
     pub sum_integers: &'static str,
+    /// Sum of `#1`, other numbers. Of nothing it is null, as the other one is.
+    pub sum: &'static str,
+    /// Smallest and largest of `#1`; null of nothing.
+    pub extremes: (&'static str, &'static str),
     /// Mean of `#1`.
     pub avg: &'static str,
     /// Smallest and largest of `#1`, booleans.

@@ -194,8 +194,17 @@ fn write_condition(sql: &mut SqlText<'_>, place: &Place<'_>, condition: &Conditi
 }
 
 pub(crate) fn write_comparison(sql: &mut SqlText<'_>, place: &Place<'_>, operator: Operator, value: Value) {
-    place.write_comparable(sql);
-    sql.syntax(operator.words()).param(place.param(value));
+    let equality = matches!(operator, Operator::Equal | Operator::NotEqual);
+    match sql.dialect().uuid_order {
+        Some(order) if place.column.kind == Kind::Uuid && !equality => {
+            sql.template(order, |sql, _| place.write(sql));
+            sql.syntax(operator.words()).param(Param { value, kind: Some(Kind::Text) });
+        }
+        _ => {
+            place.write_comparable(sql);
+            sql.syntax(operator.words()).param(place.param(value));
+        }
+    }
 }
 
 fn write_membership(sql: &mut SqlText<'_>, place: &Place<'_>, negated: bool, values: &[Value]) {
@@ -204,6 +213,21 @@ fn write_membership(sql: &mut SqlText<'_>, place: &Place<'_>, negated: bool, val
             place.write_comparable(sql);
             sql.syntax(if negated { " <> ALL(" } else { " = ANY(" });
             sql.param(place.param(Value::List(values.to_vec()))).syntax(")");
+        }
+        // A value need not be of the list's own type to be equal to one of it, but to be an element of it.
+        Membership::InArray
+            if matches!(place.column.kind, Kind::Decimal | Kind::Timestamp | Kind::TimestampTz) =>
+        {
+            sql.syntax("(").separated(if negated { " AND " } else { " OR " }, values, |sql, value| {
+                let operator = if negated { Operator::NotEqual } else { Operator::Equal };
+                write_comparison(sql, place, operator, value.clone());
+            });
+            sql.syntax(")");
+        }
+        Membership::InArray => {
+            place.write_comparable(sql);
+            sql.syntax(if negated { " NOT IN " } else { " IN " });
+            sql.param(place.param(Value::List(values.to_vec())));
         }
         Membership::List { max } => write_lists(sql, place, negated, values, max),
         Membership::JsonText { from, template } => match json_list(values) {

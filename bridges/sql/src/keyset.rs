@@ -4,8 +4,8 @@ use bridge_core::Position;
 use protocol::{Direction, Invalid, Number, OrderBy, Scalar};
 
 use crate::conform::{Operator, exact, is_compared_as_text};
-use crate::filter::{Alias, Place, write_comparison};
-use crate::{Dialect, Kind, SqlText, Table, Value};
+use crate::filter::{Alias, Place};
+use crate::{Column, Dialect, Kind, SqlText, Table, Value};
 
 /// One column of a total order.
 #[derive(Debug, Clone)]
@@ -26,6 +26,25 @@ pub(crate) enum Form {
 }
 
 impl Key<'_> {
+    /// What pages go by: the column, the engine's text of it, or null for what is not finite.
+    fn write(&self, sql: &mut SqlText<'_>) {
+        match self.finite(sql.dialect()) {
+            Some(template) => {
+                sql.template(template, |sql, _| self.place.write(sql));
+            }
+            None => self.place.write_comparable(sql),
+        }
+    }
+
+    fn finite(&self, dialect: &Dialect) -> Option<&'static str> {
+        dialect.finite.filter(|_| matches!(self.place.column.kind, Kind::Float { .. }))
+    }
+
+    /// Whether some rows have nothing to go by.
+    fn has_nulls(&self, dialect: &Dialect) -> bool {
+        self.place.column.nullable || self.finite(dialect).is_some()
+    }
+
     pub(crate) fn form(&self, dialect: &Dialect) -> Form {
         match dialect.literal {
             _ if is_compared_as_text(&self.place.column) => Form::Text,
@@ -71,16 +90,15 @@ pub(crate) fn append_tiebreak<'a>(
 pub(crate) fn position(
     dialect: &Dialect,
     keys: &[Key<'_>],
-    cursor: &str,
+    position: Position,
 ) -> Result<Vec<Option<Value>>, Invalid> {
-    let Position(texts) = Position::decode(cursor, keys.len())?;
     let value = |(key, text): (&Key<'_>, Option<String>)| match text {
         None => Ok(None),
         Some(text) => key_value(dialect, key, text)
             .map(Some)
             .ok_or_else(|| Invalid::new("cursor", "a cursor of this target and order")),
     };
-    keys.iter().zip(texts).map(value).collect()
+    keys.iter().zip(position.0).map(value).collect()
 }
 
 fn key_value(dialect: &Dialect, key: &Key<'_>, text: String) -> Option<Value> {
@@ -90,7 +108,8 @@ fn key_value(dialect: &Dialect, key: &Key<'_>, text: String) -> Option<Value> {
     if dialect.infinities && is_infinity(key.place.column.kind, &text) {
         return Some(Value::Text(text));
     }
-    exact(dialect, &key.place.column, &Scalar::Text(text))
+    let column: &Column = &key.place.column;
+    (dialect.cursor_value)(column, &text).or_else(|| exact(dialect, column, &Scalar::Text(text)))
 }
 
 fn is_infinity(kind: Kind, text: &str) -> bool {
@@ -127,7 +146,7 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
 pub(crate) fn write_order(sql: &mut SqlText<'_>, keys: &[Key<'_>], comparable: bool) {
     sql.separated(", ", keys, |sql, key| {
         if comparable {
-            key.place.write_comparable(sql);
+            key.write(sql);
         } else {
             key.place.write(sql);
         }
@@ -137,13 +156,13 @@ pub(crate) fn write_order(sql: &mut SqlText<'_>, keys: &[Key<'_>], comparable: b
     });
 }
 
-/// Writes the condition of the rows after `position`.
-pub(crate) fn write_after(sql: &mut SqlText<'_>, keys: &[Key<'_>], position: &[Option<Value>]) {
+/// Writes the condition of the rows after `position`, or of those at it, too.
+pub(crate) fn write_after(sql: &mut SqlText<'_>, keys: &[Key<'_>], position: &[Option<Value>], and_at: bool) {
     let steps: Vec<Step<'_>> =
         keys.iter().zip(position).map(|(key, value)| Step { key, value: value.as_ref() }).collect();
-    match row_comparison(sql.dialect(), &steps) {
+    match row_comparison(sql.dialect(), &steps, and_at) {
         Some(operator) => write_row_comparison(sql, &steps, operator),
-        None => write_expanded(sql, &steps),
+        None => write_expanded(sql, &steps, and_at),
     }
 }
 
@@ -153,11 +172,16 @@ struct Step<'a> {
 }
 
 /// Rows compare as a whole when all keys run the same way and no null comes after: a row with one compares as unknown.
-fn row_comparison(dialect: &Dialect, steps: &[Step<'_>]) -> Option<Operator> {
+fn row_comparison(dialect: &Dialect, steps: &[Step<'_>], and_at: bool) -> Option<Operator> {
     let first = steps.first()?;
     let descending = first.key.descending;
     let same = steps.iter().all(|step| step.key.descending == descending && step.is_bound(dialect));
-    let operator = if descending { Operator::Less } else { Operator::Greater };
+    let operator = match (descending, and_at) {
+        (true, false) => Operator::Less,
+        (true, true) => Operator::LessOrEqual,
+        (false, false) => Operator::Greater,
+        (false, true) => Operator::GreaterOrEqual,
+    };
     (same && (steps.len() == 1 || dialect.row_comparison)).then_some(operator)
 }
 
@@ -166,7 +190,7 @@ fn write_row_comparison(sql: &mut SqlText<'_>, steps: &[Step<'_>], operator: Ope
     if several {
         sql.syntax("(");
     }
-    sql.separated(", ", steps, |sql, step| step.key.place.write_comparable(sql));
+    sql.separated(", ", steps, |sql, step| step.key.write(sql));
     sql.syntax(if several { ")" } else { "" }).syntax(operator.words()).syntax(if several {
         "("
     } else {
@@ -183,11 +207,11 @@ fn write_row_comparison(sql: &mut SqlText<'_>, steps: &[Step<'_>], operator: Ope
 }
 
 /// `(a > x) OR (a = x AND b > y) OR …`, behind a bound on the first key that an index can use.
-fn write_expanded(sql: &mut SqlText<'_>, steps: &[Step<'_>]) {
+fn write_expanded(sql: &mut SqlText<'_>, steps: &[Step<'_>], and_at: bool) {
     let dialect = sql.dialect();
     let reachable: Vec<usize> =
         (0..steps.len()).filter(|at| steps.get(*at).is_some_and(|step| step.has_after(dialect))).collect();
-    if reachable.is_empty() {
+    if reachable.is_empty() && !and_at {
         sql.syntax("1=0");
         return;
     }
@@ -195,6 +219,7 @@ fn write_expanded(sql: &mut SqlText<'_>, steps: &[Step<'_>]) {
         first.write_at_or_after(sql);
         sql.syntax(" AND ");
     }
+    let none_after = reachable.is_empty();
     sql.syntax("(").separated(" OR ", reachable, |sql, at| {
         let (before, from) = steps.split_at(at);
         sql.syntax("(");
@@ -207,13 +232,17 @@ fn write_expanded(sql: &mut SqlText<'_>, steps: &[Step<'_>]) {
         }
         sql.syntax(")");
     });
+    if and_at {
+        sql.syntax(if none_after { "(" } else { " OR (" });
+        sql.separated(" AND ", steps, |sql, step| step.write_equal(sql)).syntax(")");
+    }
     sql.syntax(")");
 }
 
 impl Step<'_> {
     /// Whether nulls come after the values that are not null, as far as the column has nulls.
     fn nulls_after(&self, dialect: &Dialect) -> bool {
-        self.key.place.column.nullable && dialect.nulls_last(self.key.descending)
+        self.key.has_nulls(dialect) && dialect.nulls_last(self.key.descending)
     }
 
     /// Whether anything can come after this key's value.
@@ -229,25 +258,22 @@ impl Step<'_> {
     fn write_at_or_after(&self, sql: &mut SqlText<'_>) {
         let operator = if self.key.descending { Operator::LessOrEqual } else { Operator::GreaterOrEqual };
         if let Some(value) = self.value {
-            write_comparison(sql, &self.key.place, operator, value.clone());
+            self.write_comparison(sql, operator, value);
         }
     }
 
     fn write_equal(&self, sql: &mut SqlText<'_>) {
         match self.value {
-            Some(value) => write_comparison(sql, &self.key.place, Operator::Equal, value.clone()),
+            Some(value) => self.write_comparison(sql, Operator::Equal, value),
             None => {
-                self.key.place.write(sql);
-                sql.syntax(" IS NULL");
+                self.write_null_test(sql, " IS NULL");
             }
         }
     }
 
     fn write_after(&self, sql: &mut SqlText<'_>) {
-        let place = &self.key.place;
         let Some(value) = self.value else {
-            place.write(sql);
-            sql.syntax(" IS NOT NULL");
+            self.write_null_test(sql, " IS NOT NULL");
             return;
         };
         let operator = if self.key.descending { Operator::Less } else { Operator::Greater };
@@ -255,11 +281,24 @@ impl Step<'_> {
         if nulls {
             sql.syntax("(");
         }
-        write_comparison(sql, place, operator, value.clone());
+        self.write_comparison(sql, operator, value);
         if nulls {
             sql.syntax(" OR ");
-            place.write(sql);
-            sql.syntax(" IS NULL)");
+            self.write_null_test(sql, " IS NULL");
+            sql.syntax(")");
         }
+    }
+
+    fn write_comparison(&self, sql: &mut SqlText<'_>, operator: Operator, value: &Value) {
+        self.key.write(sql);
+        sql.syntax(operator.words()).param(self.key.place.param(value.clone()));
+    }
+
+    fn write_null_test(&self, sql: &mut SqlText<'_>, test: &'static str) {
+        match self.key.finite(sql.dialect()) {
+            Some(_) => self.key.write(sql),
+            None => self.key.place.write(sql),
+        }
+        sql.syntax(test);
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod filter;
 mod keyset;
 mod pattern;
+mod ranked;
 mod select;
 mod table;
 mod text;
@@ -22,6 +23,9 @@ pub use dialect::{
 };
 pub use error::SqlError;
 pub use pattern::PatternSyntax;
-pub use select::{Select, count, query, read};
+pub use ranked::{
+    Ranking, own_column, search, search_by_containment, search_fields, similar, write_vector_of,
+};
+pub use select::{Level, Select, count, query, read};
 pub use table::{Column, Kind, Table, parse_target};
-pub use text::{Param, Sql, SqlText, Value};
+pub use text::{Param, Printed, Sql, SqlText, Value};

@@ -1,5 +1,6 @@
 //! Statements that read rows: `query` and `batchRead`, `read`, `count`.
 
+use bridge_core::Position;
 use protocol::{
     CountOptions, Filter, Invalid, Keyset, Projection, QueryOptions, ReadOptions, Scalar, Timestamp,
 };
@@ -30,6 +31,42 @@ pub struct Select {
     /// Rows of a page: a row beyond it is not part of the answer but means that there is a next page. Nothing: every row
     /// is part of the answer.
     pub page: Option<u64>,
+    /// How to break a page between rows that the whole key does not tell apart; nothing where it tells all apart.
+    pub level: Option<Level>,
+}
+
+/// Rows that are level by the whole key, over several pages: a cursor within them says how many are behind it.
+///
+/// They stand in one order, that of all their columns; rows that are equal in all of those are as good as each other.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Level {
+    /// The key at which the page before ended.
+    pub after: Option<Position>,
+    /// How many of its rows the pages before had.
+    pub skipped: u64,
+}
+
+impl Level {
+    /// The cursor of a page whose last `run` rows all have the key `last`, as the row after the page does, too, if
+    /// `more`. All rows of the page may be among them: `whole`.
+    pub fn cursor(&self, mut last: Position, run: u64, whole: bool, more: bool) -> String {
+        if more {
+            let before = if whole && self.after.as_ref() == Some(&last) { self.skipped } else { 0 };
+            last.0.push(Some(before.saturating_add(run).to_string()));
+        }
+        last.encode()
+    }
+
+    /// Reads a cursor: an entry for each of `keys` columns, and perhaps how many rows there are behind.
+    fn of(cursor: &str, keys: usize) -> Result<Self, Invalid> {
+        if let Ok(after) = Position::decode(cursor, keys) {
+            return Ok(Self { after: Some(after), skipped: 0 });
+        }
+        let refused = || Invalid::new("cursor", "a cursor of this target and order");
+        let mut after = Position::decode(cursor, keys.saturating_add(1))?;
+        let skipped = after.0.pop().flatten().and_then(|skipped| skipped.parse().ok());
+        Ok(Self { after: Some(after), skipped: skipped.ok_or_else(refused)? })
+    }
 }
 
 /// `query`; also `batchRead`, by `QueryOptions::from(batch)`.
@@ -38,7 +75,9 @@ pub struct Select {
 /// A column that the table does not have, named like `where.nope`, `orderBy.nope`, `select.nope`; a cursor of another
 /// order; keyset paging without a primary key or tiebreak.
 pub fn query(dialect: &Dialect, table: &Table, options: &QueryOptions) -> Result<Select, SqlError> {
-    let alias = (options.keyset.is_some() || renames(&options.projection)).then_some(BASE);
+    let shown = |column| (dialect.shown)(column).is_some();
+    let renamed = renames(&options.projection) || table.columns.iter().any(shown);
+    let alias = (options.keyset.is_some() || renamed).then_some(BASE);
     let mut request = Request::new(dialect, table, alias, &options.projection, &options.filter);
     request.keys = order_keys(table, alias, &options.order_by).map_err(|error| error.within("orderBy"))?;
     request.limit = options.limit;
@@ -150,6 +189,7 @@ struct Request<'a> {
     keys: Vec<Key<'a>>,
     keyset: bool,
     after: Option<Vec<Option<Value>>>,
+    level: Option<Level>,
     limit: Option<u64>,
     offset: u64,
 }
@@ -174,6 +214,7 @@ impl<'a> Request<'a> {
             keys: Vec::new(),
             keyset: false,
             after: None,
+            level: None,
             limit: None,
             offset: 0,
         }
@@ -184,7 +225,21 @@ impl<'a> Request<'a> {
             return Err(Invalid::new("target", "a table whose columns are known, to page by key"));
         }
         self.keyset = true;
-        self.after = cursor.map(|cursor| position(self.dialect, &self.keys, cursor)).transpose()?;
+        let keys = self.keys.len();
+        let after = match cursor {
+            None => None,
+            Some(cursor) if self.dialect.unique_keys => Some(Position::decode(cursor, keys)?),
+            Some(cursor) => {
+                let level = Level::of(cursor, keys)?;
+                let after = level.after.clone();
+                self.level = Some(level);
+                after
+            }
+        };
+        if !self.dialect.unique_keys {
+            self.level.get_or_insert_default();
+        }
+        self.after = after.map(|after| position(self.dialect, &self.keys, after)).transpose()?;
         Ok(())
     }
 
@@ -206,12 +261,13 @@ impl<'a> Request<'a> {
         if !self.keys.is_empty() {
             sql.syntax(" ORDER BY ");
             write_order(&mut sql, &self.keys, self.keyset);
+            self.write_ties(&mut sql);
         }
         self.write_paging(&mut sql);
         let outputs: Vec<String> = outputs.into_iter().map(|(name, _)| name.to_owned()).collect();
         let hidden = key.iter().filter(|at| **at >= outputs.len()).count();
         let page = self.limit.filter(|_| self.keyset);
-        Ok(Select { sql: sql.finish()?, outputs, hidden, key, page })
+        Ok(Select { sql: sql.finish()?, outputs, hidden, key, page, level: self.level.clone() })
     }
 
     /// Output names with their columns; nothing for all columns of a table that is not known.
@@ -273,7 +329,7 @@ impl<'a> Request<'a> {
         }
         if let Some(after) = &self.after {
             conditions.begin(sql);
-            write_after(sql, &self.keys, after);
+            write_after(sql, &self.keys, after, self.skipped() > 0);
             conditions.end(sql);
         }
         if nothing {
@@ -290,7 +346,28 @@ impl<'a> Request<'a> {
             Some(limit) if self.keyset && limit > 0 => Some(limit.saturating_add(1)),
             limit => limit,
         };
-        write_paging(sql, limit, self.offset, !self.keys.is_empty());
+        write_paging(sql, limit, self.offset.saturating_add(self.skipped()), !self.keys.is_empty());
+    }
+
+    /// Orders rows that are level by everything that they are.
+    fn write_ties(&self, sql: &mut SqlText<'_>) {
+        let Base { table, alias } = self.base;
+        let is_key = |name: &str| self.keys.iter().any(|key| key.place.column.name == name);
+        for column in table.columns.iter().filter(|column| self.level.is_some() && !is_key(&column.name)) {
+            let Ok(place) = table.place(&column.name, alias) else { continue };
+            sql.syntax(", ");
+            match (self.dialect.tie)(column) {
+                Some(template) => {
+                    sql.template(template, |sql, _| place.write(sql));
+                }
+                None => place.write(sql),
+            }
+        }
+    }
+
+    /// How many rows of the key at which the page before ended are behind.
+    fn skipped(&self) -> u64 {
+        self.level.as_ref().map_or(0, |level| level.skipped)
     }
 }
 
@@ -339,9 +416,15 @@ fn write_amount(sql: &mut SqlText<'_>, amount: u64, bound: bool) {
     }
 }
 
-fn write_output(sql: &mut SqlText<'_>, name: &str, place: &Place<'_>) {
-    place.write(sql);
-    if name != place.column.name {
+pub(crate) fn write_output(sql: &mut SqlText<'_>, name: &str, place: &Place<'_>) {
+    let shown = (sql.dialect().shown)(&place.column);
+    match shown {
+        Some(template) => {
+            sql.template(template, |sql, _| place.write(sql));
+        }
+        None => place.write(sql),
+    }
+    if shown.is_some() || name != place.column.name {
         sql.syntax(" AS ").ident(name);
     }
 }

@@ -47,6 +47,17 @@ pub enum Value {
     List(Vec<Value>),
 }
 
+/// An expression in the server's own words: what it prints of an index or a generated column that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Printed(String);
+
+impl Printed {
+    /// `text` is what the server's own printer of expressions gave. Nothing of a request may be in it.
+    pub fn by_server(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
 /// Builds the text of one statement in one dialect.
 #[derive(Debug)]
 pub struct SqlText<'a> {
@@ -90,6 +101,14 @@ impl<'a> SqlText<'a> {
     pub fn param(&mut self, param: Param) -> &mut Self {
         (self.dialect.placeholder)(&mut self.sql.text, self.sql.params.len() + 1, &param);
         self.sql.params.push(param);
+        self
+    }
+
+    /// Appends an expression that the server has printed, in parentheses.
+    pub fn printed(&mut self, expression: &Printed) -> &mut Self {
+        self.sql.text.push('(');
+        self.sql.text.push_str(&expression.0);
+        self.sql.text.push(')');
         self
     }
 

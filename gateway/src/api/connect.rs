@@ -9,17 +9,23 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use protocol::Secret;
+use protocol::{FRAME_LIMIT_BYTES, Secret};
 use serde::Deserialize;
 
 use crate::access::bearer;
+use crate::address;
 use crate::api::error::ApiError;
 use crate::api::request::{Peer, RequestId};
 use crate::audit::Actor;
-use crate::session::{Caller, Origin, connect_row, serve};
+use crate::session::{Caller, HELLO_LIMIT, Origin, connect_row, serve};
 use crate::snapshot::Refusal;
 use crate::state::Gateway;
 use crate::token::TokenHash;
+
+/// Bytes that may come before the hello is accepted: the hello, what WebSocket adds to it, and a ping or two.
+const BEFORE_HELLO: usize = HELLO_LIMIT + 4 * 1024;
+/// When a stranger that finds no place should come again.
+const RETRY_SECONDS: u32 = 2;
 
 /// What may stand in the query string. It is never logged.
 #[derive(Debug, Deserialize)]
@@ -38,6 +44,7 @@ pub(crate) struct ConnectQuery {
         (status = 101, description = "The runner socket begins"),
         (status = 401, description = "The token is not known", body = crate::api::schema::Envelope),
         (status = 403, description = "The runner is revoked", body = crate::api::schema::Envelope),
+        (status = 503, description = "Too many sockets wait for their hello", body = crate::api::schema::Envelope),
         (status = 426, description = "Not a WebSocket upgrade", body = crate::api::schema::Envelope),
     ),
     security(("runner" = []))
@@ -50,11 +57,14 @@ pub(crate) async fn connect(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let origin = Origin { remote: remote(peer.map(|Extension(peer)| peer), &headers), request_id };
-    let caller = match caller(&gateway, &headers, query) {
+    let peer = peer.map(|Extension(peer)| peer);
+    let address = peer.as_ref().map(|peer| address::remote(peer, &headers));
+    let remote = peer.as_ref().map(|peer| address::shown(peer, &headers));
+    let origin = Origin { remote, address, request_id, watch: peer.map(|peer| peer.watch) };
+    let caller = match caller(&gateway, &headers, query, address) {
         Ok(caller) => caller,
         Err((actor, error)) => {
-            gateway.record(connect_row(actor, error.code(), &origin));
+            gateway.audit.refuse(connect_row(actor, error.code(), &origin), address);
             return error.into_response();
         }
     };
@@ -62,25 +72,27 @@ pub(crate) async fn connect(
         let message = "this is the runners' WebSocket; dial it with semilayer-runner";
         return ApiError::http(StatusCode::UPGRADE_REQUIRED, "upgrade_required", message).into_response();
     };
-    let limit = caller.frame_limit();
-    upgrade.max_message_size(limit).max_frame_size(limit).on_upgrade(move |socket| async move {
+    if let Some(watch) = &origin.watch {
+        watch.limit(BEFORE_HELLO);
+    }
+    let upgrade = upgrade.max_message_size(FRAME_LIMIT_BYTES).max_frame_size(FRAME_LIMIT_BYTES);
+    upgrade.on_upgrade(move |socket| async move {
         let drain = gateway.drain.clone();
         // Lasts as long as there is work: what a runner has sent for a running query must still arrive.
         drop(drain.spawn_companion("runner socket", serve(gateway, socket, caller, origin)));
     })
 }
 
-/// The other end's address; of a proxy on this machine, the one that the proxy says.
-fn remote(peer: Option<Peer>, headers: &HeaderMap) -> Option<String> {
-    let Peer(peer) = peer?;
-    let forwarded = headers.get("x-forwarded-for").filter(|_| peer.ip().is_loopback());
-    let first =
-        forwarded.and_then(|list| list.to_str().ok()?.split(',').next()?.trim().parse::<IpAddr>().ok());
-    Some(first.map_or_else(|| peer.to_string(), |address| address.to_string()))
-}
-
-fn caller(gateway: &Gateway, headers: &HeaderMap, query: ConnectQuery) -> Result<Caller, (Actor, ApiError)> {
-    let Some(token) = bearer(headers).map(Secret::new).or(query.token) else { return Ok(Caller::Anonymous) };
+fn caller(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    query: ConnectQuery,
+    address: Option<IpAddr>,
+) -> Result<Caller, (Actor, ApiError)> {
+    let Some(token) = bearer(headers).map(Secret::new).or(query.token) else {
+        let place = gateway.strangers.admit(address);
+        return place.map(Caller::Anonymous).ok_or_else(|| (Actor::Anonymous, crowded()));
+    };
     let token = TokenHash::of(token.expose());
     match gateway.runner_of(&token) {
         Ok(_) => Ok(Caller::Known { token }),
@@ -94,4 +106,10 @@ fn caller(gateway: &Gateway, headers: &HeaderMap, query: ConnectQuery) -> Result
             Err((Actor::Runner(runner.id), error))
         }
     }
+}
+
+fn crowded() -> ApiError {
+    let message = "too many sockets wait for their hello; try again, or send the token with the upgrade";
+    ApiError::http(StatusCode::SERVICE_UNAVAILABLE, "too_many_connections", message)
+        .retry_after(RETRY_SECONDS)
 }

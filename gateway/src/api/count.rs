@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use protocol::ErrorCode;
@@ -15,6 +13,8 @@ use crate::api::error::ApiError;
 use crate::api::query::trace;
 use crate::api::request::RequestId;
 use crate::attempt::Attempt;
+use crate::audit::action;
+use crate::blame::InWordsOf;
 use crate::dispatch::{Job, Step};
 use crate::plan::CountPlan;
 use crate::state::Gateway;
@@ -43,11 +43,10 @@ pub(crate) async fn count(
     State(gateway): State<Arc<Gateway>>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     Path(lens): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response {
-    let mut attempt = Attempt::begin(&gateway, "count", &lens, &body, request_id);
-    match ask(&gateway, &lens, &headers, &body, &mut attempt).await {
+    let mut attempt = Attempt::begin(&gateway, action::COUNT, &lens, request_id);
+    match ask(&gateway, &lens, request, &mut attempt).await {
         Ok(response) => {
             attempt.succeed();
             response
@@ -62,14 +61,15 @@ pub(crate) async fn count(
 async fn ask(
     gateway: &Arc<Gateway>,
     lens: &str,
-    headers: &HeaderMap,
-    body: &[u8],
+    request: Request,
     attempt: &mut Attempt,
 ) -> Result<Response, ApiError> {
-    let Admitted { lens, source, .. } = access::admit(gateway, headers, lens, attempt)?;
-    let body = std::str::from_utf8(body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
+    let Admitted { caller, lens, source, headers, body, .. } =
+        access::admit(gateway, request, lens, attempt).await?;
+    let body = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
     let plan = Arc::new(CountPlan::new(&lens, &source.name, body)?);
-    let mut job = Job::start(gateway, source, plan, trace(headers))?;
+    let plan = Arc::new(InWordsOf::new(&lens, caller, plan));
+    let mut job = Job::start(gateway, source, plan, trace(&headers))?;
     attempt.on(&job);
     let (total, approximate) = total(&mut job).await?;
     attempt.on(&job);

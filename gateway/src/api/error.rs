@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use protocol::{ErrorCode, RequestError};
+use protocol::{Comparison, ErrorCode, LogicalOp, RequestError, StringOp};
+use runtime::spelling::closest;
 use serde_json::{Map, Value};
 
 /// Why a request was refused or failed, as the caller sees it.
@@ -73,6 +74,12 @@ impl ApiError {
         self
     }
 
+    /// The same with the seconds after which trying again makes sense.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     /// The code that the caller sees.
     pub fn code(&self) -> &'static str {
         self.code
@@ -99,11 +106,34 @@ impl ApiError {
 
 impl From<RequestError> for ApiError {
     fn from(error: RequestError) -> Self {
-        let coded = Self::coded(error.code(), error.to_string());
+        let message = error.to_string();
         match error {
-            RequestError::Invalid(invalid) => coded.with("field", invalid.field),
-            RequestError::Operator(operator) => coded.with("op", operator.op),
+            RequestError::Invalid(invalid) => {
+                Self::coded(ErrorCode::BadRequest, message).with("field", invalid.field)
+            }
+            RequestError::Operator(operator) => {
+                let message = message + &hint(&operator.op);
+                Self::coded(ErrorCode::UnsupportedOperator, message).with("op", operator.op)
+            }
         }
+    }
+}
+
+/// What may have been meant by an operator that nobody knows. It stands behind the published text, which callers match on.
+fn hint(op: &str) -> String {
+    const OTHERS: [&str; 5] = ["$eq", "$ne", "$in", "$nin", "$exists"];
+    let compared =
+        [Comparison::Greater, Comparison::GreaterOrEqual, Comparison::Less, Comparison::LessOrEqual];
+    let known: Vec<&str> = OTHERS
+        .into_iter()
+        .chain(compared.map(Comparison::as_str))
+        .chain(StringOp::ALL.map(StringOp::as_str))
+        .chain(LogicalOp::ALL.map(LogicalOp::as_str))
+        .collect();
+    match closest(op, &known) {
+        // An operator in the wrong place is spelled right.
+        Some(meant) if meant != op => format!("; did you mean {meant}?"),
+        _ => String::new(),
     }
 }
 
@@ -140,5 +170,29 @@ mod tests {
             r#"{"code":"bad_request","error":"where.a: expected a string","field":"where.a"}"#
         );
         assert_eq!(error.status(), StatusCode::BAD_REQUEST);
+    }
+
+    #[test]
+    fn a_misspelt_operator_is_told_behind_the_published_words() {
+        let refusal = |op: &str| {
+            let error = ApiError::from(RequestError::from(protocol::UnsupportedOperator::new(op)));
+            assert_eq!(error.code(), "unsupported_operator");
+            error.message().to_owned()
+        };
+        for (op, meant) in [
+            ("$greater", None),
+            ("$gtee", Some("$gte")),
+            ("$GTE", Some("$gte")),
+            ("$startswith", Some("$startsWith")),
+            ("$contain", Some("$contains")),
+            ("$exist", Some("$exists")),
+            ("$regex", None),
+            ("in", None),
+            ("$where", None),
+        ] {
+            let published = protocol::UnsupportedOperator::new(op).to_string();
+            let hint = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            assert_eq!(refusal(op), published + &hint);
+        }
     }
 }

@@ -59,7 +59,7 @@ pub(super) async fn metrics(
     let proxied = FORWARDED.iter().any(|name| headers.contains_key(name));
     let here = api.metrics_for_loopback
         && !proxied
-        && peer.is_some_and(|Extension(Peer(address))| address.ip().is_loopback());
+        && peer.is_some_and(|Extension(peer)| peer.address.ip().is_loopback());
     if !here && !api.admin.admit(&headers) {
         let message = "metrics are for this machine, or with the admin token";
         return ApiError::unauthorized(message).into_response();

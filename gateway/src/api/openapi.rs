@@ -2,6 +2,9 @@
 //!
 //! The page is one file of ours without anything from elsewhere: a gateway often stands where there is no Internet.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use axum::Json;
 use axum::Router;
 use axum::http::{HeaderValue, header};
@@ -9,7 +12,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use utoipa::OpenApi as _;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi};
+use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, PathItem};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{Api, admin, applications, others};
@@ -55,6 +58,26 @@ pub fn document() -> OpenApi {
         components.add_security_scheme(name, SecurityScheme::Http(scheme));
     }
     document
+}
+
+/// The methods that the route of this path has, for messages. `None` when it is not described.
+pub(super) fn methods_of(path: &str) -> Option<&'static str> {
+    static METHODS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+        let paths = document().paths.paths.into_iter();
+        paths.map(|(path, item)| (path, methods(&item).join(", "))).collect()
+    });
+    METHODS.get(path).map(String::as_str)
+}
+
+fn methods(item: &PathItem) -> Vec<&'static str> {
+    let described = [
+        ("GET", item.get.is_some()),
+        ("POST", item.post.is_some()),
+        ("PUT", item.put.is_some()),
+        ("PATCH", item.patch.is_some()),
+        ("DELETE", item.delete.is_some()),
+    ];
+    described.into_iter().filter_map(|(method, described)| described.then_some(method)).collect()
 }
 
 /// The description and the page that shows it.

@@ -15,7 +15,8 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 
 use crate::api::error::ApiError;
-use crate::audit::{Actor, Audit, AuditRow, action};
+use crate::api::openapi;
+use crate::guard::Watch;
 use crate::settings::Origins;
 use crate::state::Gateway;
 
@@ -36,8 +37,19 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(3_600);
 pub(crate) struct RequestId(pub(crate) String);
 
 /// Who is at the other end of the connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// What the connection is watched for.
+    pub(crate) watch: Arc<Watch>,
+}
+
+impl Peer {
+    /// A new connection from `address`.
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        Self { address, watch: Arc::default() }
+    }
+}
 
 /// What lies around every route: an id and a span, no new work while draining, one envelope for refusals.
 ///
@@ -76,37 +88,18 @@ fn is_sane(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.chars().all(allowed)
 }
 
-/// What [`read_body`] needs.
-#[derive(Debug, Clone)]
-pub(crate) struct WholeBody {
-    /// Bytes at the most.
-    pub(crate) limit: usize,
-    /// Where refusals of applications' requests are recorded; those of operators' are by the gate.
-    pub(crate) audit: Audit,
-}
-
-/// Reads the body to its end before the handler runs, so that no handler holds anything while a caller dawdles.
-pub(crate) async fn read_body(State(whole): State<WholeBody>, request: Request, next: Next) -> Response {
-    let operation = match route_of(&request).as_str() {
-        "/v1/query/{lens}" => Some(action::QUERY),
-        "/v1/count/{lens}" => Some(action::COUNT),
-        _ => None,
-    };
-    let request_id = request.extensions().get::<RequestId>().cloned();
+/// Reads the body of an operator's request to its end before the handler runs, so that no handler holds anything while a
+/// caller dawdles. At most so many bytes.
+pub(crate) async fn read_body(State(limit): State<usize>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    match collect(body, whole.limit).await {
+    match whole_body(body, limit).await {
         Ok(body) => next.run(Request::from_parts(head, Body::from(body))).await,
-        Err(refused) => {
-            if let (Some(operation), Some(RequestId(id))) = (operation, request_id) {
-                let row = AuditRow::new(Actor::Anonymous, operation, refused.code(), id);
-                whole.audit.record(row).await;
-            }
-            refused.into_response()
-        }
+        Err(refused) => refused.into_response(),
     }
 }
 
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// The body to its end, within `limit` bytes and its time.
+pub(crate) async fn whole_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(&mut body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -123,7 +116,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
 
 /// Reads on for a while and keeps nothing. A connection that is closed with unread bytes is reset, and the caller, who
 /// still writes, would never see the refusal.
-async fn discard(mut body: Body) {
+pub(crate) async fn discard(mut body: Body) {
     let mut left = DISCARD_BYTES;
     let read = async {
         while let Some(Ok(frame)) = body.frame().await {
@@ -186,12 +179,14 @@ fn draining() -> Response {
 
 /// 404 for a path that is not served.
 pub(crate) async fn no_route() -> ApiError {
-    ApiError::not_found("no such route")
+    ApiError::not_found("no such route; all of them are listed at /docs and /openapi.json")
 }
 
-/// 405 for a path that is served with other methods.
-pub(crate) async fn no_method() -> ApiError {
-    ApiError::http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this route has other methods")
+/// 405 for a path that is served with other methods. The router adds the header `Allow`.
+pub(crate) async fn no_method(path: Option<MatchedPath>) -> ApiError {
+    let allowed = path.and_then(|path| openapi::methods_of(path.as_str())).unwrap_or("GET");
+    let message = format!("this route takes {allowed}");
+    ApiError::http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
 /// Cross-origin rules of `/v1`.

@@ -36,6 +36,7 @@ async fn a_row_comes_back_as_it_was_written() {
         rows: 3,
         bytes: u64::from(u32::MAX) + 1,
         duration_ms: 5,
+        occurrences: 7,
         ..AuditRow::new(Actor::Key { id: KeyId::new(), kind: KeyKind::Public }, "count", "QUERY_TIMEOUT", "r")
     };
     let bare = row("t");
@@ -47,7 +48,7 @@ async fn a_row_comes_back_as_it_was_written() {
 async fn a_row_is_written_soon_after_it_was_recorded() {
     let (store, _) = store().await;
     let drain = Drain::new();
-    let audit = Audit::start(Arc::clone(&store), 0, &drain);
+    let audit = Audit::start(Arc::clone(&store), Retention::default(), &drain);
     audit.record(row("t")).await;
     let written = async {
         while all(store.as_ref()).await.is_empty() {
@@ -61,7 +62,7 @@ async fn a_row_is_written_soon_after_it_was_recorded() {
 async fn requests_wait_for_a_store_that_is_behind_and_no_row_is_lost() {
     let (store, file) = store().await;
     let drain = Drain::new();
-    let audit = Audit::start(Arc::clone(&store), 0, &drain);
+    let audit = Audit::start(Arc::clone(&store), Retention::default(), &drain);
     let other = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
     let mut lock = other.acquire().await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *lock).await.unwrap();
@@ -86,7 +87,7 @@ async fn requests_wait_for_a_store_that_is_behind_and_no_row_is_lost() {
 async fn rows_of_work_that_is_told_to_stop_are_written_too() {
     let (store, _) = store().await;
     let drain = Drain::new();
-    let audit = Audit::start(Arc::clone(&store), 0, &drain);
+    let audit = Audit::start(Arc::clone(&store), Retention::default(), &drain);
     let stopping = drain.stopping();
     drain.spawn("request", async move {
         stopping.cancelled().await;
@@ -108,7 +109,7 @@ async fn old_rows_go_and_young_ones_stay() {
     };
     store.append_audit(&[aged(100), aged(91), aged(89), aged(0)]).await.unwrap();
     let drain = Drain::new();
-    let _audit = Audit::start(Arc::clone(&store), 90, &drain);
+    let _audit = Audit::start(Arc::clone(&store), Retention { days: 90, rows: 0 }, &drain);
     let swept = async {
         while all(store.as_ref()).await.len() > 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -117,4 +118,79 @@ async fn old_rows_go_and_young_ones_stay() {
     timeout(PATIENCE, swept).await.unwrap();
     let kept: Vec<_> = all(store.as_ref()).await.into_iter().map(|row| row.target.unwrap()).collect();
     assert_eq!(kept, ["0", "89"]);
+}
+
+#[tokio::test]
+async fn the_newest_rows_stay_when_there_are_too_many() {
+    let (store, _) = store().await;
+    let rows: Vec<_> = (0..20).map(|number| row(&number.to_string())).collect();
+    store.append_audit(&rows).await.unwrap();
+    assert_eq!(sweep_once(store.as_ref(), Retention { days: 0, rows: 20 }).await.unwrap(), 0);
+    assert_eq!(sweep_once(store.as_ref(), Retention { days: 90, rows: 3 }).await.unwrap(), 17);
+    let kept: Vec<_> = all(store.as_ref()).await.into_iter().map(|row| row.target.unwrap()).collect();
+    assert_eq!(kept, ["19", "18", "17"]);
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_waits_for_nobody_and_is_in_the_log_to_the_last() {
+    let (store, file) = store().await;
+    let drain = Drain::new();
+    let audit = Audit::start(Arc::clone(&store), Retention::default(), &drain);
+    let other = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
+    let mut lock = other.acquire().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *lock).await.unwrap();
+
+    // Accepted work has taken the whole queue.
+    let mut accepted = Vec::new();
+    while let Ok(slot) = timeout(Duration::from_millis(100), audit.reserve()).await {
+        accepted.push(slot);
+    }
+    let refused = AuditRow::new(Actor::Anonymous, action::CONNECT, "unauthorized", "r");
+    for _ in 0..50_000 {
+        audit.refuse(refused.clone(), Some([192, 0, 2, 1].into()));
+    }
+    assert_eq!(audit.merged().get(), 50_000);
+    sqlx::query("ROLLBACK").execute(&mut *lock).await.unwrap();
+    let work = accepted.len();
+    accepted.into_iter().for_each(|slot| slot.record(row("work")));
+    drain.run(PATIENCE, std::future::pending()).await;
+
+    let rows = all(store.as_ref()).await;
+    assert_eq!(rows.iter().filter(|row| row.target.as_deref() == Some("work")).count(), work);
+    let refusals: Vec<_> = rows.iter().filter(|row| row.action == action::CONNECT).collect();
+    assert_eq!((refusals.len(), refusals[0].occurrences), (1, 50_000));
+}
+
+/// What a page of the log reads, as SQLite plans it.
+async fn plan_of(file: &std::path::Path, filter: &AuditFilter) -> String {
+    let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
+    let mut query = crate::store::sqlite::audit_query("EXPLAIN QUERY PLAN ", filter);
+    let steps: Vec<(i64, i64, i64, String)> = query.build_query_as().fetch_all(&pool).await.unwrap();
+    steps.into_iter().map(|(.., detail)| detail).collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test]
+async fn every_filter_of_the_log_has_its_index_and_no_page_is_sorted() {
+    let (_store, file) = store().await;
+    let text = || Some("x".to_owned());
+    let none = AuditFilter { limit: 10, ..AuditFilter::default() };
+    for (index, filter) in [
+        ("PRIMARY KEY", none.clone()),
+        ("PRIMARY KEY", AuditFilter { action: Some(action::QUERY.to_owned()), ..none.clone() }),
+        ("PRIMARY KEY", AuditFilter { outcome: Some(OK.to_owned()), ..none.clone() }),
+        ("audit_action", AuditFilter { action: text(), ..none.clone() }),
+        ("audit_outcome", AuditFilter { outcome: text(), ..none.clone() }),
+        ("audit_actor_kind", AuditFilter { actor_kind: text(), ..none.clone() }),
+        ("audit_actor", AuditFilter { actor_id: Some(Uuid::nil()), ..none.clone() }),
+        ("audit_lens", AuditFilter { lens: text(), ..none.clone() }),
+        ("audit_source", AuditFilter { source: text(), ..none.clone() }),
+        ("audit_runner", AuditFilter { runner_id: Some(RunnerId::new()), ..none.clone() }),
+        ("audit_request", AuditFilter { request_id: text(), ..none.clone() }),
+    ] {
+        let plan = plan_of(&file, &filter).await;
+        assert!(
+            plan.contains(index) && plan.contains("SEARCH") && !plan.contains("TEMP B-TREE"),
+            "{index}: {plan}"
+        );
+    }
 }

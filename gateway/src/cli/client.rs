@@ -20,6 +20,10 @@ use url::{Host, Url};
 use super::error::CliError;
 use super::{RemoteFlags, complain};
 
+const EXPECTED_URL: &str =
+    "the gateway's http or https URL, without user, query or route: http://127.0.0.1:8787";
+/// Routes of the gateway that people may have copied from elsewhere.
+const ROUTES: [&str; 5] = ["/api", "/connect", "/docs", "/v1", "/health"];
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 /// A source's test may take as long as its timeout.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -40,7 +44,7 @@ impl Client {
     pub(super) fn load(flags: &RemoteFlags, source: &dyn Source) -> Result<Self, CliError> {
         let mut reader = Reader::new(source);
         let url_key = Key::env("SEMILAYER_GATEWAY_API").flag("--url", flags.url.clone());
-        let url = reader.parsed_by(url_key, "an http or https URL", parse_url);
+        let url = reader.parsed_by(url_key, EXPECTED_URL, parse_url);
         let token = reader.secret("SEMILAYER_ADMIN_TOKEN");
         if token.is_none() {
             let message =
@@ -140,7 +144,10 @@ impl Client {
 
 fn parse_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+    let path = url.path().trim_end_matches('/');
+    let is_route = ROUTES.iter().any(|route| path.ends_with(route));
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.query().is_none() && !is_route;
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_bare).then_some(url)
 }
 
 fn is_this_machine(url: &Url) -> bool {
@@ -149,5 +156,27 @@ fn is_this_machine(url: &Url) -> bool {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_the_gateways_and_none_of_its_routes() {
+        for good in ["http://127.0.0.1:8787", "https://gateway.example/", "https://example.org/semilayer/"] {
+            assert!(parse_url(good).is_some(), "{good}");
+        }
+        for bad in [
+            "127.0.0.1:8787",
+            "ws://127.0.0.1:8787/connect",
+            "http://127.0.0.1:8787/api/",
+            "https://example.org/semilayer/v1",
+            "http://ak_x@127.0.0.1:8787",
+            "http://127.0.0.1:8787?token=x",
+        ] {
+            assert!(parse_url(bad).is_none(), "{bad}");
+        }
     }
 }

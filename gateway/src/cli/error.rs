@@ -29,7 +29,7 @@ pub(super) enum CliError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The gateway cannot be reached.
-    #[error("cannot reach the gateway: {0}")]
+    #[error("cannot reach the gateway: {0}; does it run there (--url, SEMILAYER_GATEWAY_API)?")]
     Dial(#[from] DialError),
     /// The connection broke, or what came back is not HTTP.
     #[error("the gateway did not answer: {0}")]
@@ -40,6 +40,14 @@ pub(super) enum CliError {
     /// The answer is not what this version of the gateway says.
     #[error("the gateway's answer cannot be read; is this its address?")]
     NotOurs,
+    /// Some of the sources that were tested failed. What was wrong with each has been shown.
+    #[error("{}", failed_tests(*failed, *tested))]
+    Tests {
+        /// How many failed.
+        failed: usize,
+        /// How many were tested.
+        tested: usize,
+    },
     /// The gateway refused.
     #[error("{}", refusal(.status, .body))]
     Refused {
@@ -63,9 +71,18 @@ impl CliError {
             | Self::Http(_)
             | Self::TimedOut
             | Self::NotOurs
+            | Self::Tests { .. }
             | Self::Refused { .. }
             | Self::Output(_) => Exit::Failed,
         }
+    }
+}
+
+fn failed_tests(failed: usize, tested: usize) -> String {
+    if tested == 1 {
+        "the source failed its test".to_owned()
+    } else {
+        format!("{failed} of {tested} sources failed")
     }
 }
 
@@ -81,7 +98,13 @@ fn refusal(status: &u16, body: &Value) -> String {
         shown.push_str(&format!("\n  {place}{message}"));
     }
     if *status == 401 {
-        shown.push_str("\nset SEMILAYER_ADMIN_TOKEN or SEMILAYER_ADMIN_TOKEN_FILE");
+        shown
+            .push_str("\nset SEMILAYER_ADMIN_TOKEN or SEMILAYER_ADMIN_TOKEN_FILE to the one of this gateway");
+    }
+    if *status == 404 && shown.starts_with("no such route") {
+        shown = "this gateway has no such command: is --url (SEMILAYER_GATEWAY_API) right? A path belongs into it only where \
+                 a proxy serves the gateway under that path"
+            .to_owned();
     }
     shown
 }

@@ -44,7 +44,21 @@ pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_
             writeln!(out, "! {}: {}", text(warning, "path"), text(warning, "message"))?;
         }
         let applied = answer.get("applied") == Some(&Value::Bool(true));
-        writeln!(out, "{}", if applied { "config in place" } else { "nothing was changed (dry run)" })
+        match (is_empty(answer), applied) {
+            // The summary has said so.
+            (true, _) => Ok(()),
+            (false, true) => writeln!(out, "config in place"),
+            (false, false) => writeln!(out, "nothing was changed (dry run)"),
+        }
     })?;
     Ok(())
+}
+
+/// Whether the config was in place before.
+fn is_empty(answer: &Value) -> bool {
+    let differs = |what: &str| {
+        let entries = answer.pointer(&format!("/diff/{what}")).and_then(Value::as_array);
+        entries.is_some_and(|entries| !entries.is_empty())
+    };
+    !differs("sources") && !differs("lenses")
 }

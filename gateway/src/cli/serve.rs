@@ -41,7 +41,7 @@ pub(super) async fn run(flags: &ServeFlags, source: &dyn Source, out: &mut (dyn 
             Err(error) => return refuse(Exit::Configuration, &error),
         }
     }
-    announce(&app, out);
+    announce(&app, flags, source, out);
     live(app, drain, &settings, stops).await
 }
 
@@ -64,12 +64,12 @@ async fn live(app: App, drain: Drain, settings: &Settings, mut stops: Stops) -> 
 
 /// Says where the gateway listens, and the admin token if the first start has made one. The token goes to standard
 /// output only, never to the log.
-fn announce(app: &App, out: &mut dyn Write) {
+fn announce(app: &App, flags: &ServeFlags, source: &dyn Source, out: &mut dyn Write) {
     let scheme = if app.is_secure() { "https" } else { "http" };
     let url = format!("{scheme}://{}", app.local_addr());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), url, "gateway started");
     let written = match app.new_admin_token() {
-        None => writeln!(out, "listening on {url}"),
+        None => writeln!(out, "listening on {url}\nadmin token: {}", token_in_use(flags, source)),
         Some(token) => writeln!(
             out,
             "listening on {url}\n\nadmin token, shown this once:\n\n  {}\n\nkeep it, and let the other commands have it:\n  \
@@ -79,6 +79,20 @@ fn announce(app: &App, out: &mut dyn Write) {
     };
     if let Err(error) = written.and_then(|()| out.flush()) {
         tracing::warn!(%error, "standard output is closed");
+    }
+}
+
+/// Where the token that is not shown comes from.
+fn token_in_use(flags: &ServeFlags, source: &dyn Source) -> &'static str {
+    let is_set = |name| source.get(name).is_some_and(|value| !value.is_empty());
+    if flags.admin_token.is_some() {
+        "the one of --admin-token"
+    } else if is_set("SEMILAYER_ADMIN_TOKEN") {
+        "the one in SEMILAYER_ADMIN_TOKEN"
+    } else if is_set("SEMILAYER_ADMIN_TOKEN_FILE") {
+        "the one in the file of SEMILAYER_ADMIN_TOKEN_FILE"
+    } else {
+        "the one that the first start has shown"
     }
 }
 

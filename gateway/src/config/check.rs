@@ -8,6 +8,7 @@ mod lens;
 mod path;
 
 use protocol::{CredentialsLocation, SourceConfig};
+use runtime::spelling::closest;
 
 use super::Node;
 use crate::error::{ConfigMistake, ConfigMistakes};
@@ -15,7 +16,7 @@ use crate::names;
 
 pub use lens::DeclaredLens;
 pub(super) use lens::lens;
-use path::{Path, closest};
+use path::Path;
 
 /// A config without a mistake.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +171,9 @@ impl Checker {
         key: &str,
         value: &Node,
     ) {
+        if !names::is_setting(key) {
+            self.mistake(path, format!("expected {}", names::SETTING));
+        }
         if fields.insert(key.to_owned(), value.to_json()).is_some() {
             self.mistake(path, "is given twice, in config and beside it");
         }

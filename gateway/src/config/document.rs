@@ -57,7 +57,7 @@ pub fn parse(text: &str, format: Format) -> Result<Node, ConfigMistakes> {
             .map_err(|error| at(Some((error.line(), error.column())), &json_fault(&error))),
         Format::Yaml => serde_norway::from_str(text).map_err(|error| {
             let place = error.location().map(|place| (place.line(), place.column()));
-            at(place, "not valid YAML, or a key is there twice")
+            at(place, &yaml_fault(&error))
         }),
         Format::Toml => toml::from_str(text).map_err(|error| {
             let place = error.span().map(|span| line_and_column(text, span.start));
@@ -76,6 +76,32 @@ fn json_fault(error: &serde_json::Error) -> String {
             text.split(" at line ").next().unwrap_or_default().to_owned()
         }
     }
+}
+
+/// The parser's own words where they are known to hold nothing of the text.
+fn yaml_fault(error: &serde_norway::Error) -> String {
+    const KNOWN: [&str; 7] = [
+        "did not find expected",
+        "could not find expected",
+        "mapping values are not allowed",
+        "block sequence entries are not allowed",
+        "found",
+        "unknown anchor",
+        "deserializing from YAML containing more than one document",
+    ];
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    if let Some((_, key)) = text.split_once("the key \"") {
+        return format!("the key \"{key}");
+    }
+    if text == "found character that cannot start any token" {
+        return "not valid YAML: a tab, or another character that begins nothing (indent with blanks)"
+            .to_owned();
+    }
+    if KNOWN.iter().any(|known| text.starts_with(known)) {
+        return format!("not valid YAML: {text}");
+    }
+    "not valid YAML".to_owned()
 }
 
 fn at(place: Option<(usize, usize)>, message: &str) -> String {
@@ -136,6 +162,22 @@ mod tests {
         ] {
             let shown = format!("{:?}", parse(text, format).unwrap_err());
             assert!(shown.contains("line ") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_yaml_is_said_in_the_parsers_words() {
+        for (text, says) in [
+            ("a:\n\tb: 1\n", "line 2, column 1: not valid YAML: a tab, or another character"),
+            ("a: [1, 2\nb: {}\n", "line 2, column 2: not valid YAML: did not find expected ',' or ']'"),
+            ("s: {a: 1, a: 2}", "line 1, column 4: the key \"a\" is there twice"),
+            ("a: hunter2: c", "line 1, column 11: not valid YAML: mapping values are not allowed"),
+            ("a: *hunter2", "line 1, column 4: not valid YAML: unknown anchor"),
+            ("--- 1\n--- 2\n", "not valid YAML: deserializing from YAML containing more than one document"),
+            ("a: !!int hunter2", "line 1, column 4: not valid YAML"),
+        ] {
+            let message = parse(text, Format::Yaml).unwrap_err().0.remove(0).message;
+            assert!(message.starts_with(says) && !message.contains("hunter2"), "{text:?}: {message}");
         }
     }
 

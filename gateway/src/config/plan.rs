@@ -1,9 +1,10 @@
 //! What a config changes: compared with a snapshot, it becomes mutations and a diff.
 
 use protocol::{CredentialsLocation, SourceConfig};
+use runtime::spelling::closest;
 
 use super::diff::differences;
-use super::{ChangeKind, Config, DeclaredLens, DeclaredSource, Diff, DiffEntry};
+use super::{ChangeKind, Config, DeclaredLens, DeclaredSource, Diff, DiffEntry, Node};
 use crate::error::{ConfigMistake, ConfigMistakes, ControlError, CryptoError};
 use crate::model::{self, Credentials, DEFAULT_TIMEOUT_MS, Origin, RunnerId, Source, SourceId};
 use crate::snapshot::Snapshot;
@@ -92,24 +93,20 @@ impl Planner<'_> {
         let mut details = Vec::new();
         let credentials = self.credentials(existing, declared, &mut details)?;
         let timeout_ms = declared.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS);
-        if existing.bridge != declared.bridge {
-            details.push(format!("bridge: {} → {}", existing.bridge, declared.bridge));
-        }
-        if existing.timeout_ms != timeout_ms {
-            details.push(format!("timeout: {} → {timeout_ms}", existing.timeout_ms));
-        }
-        if details.is_empty() {
-            return Ok(());
-        }
-        self.plan.diff.sources.push(DiffEntry::new(&existing.name, ChangeKind::Changed, details));
-        self.plan.runners.extend(self.snapshot.runners_of(existing.id));
-        self.plan.mutations.push(Mutation::UpdateSource(Source {
+        let updated = Source {
             bridge: declared.bridge.clone(),
             credentials,
             timeout_ms,
             updated_at: model::now(),
             ..existing.clone()
-        }));
+        };
+        details.extend(source_differences(existing, &updated));
+        if details.is_empty() {
+            return Ok(());
+        }
+        self.plan.diff.sources.push(DiffEntry::new(&existing.name, ChangeKind::Changed, details));
+        self.plan.runners.extend(self.snapshot.runners_of(existing.id));
+        self.plan.mutations.push(Mutation::UpdateSource(updated));
         Ok(())
     }
 
@@ -121,9 +118,6 @@ impl Planner<'_> {
     ) -> Result<Credentials, CryptoError> {
         let before = existing.credentials.location();
         let after = declared.location.unwrap_or(before);
-        if before != after {
-            details.push(format!("credentialsLocation: {} → {}", word(before), word(after)));
-        }
         match (after, &declared.config) {
             (CredentialsLocation::RunnerLocal, None) => Ok(Credentials::RunnerLocal),
             (CredentialsLocation::RunnerLocal, Some(_)) => {
@@ -156,10 +150,9 @@ impl Planner<'_> {
     fn lenses(&mut self, lenses: &[DeclaredLens]) {
         for declared in lenses {
             let Some(source) = self.source_of(declared) else {
-                self.mistake(
-                    format!("lenses.{}.source", declared.name),
-                    "there is no source of that name, neither in the config nor in place",
-                );
+                let known: Vec<&str> = self.sources.iter().map(|(name, _)| name.as_str()).collect();
+                let message = no_source(&declared.source, known, self.snapshot);
+                self.mistake(format!("lenses.{}.source", declared.name), &message);
                 continue;
             };
             self.put_lens(declared, source);
@@ -237,8 +230,45 @@ impl Planner<'_> {
     }
 }
 
+/// The sources that lenses of a document name and that are nowhere. A document with other mistakes is never compared, and
+/// these are to be told together with those.
+pub fn unknown_sources(document: &Node, snapshot: &Snapshot) -> Vec<ConfigMistake> {
+    let entries = |key| document.get(key).and_then(Node::entries).unwrap_or_default();
+    let declared: Vec<&str> = entries("sources").iter().map(|(name, _)| name.as_str()).collect();
+    let unknown = |(lens, node): &(String, Node)| {
+        let source = node.get("source")?.text()?;
+        let known = declared.contains(&source) || snapshot.source_named(source).is_some();
+        let message = || no_source(source, declared.clone(), snapshot);
+        (!known).then(|| ConfigMistake { path: format!("lenses.{lens}.source"), message: message() })
+    };
+    entries("lenses").iter().filter_map(unknown).collect()
+}
+
+fn no_source(name: &str, declared: Vec<&str>, snapshot: &Snapshot) -> String {
+    let mut known = declared;
+    known.extend(snapshot.sources().map(|source| source.name.as_str()));
+    let hint = closest(name, &known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    format!("there is no source of that name, neither in the config nor in place{hint}")
+}
+
+/// How a source differs apart from its settings.
+pub(crate) fn source_differences(before: &Source, after: &Source) -> Vec<String> {
+    let mut details = Vec::new();
+    let (old, new) = (before.credentials.location(), after.credentials.location());
+    if old != new {
+        details.push(format!("credentialsLocation: {} → {}", word(old), word(new)));
+    }
+    if before.bridge != after.bridge {
+        details.push(format!("bridge: {} → {}", before.bridge, after.bridge));
+    }
+    if before.timeout_ms != after.timeout_ms {
+        details.push(format!("timeout: {} → {}", before.timeout_ms, after.timeout_ms));
+    }
+    details
+}
+
 /// Which settings differ, by name alone.
-fn changed_settings(before: &SourceConfig, after: &SourceConfig) -> Vec<String> {
+pub(crate) fn changed_settings(before: &SourceConfig, after: &SourceConfig) -> Vec<String> {
     let (before, after) = (before.expose(), after.expose());
     let mut details: Vec<String> = after
         .iter()
@@ -396,5 +426,23 @@ mod tests {
         let json = r#"{"lenses":{"l":{"source":"nope","table":"t","fields":{"id":{"type":"number"}}}}}"#;
         let refused = InPlace::nothing().plan(json).unwrap_err();
         assert!(format!("{refused:?}").contains("lenses.l.source"), "{refused:?}");
+    }
+
+    #[test]
+    fn unknown_sources_are_found_in_a_document_with_other_mistakes() {
+        let mut place = InPlace::nothing();
+        place.push(r#"{"sources":{"warehouse":{"bridge":"sqlite"}}}"#);
+        let document = r#"{"sources":{"shop":{"bridge":7}},"lenses":{"a":{"source":"shopp"},"b":{"source":"shop"},
+            "c":{"source":"warehouse"},"d":{"source":"nowhere"},"e":{"source":7}}}"#;
+        let found = unknown_sources(&parse(document, Format::Json).unwrap(), &place.snapshot());
+        let found: Vec<_> = found.iter().map(|found| (found.path.as_str(), found.message.as_str())).collect();
+        let nowhere = "there is no source of that name, neither in the config nor in place";
+        assert_eq!(
+            found,
+            [
+                ("lenses.a.source", format!("{nowhere}; did you mean shop?").as_str()),
+                ("lenses.d.source", nowhere)
+            ]
+        );
     }
 }

@@ -13,7 +13,7 @@ use protocol::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::sample::weight;
+use super::sample::{ROWS, weight};
 use super::{DemoError, Result};
 
 /// How long one answer may take.
@@ -90,7 +90,7 @@ impl Client {
     /// Every row, as lines that come as they are read.
     pub(super) async fn stream(&self, question: &'static str) -> Result<Streamed> {
         let started = Instant::now();
-        let body = json!({"limit": 1_000_000});
+        let body = json!({"limit": ROWS});
         let mut response = self.send(question, "/v1/query/products", &body, NDJSON).await?;
         let mut streamed = Streamed { rows: 0, digest: 0, first: Duration::ZERO, elapsed: Duration::ZERO };
         let mut rest = Vec::new();

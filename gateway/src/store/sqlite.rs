@@ -7,8 +7,12 @@ mod audit;
 mod mutate;
 mod rows;
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+#[cfg(test)]
+pub(crate) use audit::page as audit_query;
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,6 +143,10 @@ impl Store for SqliteStore {
         audit::delete_before(&self.writer, limit).boxed()
     }
 
+    fn delete_audit_beyond(&self, rows: u64) -> BoxFuture<'_, Result<u64, StoreError>> {
+        audit::delete_beyond(&self.readers, &self.writer, rows).boxed()
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async {
             sqlx::query("SELECT 1").execute(&self.readers).await?;
@@ -163,13 +171,59 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 }
 
 /// Makes the file before SQLite does, which would ask the umask who may read it. SQLite gives its companion files the
-/// mode of this one.
+/// mode of this one. A file that was copied here with a wider mode is narrowed, and so are its companions.
 fn make_private_file(path: &Path) -> Result<(), StoreError> {
     let failed = |path: PathBuf| move |source| StoreError::File { path, source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(failed(folder.to_owned()))?;
     }
-    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    opened.map(drop).map_err(failed(path.to_owned()))
+    let open = |path: &Path| OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let file = open(path).map_err(failed(path.to_owned()))?;
+    make_private(&file, path).map_err(failed(path.to_owned()))?;
+    for suffix in ["-wal", "-shm"] {
+        let mut companion = path.as_os_str().to_owned();
+        companion.push(suffix);
+        let companion = PathBuf::from(companion);
+        match OpenOptions::new().append(true).open(&companion) {
+            Ok(file) => make_private(&file, &companion).map_err(failed(companion))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(companion)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Takes a file from everybody but its owner. Fails when the file is somebody else's.
+fn make_private(file: &File, path: &Path) -> io::Result<()> {
+    let mode = file.metadata()?.mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    file.set_permissions(Permissions::from_mode(mode & 0o700))?;
+    let was = format!("{mode:04o}");
+    tracing::warn!(file = %path.display(), was, "other users could read the store; its mode is narrowed");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_others_can_read_is_narrowed_with_its_companions() {
+        let folder = std::env::temp_dir().join(format!("semilayer-store-{}", uuid::Uuid::now_v7()));
+        let path = folder.join("gateway.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let files = ["gateway.db", "gateway.db-wal", "gateway.db-shm"].map(|name| folder.join(name));
+        for file in &files {
+            std::fs::set_permissions(file, Permissions::from_mode(0o664)).unwrap();
+        }
+        make_private_file(&path).unwrap();
+        for file in &files {
+            let mode = std::fs::metadata(file).unwrap().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", file.display());
+        }
+        Store::close(&store).await;
+    }
 }

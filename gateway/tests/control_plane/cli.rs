@@ -53,6 +53,21 @@ async fn runners_sources_and_keys_are_made_listed_and_ended() {
         ["sources", "create", "main", "--bridge", "postgres", "--set", "port=5432", "--set", "password=x"];
     let source = good(ask(&gateway, &arguments).await);
     assert!(source.contains("password,port"), "{source}");
+    let changed =
+        ["sources", "update", "main", "--set", "port=5433", "--set", "pool.max=5", "--set", "password=y"];
+    let changed = good(ask(&gateway, &changed).await);
+    let expected =
+        "~ source main\n    config.password: changed\n    config.pool: added\n    config.port: changed\n";
+    assert_eq!(changed, expected);
+    let unset = ["sources", "update", "main", "--unset", "pool", "--set", "password=y"];
+    assert_eq!(good(ask(&gateway, &unset).await), "~ source main\n    config.pool: removed\n");
+    assert_eq!(
+        good(ask(&gateway, &["sources", "update", "main", "--set", "port=5433"]).await),
+        "nothing to change\n"
+    );
+    let replaced = good(ask(&gateway, &["sources", "update", "main", "--replace", "--set", "port=1"]).await);
+    assert!(replaced.contains("config.password: removed"), "{replaced}");
+    assert_eq!(ask(&gateway, &["sources", "update", "main", "--replace"]).await.code, 2);
     good(ask(&gateway, &["assign", "edge", "main"]).await);
     let listed = good(ask(&gateway, &["runners", "list"]).await);
     assert!(listed.lines().nth(1).unwrap().starts_with("edge  offline  main"), "{listed}");
@@ -66,6 +81,12 @@ async fn runners_sources_and_keys_are_made_listed_and_ended() {
     let test = ask(&gateway, &["sources", "test"]).await;
     assert_eq!(test.code, 1);
     assert!(test.out.contains("no_runners_online"), "{}", test.out);
+    assert_eq!(test.err, "the source failed its test\n");
+    assert_eq!(ask(&gateway, &["sources", "test", "nope"]).await.err, "there is no source \"nope\"\n");
+    good(ask(&gateway, &["sources", "create", "second", "--bridge", "sqlite"]).await);
+    let test = ask(&gateway, &["sources", "test"]).await;
+    assert_eq!((test.code, test.err.as_str()), (1, "2 of 2 sources failed\n"));
+    good(ask(&gateway, &["sources", "delete", "second"]).await);
     good(ask(&gateway, &["unassign", "edge", "main"]).await);
     let rotated = good(ask(&gateway, &["runners", "rotate", "edge"]).await);
     assert!(rotated.contains("rk_"), "{rotated}");
@@ -90,6 +111,8 @@ async fn a_push_shows_what_it_does_and_a_refusal_every_mistake() {
     assert_eq!(dry, "+ source main\n+ lens products\nnothing was changed (dry run)\n");
     let pushed = good(ask(&gateway, &["push", config]).await);
     assert_eq!(pushed, "+ source main\n+ lens products\nconfig in place\n");
+    assert_eq!(good(ask(&gateway, &["push", config]).await), "nothing to change\n");
+    assert_eq!(good(ask(&gateway, &["push", config, "--dry-run"]).await), "nothing to change\n");
     std::fs::write(config, "sources: {main: {bridge: '!', timeout: x}}\n").unwrap();
     let refused = ask(&gateway, &["push", config]).await;
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
@@ -105,6 +128,17 @@ async fn mistakes_have_their_own_exit_codes() {
     let wrong = run(wrong).await;
     assert_eq!(wrong.code, 3, "{}", wrong.err);
     assert!(!wrong.err.contains("ak_wrong"), "{}", wrong.err);
+    assert!(
+        wrong.err.starts_with("the admin token is not valid\nset SEMILAYER_ADMIN_TOKEN"),
+        "{}",
+        wrong.err
+    );
+    let elsewhere =
+        ask(&gateway, &["runners", "list", "--url", &format!("http://{}/gateway", gateway.address)]).await;
+    assert!(elsewhere.code == 1 && elsewhere.err.contains("is --url"), "{}", elsewhere.err);
+    let route =
+        ask(&gateway, &["runners", "list", "--url", &format!("http://{}/api", gateway.address)]).await;
+    assert!(route.code == 2 && route.err.contains("without user, query or route"), "{}", route.err);
     let none = run(command(&["runners", "list", "--url", "ftp://x"])).await;
     assert_eq!(none.code, 2);
     assert!(
@@ -116,7 +150,8 @@ async fn mistakes_have_their_own_exit_codes() {
     assert_eq!((missing.code, missing.err.as_str()), (1, "there is no runner \"nope\"\n"));
     let mut nobody = command(&["runners", "list", "--url", "http://127.0.0.1:1"]);
     nobody.env("SEMILAYER_ADMIN_TOKEN", "ak_whatever-it-is");
-    assert_eq!(run(nobody).await.code, 1);
+    let nobody = run(nobody).await;
+    assert!(nobody.code == 1 && nobody.err.contains("does it run there (--url"), "{}", nobody.err);
     assert_eq!(run(command(&["frobnicate"])).await.code, 2);
 }
 
@@ -157,12 +192,31 @@ async fn serve_shows_its_admin_token_once_and_ends_cleanly() {
         token
     };
     let (mut child, lines) = serve(&folder).await;
-    assert!(!lines.iter().any(|line| line.contains("ak_")), "the token was shown again");
+    assert_eq!(lines[1..], ["admin token: the one that the first start has shown"]);
     let url = lines[0].strip_prefix("listening on ").unwrap().to_owned();
     let mut list = command(&["runners", "list", "--url", &url]);
     list.env("SEMILAYER_ADMIN_TOKEN", &token);
     assert_eq!(run(list).await.code, 0);
     assert_eq!(terminate(&mut child).await, Some(0));
+}
+
+#[tokio::test]
+async fn serve_says_that_the_environment_has_the_admin_token() {
+    let folder = Folder::new();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "ak_of-a-file-0123456789\n").unwrap();
+    for (name, value, says) in [
+        ("SEMILAYER_ADMIN_TOKEN", "ak_of-the-environment-0123456789", "the one in SEMILAYER_ADMIN_TOKEN"),
+        (
+            "SEMILAYER_ADMIN_TOKEN_FILE",
+            file.to_str().unwrap(),
+            "the one in the file of SEMILAYER_ADMIN_TOKEN_FILE",
+        ),
+    ] {
+        let (mut child, lines) = serve_with(&folder, &[(name, value)]).await;
+        assert_eq!(lines[1..], [format!("admin token: {says}")]);
+        assert_eq!(terminate(&mut child).await, Some(0));
+    }
 }
 
 #[tokio::test]
@@ -202,8 +256,13 @@ async fn a_gateway_over_tls_is_asked_with_its_authority() {
 
 /// Starts a gateway of its own; answers what it says on standard output until it listens.
 async fn serve(folder: &Folder) -> (tokio::process::Child, Vec<String>) {
+    serve_with(folder, &[]).await
+}
+
+async fn serve_with(folder: &Folder, environment: &[(&str, &str)]) -> (tokio::process::Child, Vec<String>) {
     let mut serve =
         command(&["serve", "--listen", "127.0.0.1:0", "--state-dir", folder.path().to_str().unwrap()]);
+    serve.envs(environment.iter().copied());
     let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut reader = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut lines = Vec::new();

@@ -104,6 +104,62 @@ async fn a_mistake_that_only_shows_in_comparison_changes_nothing_either() {
 }
 
 #[tokio::test]
+async fn sources_that_are_nowhere_are_listed_with_the_other_mistakes() {
+    let gateway = Gateway::start().await;
+    gateway.source("warehouse").await;
+    let lens =
+        |source: &str, kind: &str| json!({"source": source, "table": "t", "fields": {"a": {"type": kind}}});
+    let wrong = json!({"lenses": {
+        "a": lens("warehose", "text"), "b": lens("nowhere", "text"), "c": lens("warehouse", "txt"),
+    }});
+    let refused = gateway.admin("PUT", "/api/config", wrong).await.expect(400);
+    let mut mistakes: Vec<_> = refused["mistakes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mistake| {
+            format!("{}: {}", mistake["path"].as_str().unwrap(), mistake["message"].as_str().unwrap())
+        })
+        .collect();
+    mistakes.sort_unstable();
+    let nowhere = "there is no source of that name, neither in the config nor in place";
+    assert_eq!(mistakes[0], format!("lenses.a.source: {nowhere}; did you mean warehouse?"));
+    assert_eq!(mistakes[1], format!("lenses.b.source: {nowhere}"));
+    assert!(mistakes[2].starts_with("lenses.c.fields.a.type: "), "{mistakes:?}");
+    assert_eq!(mistakes.len(), 3);
+}
+
+#[tokio::test]
+async fn a_bridge_that_no_connected_runner_has_is_a_warning() {
+    let gateway = Gateway::start().await;
+    let push = async |bridge: &str| {
+        let config = json!({"sources": {"main": {"bridge": bridge}}});
+        let answer = gateway.admin("POST", "/api/config/diff", config).await.expect(200);
+        answer["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|warning| {
+                format!("{}: {}", warning["path"].as_str().unwrap(), warning["message"].as_str().unwrap())
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(push("postgres").await, [""; 0], "nobody can be asked, and it is a published name");
+    let misspelt = push("postgress").await;
+    assert!(misspelt[0].ends_with("; did you mean postgres?"), "{misspelt:?}");
+    // A runner of SQLite alone.
+    let (id, token) = gateway.runner("edge").await;
+    let _socket = crate::harness::Socket::open(&gateway, &id, &token).await.ok().unwrap();
+    assert_eq!(push("sqlite").await, [""; 0]);
+    assert_eq!(
+        push("postgres").await,
+        [
+            "sources.main.bridge: no connected runner has the bridge @semilayer/bridge-postgres; they have @semilayer/bridge-sqlite"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_dry_run_changes_nothing() {
     let gateway = Gateway::start().await;
     let diff = gateway.admin("POST", "/api/config/diff", config()).await.expect(200);

@@ -37,6 +37,42 @@ async fn every_refusal_has_the_envelope() {
 }
 
 #[tokio::test]
+async fn a_wrong_method_hears_of_the_right_ones_and_a_wrong_path_of_the_description() {
+    let gateway = Gateway::start().await;
+    for (method, path, allow, methods) in [
+        ("GET", "/v1/query/l", "POST", "POST"),
+        ("PUT", "/api/runners", "POST,GET,HEAD", "GET, POST"),
+        ("POST", "/api/sources/x", "GET,HEAD,PATCH,DELETE", "GET, PATCH, DELETE"),
+        ("POST", "/health", "GET,HEAD", "GET"),
+        ("POST", "/docs", "GET,HEAD", "GET"),
+    ] {
+        let refused = gateway.ask(method, path, Some(&gateway.admin), &[], String::new()).await;
+        assert_eq!(refused.status, 405, "{method} {path}");
+        let sorted = |list: &str| {
+            let mut methods: Vec<_> = list.split(',').map(str::to_owned).collect();
+            methods.sort_unstable();
+            methods
+        };
+        assert_eq!(sorted(refused.header("allow").unwrap()), sorted(allow), "{method} {path}");
+        let body = refused.expect(405);
+        assert_eq!(body["error"], format!("this route takes {methods}"), "{method} {path}");
+    }
+    let root = gateway.ask("GET", "/", None, &[], String::new()).await.expect(404);
+    assert_eq!(root["error"], "no such route; all of them are listed at /docs and /openapi.json");
+}
+
+#[tokio::test]
+async fn a_wrong_admin_token_is_told_from_none() {
+    let gateway = Gateway::start().await;
+    let error = async |token| {
+        let refused = gateway.ask("GET", "/api/runners", token, &[], String::new()).await.expect(401);
+        refused["error"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(error(None).await, "the admin token is needed: Authorization: Bearer ak_…");
+    assert_eq!(error(Some("ak_wrong")).await, "the admin token is not valid");
+}
+
+#[tokio::test]
 async fn the_admin_token_is_needed_for_every_operators_route() {
     let gateway = Gateway::start().await;
     let document = gateway.ask("GET", "/openapi.json", None, &[], String::new()).await.expect(200);

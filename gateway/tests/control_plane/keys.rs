@@ -1,8 +1,9 @@
 //! Keys of applications.
 
 use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, Socket, Unopened};
 
 #[tokio::test]
 async fn a_key_works_until_it_is_revoked() {
@@ -50,4 +51,27 @@ async fn wrong_fields_are_named() {
     ] {
         assert_eq!(gateway.admin("POST", "/api/keys", body.clone()).await.wrong_field(), field, "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_revocation_is_in_force_even_when_the_store_cannot_be_read_any_more() {
+    let gateway = Gateway::start().await;
+    let made =
+        gateway.admin("POST", "/api/keys", json!({"name": "shop", "kind": "secret"})).await.expect(201);
+    let token = made["token"].as_str().unwrap();
+    let (runner, runner_token) = gateway.runner("edge").await;
+    let (socket, _) = Socket::open(&gateway, &runner, &runner_token).await.unwrap();
+    // Something has spoilt a row, so that the whole cannot be read back.
+    let file = gateway.folder.path().join("gateway.db");
+    let store = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap();
+    let spoilt = "INSERT INTO runners (id, name, labels, token_hash, token_last4, created_at) \
+                  VALUES (zeroblob(16), 'x', 'no labels', zeroblob(32), 'xxxx', 0)";
+    sqlx::query(spoilt).execute(&store).await.unwrap();
+
+    gateway.admin("POST", "/api/keys/shop/revoke", json!({})).await.expect(200);
+    let refused = gateway.ask("POST", "/v1/query/nope", Some(token), &[], "{}".to_owned()).await;
+    assert_eq!(refused.refusal(), (401, "unauthorized".to_owned()));
+    gateway.admin("POST", "/api/runners/edge/revoke", json!({})).await.expect(200);
+    assert_eq!(socket.closed().await, 4401);
+    assert_eq!(Socket::open(&gateway, &runner, &runner_token).await.err(), Some(Unopened(403)));
 }

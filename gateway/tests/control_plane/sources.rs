@@ -80,6 +80,63 @@ async fn a_switch_to_runner_local_wipes_the_settings() {
 }
 
 #[tokio::test]
+async fn a_patch_of_settings_joins_those_that_are_here() {
+    let gateway = Gateway::start().await;
+    gateway.admin("POST", "/api/sources", managed("main")).await.expect(201);
+    let (id, token) = gateway.runner("edge").await;
+    gateway.admin("PUT", "/api/runners/edge/sources/main", Value::Null).await.expect(200);
+    let (mut socket, _) = Socket::open(&gateway, &id, &token).await.unwrap();
+    let change = json!({"configPatch": {"port": 5433, "host": "db2", "pool": {"max": 5}}, "timeoutMs": 5000});
+    let changed = gateway.admin("PATCH", "/api/sources/main", change).await;
+    assert!(!changed.text.contains("db2") && !changed.text.contains(CANARY), "{}", changed.text);
+    let changed = changed.expect(200);
+    let details =
+        ["timeout: 30000 → 5000", "config.host: changed", "config.pool: added", "config.port: added"];
+    assert_eq!(changed["changes"], json!(details));
+    let config = json!({"host": "db2", "password": CANARY, "pool": {"max": 5}, "port": 5433});
+    assert_eq!(socket.frame().await["assignedSources"][0]["config"], config);
+    let away = json!({"configPatch": {"port": null, "pool": null, "host": "db2"}});
+    let away = gateway.admin("PATCH", "/api/sources/main", away).await.expect(200);
+    assert_eq!(away["configFields"], json!(["host", "password"]));
+    assert_eq!(away["changes"], json!(["config.pool: removed", "config.port: removed"]));
+    let both = json!({"config": {"host": "x"}, "configPatch": {"port": 1}});
+    assert_eq!(gateway.admin("PATCH", "/api/sources/main", both).await.wrong_field(), "configPatch");
+}
+
+#[tokio::test]
+async fn what_no_bridge_can_have_is_refused_as_a_setting() {
+    let gateway = Gateway::start().await;
+    for (name, shown) in
+        [("pool.max", "config.\"pool.max\""), ("pass word", "config.\"pass word\""), ("", "config.\"\"")]
+    {
+        let body = json!({"name": "a", "bridge": "sqlite", "config": {name: CANARY}});
+        let refused = gateway.admin("POST", "/api/sources", body.clone()).await;
+        assert_eq!(refused.wrong_field(), shown);
+        assert!(!refused.text.contains(CANARY), "{}", refused.text);
+        let push = json!({"sources": {"a": {"bridge": "sqlite", "config": {name: CANARY}}}});
+        let refused = gateway.admin("PUT", "/api/config", push).await;
+        assert!(
+            refused.expect(400)["mistakes"][0]["message"]
+                .as_str()
+                .unwrap()
+                .starts_with("expected a setting's name")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bridge_that_no_connected_runner_has_is_accepted_with_a_warning() {
+    let gateway = Gateway::start().await;
+    let made =
+        gateway.admin("POST", "/api/sources", json!({"name": "a", "bridge": "sqllite"})).await.expect(201);
+    let warning = made["warnings"][0].as_str().unwrap();
+    assert!(warning.ends_with("did you mean sqlite?"), "{warning}");
+    let mended = gateway.admin("PATCH", "/api/sources/a", json!({"bridge": "sqlite"})).await.expect(200);
+    assert_eq!(mended["warnings"], json!([]));
+    assert_eq!(mended["changes"], json!(["bridge: sqllite → @semilayer/bridge-sqlite"]));
+}
+
+#[tokio::test]
 async fn a_runner_local_source_takes_no_settings() {
     let gateway = Gateway::start().await;
     gateway.source("edge").await;

@@ -72,15 +72,19 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more of the environment.
+    pub(crate) async fn start_with(environment: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(format!("semilayer-data-plane-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&folder).unwrap();
-        let mapping: Mapping = [
+        let own = [
             ("SEMILAYER_LISTEN", "127.0.0.1:0"),
             ("SEMILAYER_STATE_DIR", folder.to_str().unwrap()),
             ("SEMILAYER_ADMIN_TOKEN", ADMIN),
-        ]
-        .into_iter()
-        .collect();
+        ];
+        let mapping: Mapping = own.iter().chain(environment).copied().collect();
         let settings = Settings::load(&ServeFlags::default(), &mapping).unwrap().settings;
         let drain = Drain::new();
         let app = App::build(&settings, &drain).await.unwrap();

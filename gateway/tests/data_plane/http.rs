@@ -37,6 +37,7 @@ async fn a_wrong_body_names_its_field() {
         (r#"{"select":["id"],"fields":["id"]}"#, "fields"),
         (r#"{"cursor":"AAAA"}"#, "cursor"),
         (r#"{"cursor":5}"#, "cursor"),
+        (r#"{"cursor":""}"#, "cursor"),
         (r#"{"include":{"a":true}}"#, "include"),
     ] {
         let answer = client.send("POST", "/v1/query/products", &[], body.to_owned()).await.whole().await;
@@ -46,8 +47,52 @@ async fn a_wrong_body_names_its_field() {
     let answer = client.ask("/v1/query/products", json!({"where": {"title": {"$near": 1}}})).await;
     assert_eq!(answer.refusal(), (400, "unsupported_operator".to_owned()));
     assert_eq!(answer.json()["op"], "$near");
+    let misspelt = client.ask("/v1/query/products", json!({"where": {"title": {"$contain": "x"}}})).await;
+    assert_eq!(
+        misspelt.json()["error"],
+        "Bridge does not support where operator \"$contain\"; did you mean $contains?"
+    );
     let answer = client.ask("/v1/count/products", json!({"limit": 1})).await;
     assert_eq!(answer.json()["field"], "limit");
+}
+
+#[tokio::test]
+async fn a_column_that_is_not_there_is_the_lenses_fault_and_a_browser_hears_of_no_table() {
+    let (gateway, mut runner) = shop(&["project/1"]).await;
+    let mut client = gateway.connect().await;
+    for path in ["/v1/query/products", "/v1/count/products"] {
+        for (key, says) in [
+            (gateway.secret_key.clone(), "the source has no column \"name\""),
+            (gateway.public_key.clone(), "does not fit its source"),
+        ] {
+            client.key = key;
+            let fault = async {
+                let job = runner.job().await;
+                let message = "where.name: expected a column of public.products";
+                runner
+                    .send(
+                        json!({"type": "error", "id": job["id"], "code": "bad_request", "message": message}),
+                    )
+                    .await;
+            };
+            let (answer, ()) = futures::join!(client.ask(path, json!({"where": {"title": "x"}})), fault);
+            assert_eq!(answer.refusal(), (422, "SOURCE_QUERY_FAILED".to_owned()));
+            let body = answer.json();
+            assert_eq!(body["error"], format!("lens \"products\", field \"title\": {says}"));
+            assert_eq!((&body["lens"], &body["field"]), (&json!("products"), &json!("title")));
+        }
+    }
+    let refusal = async {
+        let job = runner.job().await;
+        let message = "relation \"public.products\" does not exist";
+        runner
+            .send(
+                json!({"type": "error", "id": job["id"], "code": "SOURCE_QUERY_FAILED", "message": message}),
+            )
+            .await;
+    };
+    let (answer, ()) = futures::join!(client.ask("/v1/query/products", json!({})), refusal);
+    assert_eq!(answer.json()["error"], "lens \"products\": the source refused the query");
 }
 
 #[tokio::test]

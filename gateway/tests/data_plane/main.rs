@@ -16,6 +16,8 @@ mod http;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod liveness;
 #[cfg(test)]
 mod paging;

@@ -41,7 +41,8 @@ pub(super) async fn run(flags: Flags, environment: Arc<dyn Environment>, registr
         export.spawn(&drain, app.dialer().clone());
     }
     let running = app.spawn();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), health = ?running.health_addr(), "runner started");
+    let health = running.health_addr().map(tracing::field::display);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), health, "runner started");
     live(running, drain, Signals { stops, reloads }, || Config::load(&flags, environment.as_ref())).await
 }
 

@@ -55,11 +55,30 @@ fn describe(said: &Value) -> String {
     };
     let active = said.get("activeJobs").and_then(Value::as_u64).unwrap_or(0);
     let sources = said.get("sources").and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut text = format!("{state}, {active} active jobs, {} sources", sources.len());
+    let jobs = if active == 1 { "job" } else { "jobs" };
+    let noun = if sources.len() == 1 { "source" } else { "sources" };
+    let mut text = format!("{state}, {active} active {jobs}, {} {noun}", sources.len());
     for source in &sources {
         let field = |name| source.get(name).and_then(Value::as_str);
         let name = field("name").unwrap_or("?");
         text.push_str(&format!("\n  {name}: {}", field("reason").or(field("state")).unwrap_or("?")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_is_counted_as_people_do() {
+        let said = |jobs: u64, sources: Value| {
+            describe(&json!({"link": {"connected": true}, "activeJobs": jobs, "sources": sources}))
+        };
+        let main = json!({"name": "main", "state": "open"});
+        assert_eq!(said(1, json!([main])), "connected, 1 active job, 1 source\n  main: open");
+        assert_eq!(said(0, json!([])), "connected, 0 active jobs, 0 sources");
+    }
 }

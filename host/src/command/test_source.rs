@@ -5,6 +5,7 @@ use std::io::Write;
 use protocol::{AssignedSource, CredentialsLocation};
 use runtime::Exit;
 use runtime::settings::Source;
+use runtime::spelling::closest;
 
 use super::doctor::report;
 use super::{complain, refuse};
@@ -43,13 +44,29 @@ pub(super) async fn run(
     // All take part in the sharing of variables, though only one may be asked for.
     let mut subjects = subjects(&assigned, registry, &config.sources, environment);
     if let Some(name) = &name {
-        subjects.retain(|subject| subject.name == *name);
-        if subjects.is_empty() {
-            complain(&format!("{name} is not a runner-local source of this runner"));
+        if !subjects.sources.iter().any(|subject| subject.name == *name) {
+            complain(&not_here(name, &assigned));
             return Exit::Failed;
         }
+        subjects.sources.retain(|subject| subject.name == *name);
     }
     report(&check_sources(subjects, &config.sources).await, Exit::Failed, false, out)
+}
+
+/// Why a source cannot be tested on this runner.
+fn not_here(name: &str, assigned: &[AssignedSource]) -> String {
+    if assigned.iter().any(|source| source.name == name) {
+        return format!(
+            "the settings of source {name} are the gateway's and not this runner's; test it there: \
+             semilayer-gateway sources test {name}"
+        );
+    }
+    let names: Vec<&str> = assigned.iter().map(|source| source.name.as_str()).collect();
+    match (names.as_slice(), closest(name, &names)) {
+        ([], _) => format!("no source is assigned to this runner, and so {name} is not"),
+        (_, Some(meant)) => format!("no source {name} is assigned to this runner; did you mean {meant}?"),
+        (names, None) => format!("no source {name} is assigned to this runner; it has {}", names.join(", ")),
+    }
 }
 
 fn local(name: &str, bridge: String) -> AssignedSource {

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use heck::{ToLowerCamelCase, ToShoutySnakeCase};
-use protocol::{FieldKind, Manifest, SourceConfig};
+use protocol::{FieldGroup, FieldKind, Manifest, SourceConfig};
 use runtime::settings::{Source, parse_flag, read_secret_file};
 use serde_json::{Map, Number, Value};
 
@@ -156,17 +156,27 @@ fn one_for_each_field<'v>(settings: Vec<Setting<'v>>, reading: &mut Reading) -> 
     kept
 }
 
-/// A URL is a whole identity. Fields beside it would be halves of another one, so they are left out.
+/// A URL is a whole identity. Fields beside it that say the same would be halves of another one, so they are left out;
+/// what only completes it stays: certificates, the size of the pool, MongoDB's database.
 fn url_wins<'v>(settings: Vec<Setting<'v>>, manifest: &Manifest, reading: &mut Reading) -> Vec<Setting<'v>> {
     let has_url = settings.iter().any(|setting| setting.slot.kind == Kind::Url);
     if !manifest.supports_url || !has_url {
         return settings;
     }
-    let (url, others): (Vec<_>, Vec<_>) =
-        settings.into_iter().partition(|setting| setting.slot.kind == Kind::Url);
+    let (kept, others): (Vec<_>, Vec<_>) =
+        settings.into_iter().partition(|setting| !stands_for_the_url(setting, manifest));
     let ignored = |setting: &Setting<'_>| format!("{} is ignored: the source's URL is set", setting.variable);
     reading.warnings.extend(others.iter().map(ignored));
-    url
+    kept
+}
+
+/// Whether the setting is one of the fields that may be given instead of a URL, of a bridge that can do without one: what
+/// a form shows at once, and whom the database knows, wherever a form shows it.
+fn stands_for_the_url(setting: &Setting<'_>, manifest: &Manifest) -> bool {
+    let name = setting.slot.field.as_str();
+    let does_without = manifest.field("host").is_some();
+    let primary = manifest.field(name).is_none_or(|field| field.group == FieldGroup::Primary);
+    setting.slot.kind != Kind::Url && does_without && (primary || !names_of(name).is_empty())
 }
 
 fn value(setting: &Setting<'_>, environment: &dyn Source, reading: &mut Reading) -> Option<Value> {

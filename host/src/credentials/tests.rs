@@ -56,12 +56,14 @@ fn registry() -> Registry {
         .with(field("password", secret))
         .with(field("ssl", FieldKind::Boolean))
         .with(field("clientKey", secret))
-        .with(field("pool.max", FieldKind::Number));
+        .with(field("sslrootcert", text).advanced())
+        .with(field("pool.max", FieldKind::Number).advanced());
+    let mongodb = Manifest::new("mongodb", "MongoDB").with_url("mongodb://…").with(field("database", text));
     let redis = Manifest::new("redis", "Redis")
         .with_url("redis://…")
         .with(field("host", text))
         .with(field("password", secret))
-        .with(field("db", FieldKind::Number));
+        .with(field("db", FieldKind::Number).advanced());
     let storage = Manifest::new("storage", "Storage")
         .with(field("s3Bucket", text))
         .with(field("key2", text))
@@ -70,7 +72,7 @@ fn registry() -> Registry {
         .with(field("contactPoints", text));
     let project = Manifest::new("project", "Project").with(field("url", text)).with(field("key", secret));
     let bare = Manifest::new("bare", "No manifest");
-    let drivers = [postgres, redis, storage, project, bare];
+    let drivers = [postgres, mongodb, redis, storage, project, bare];
     drivers
         .into_iter()
         .fold(Registry::empty(), |registry, manifest| registry.with(Arc::new(OnlyManifest(manifest))))
@@ -177,6 +179,25 @@ fn the_longest_name_owns_a_variable_and_the_shorter_one_does_not_see_it() {
     assert_eq!(case.config("main"), json!({"url": "postgresql://one"}));
     assert_eq!(case.config("main-db"), json!({"url": "postgresql://two"}));
     assert_eq!(case.warnings(), "");
+}
+
+#[test]
+fn a_variable_of_a_misspelt_source_is_told_with_the_name_that_it_must_have() {
+    let case = Case::local(&["orders", "shop"])
+        .with("ODERS_URL", "postgresql://hunter2")
+        .with("SHOP_URL", "postgresql://b")
+        .with("SHOPP_URL", "postgresql://c")
+        .with("WAREHOUSE_URL", "postgresql://d")
+        .with("IDLE_TIMEOUT", "5m")
+        .with("CONNECT_TIMEOUT", "5s");
+    assert_eq!(
+        case.warnings(),
+        "SEMILAYER_SOURCE_ODERS_URL belongs to no assigned source; for source orders it must be \
+         SEMILAYER_SOURCE_ORDERS_URL"
+    );
+    // `shop` has its own variables, so that nothing of it can be missing.
+    assert_eq!(case.resolve().strangers, ["SEMILAYER_SOURCE_SHOPP_URL", "SEMILAYER_SOURCE_WAREHOUSE_URL"]);
+    assert!(case.problem("orders").contains("set SEMILAYER_SOURCE_ORDERS_URL"));
 }
 
 #[test]
@@ -438,10 +459,27 @@ fn a_url_wins_whole_and_the_keys_beside_it_are_warned_of() {
         .with("MAIN_USER", "two")
         .with("MAIN_PASSWORD", "hunter2");
     assert_eq!(case.config("main"), json!({"url": "postgresql://one:pw@h/db"}));
+    let beside_redis = Case::local(&["main:redis"]).with("MAIN_URL", "redis://h").with("MAIN_DB", "3");
+    assert_eq!(beside_redis.config("main"), json!({"url": "redis://h"}));
     let warnings = case.warnings();
     assert!(warnings.contains("SEMILAYER_SOURCE_MAIN_USER is ignored"), "{warnings}");
     assert!(warnings.contains("SEMILAYER_SOURCE_MAIN_PASSWORD is ignored"), "{warnings}");
     assert!(!warnings.contains("hunter2"));
+}
+
+#[test]
+fn what_completes_a_url_counts_beside_it() {
+    let case = Case::local(&["main"])
+        .with("MAIN_URL", "postgresql://one:pw@h/db")
+        .with("MAIN_SSLROOTCERT", "/ca.pem")
+        .with("MAIN_POOL_MAX", "5");
+    let url = "postgresql://one:pw@h/db";
+    assert_eq!(case.config("main"), json!({"url": url, "sslrootcert": "/ca.pem", "pool": {"max": 5}}));
+    assert_eq!(case.warnings(), "");
+
+    // A bridge that needs a URL in any case has nothing that could stand for it.
+    let case = Case::local(&["main:mongodb"]).with("MAIN_URL", "mongodb://h").with("MAIN_DATABASE", "shop");
+    assert_eq!(case.config("main"), json!({"url": "mongodb://h", "database": "shop"}));
 }
 
 #[test]

@@ -135,6 +135,12 @@ fn advice(config: &Config, error: &DialError) -> String {
         DialError::Dns { .. } => {
             format!("check the spelling of {host} in SEMILAYER_GATEWAY_URL, and this host's name servers")
         }
+        DialError::Tcp { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused => {
+            format!(
+                "nothing listens on {host}:{port}: start the gateway there, or correct SEMILAYER_GATEWAY_URL ({})",
+                crate::link::shown(&config.gateway)
+            )
+        }
         DialError::Tcp { .. } => {
             format!("allow outgoing TCP to {host}:{port} in the firewall, or set HTTPS_PROXY")
         }
@@ -168,8 +174,13 @@ fn hello(config: &Config, registry: &Registry) -> Hello {
 
 fn accepted(greeting: &Greeting) -> Check {
     let version = &greeting.ack.server_version;
-    let sources = greeting.ack.assigned_sources.len();
-    Check::passed("token", format!("accepted by gateway {version}, {sources} sources are assigned"))
+    let sources = greeting.ack.assigned_sources.sources.len();
+    let assigned = match sources {
+        0 => "no source is assigned yet (semilayer-gateway assign)".to_owned(),
+        1 => "1 source is assigned".to_owned(),
+        more => format!("{more} sources are assigned"),
+    };
+    Check::passed("token", format!("accepted by gateway {version}, {assigned}"))
 }
 
 async fn leave(greeting: Greeting) -> Vec<AssignedSource> {
@@ -182,7 +193,7 @@ async fn leave(greeting: Greeting) -> Vec<AssignedSource> {
     };
     // What was to be found out is known; a gateway that does not take the goodbye changes nothing.
     drop(tokio::time::timeout(std::time::Duration::from_secs(1), goodbye).await);
-    ack.assigned_sources
+    ack.assigned_sources.sources
 }
 
 fn refused(error: &NoSession) -> Check {

@@ -21,7 +21,18 @@ const AT_ONCE: usize = 4;
 pub(crate) struct Subject {
     pub(crate) name: String,
     settings: Result<(DriverRef, SourceConfig), SourceProblem>,
-    warnings: Vec<String>,
+    /// What its variables begin with, and the first of them.
+    prefix: String,
+    variable: String,
+}
+
+/// The runner-local sources, and what is to be said of names of variables.
+pub(crate) struct Subjects {
+    pub(crate) sources: Vec<Subject>,
+    /// What works but should be changed.
+    pub(crate) warnings: Vec<String>,
+    /// Variables that belong to none of the assigned sources.
+    pub(crate) strangers: Vec<String>,
 }
 
 /// The runner-local ones of `assigned`.
@@ -30,7 +41,7 @@ pub(crate) fn subjects(
     registry: &Registry,
     settings: &SourceSettings,
     environment: &dyn Environment,
-) -> Vec<Subject> {
+) -> Subjects {
     let mut resolved = credentials::resolve(assigned, registry, settings, environment);
     let local =
         assigned.iter().filter(|source| source.credentials_location == CredentialsLocation::RunnerLocal);
@@ -40,47 +51,47 @@ pub(crate) fn subjects(
         else {
             continue;
         };
-        let settings = match (config, driver) {
+        let prefix = credentials::prefix(&source.name, settings);
+        let variable = driver.map(|driver| credentials::hint(&source.name, settings, driver.manifest()));
+        let found = match (config, driver) {
             (Ok(config), Some(driver)) => Ok((driver.clone(), config)),
             (Err(problem), _) => Err(problem),
             (Ok(_), None) => continue,
         };
-        subjects.push(Subject { name: source.name.clone(), settings, warnings: Vec::new() });
+        let variable = variable.unwrap_or_else(|| prefix.clone());
+        subjects.push(Subject { name: source.name.clone(), settings: found, prefix, variable });
     }
-    // Warnings are about names, so they are told once and not with each source.
-    if let Some(first) = subjects.first_mut() {
-        first.warnings = resolved.warnings;
-    }
-    subjects
+    Subjects { sources: subjects, warnings: resolved.warnings, strangers: resolved.strangers }
 }
 
 /// Opens each source, asks it and closes it.
-pub(crate) async fn check_sources(subjects: Vec<Subject>, settings: &SourceSettings) -> Vec<Check> {
-    if subjects.is_empty() {
-        return vec![Check::passed("sources", "no source keeps its settings on this runner")];
+pub(crate) async fn check_sources(subjects: Subjects, settings: &SourceSettings) -> Vec<Check> {
+    let mut checks: Vec<_> =
+        subjects.warnings.iter().map(|warning| Check::warning("sources", warning)).collect();
+    if subjects.sources.is_empty() {
+        checks.push(Check::passed("sources", "no source keeps its settings on this runner"));
     }
     let limit = settings.connect_timeout;
-    let checks = futures::stream::iter(subjects.into_iter().map(|subject| check(subject, limit)));
-    checks.buffered(AT_ONCE).collect::<Vec<_>>().await.concat()
+    let found = futures::stream::iter(subjects.sources.into_iter().map(|subject| check(subject, limit)));
+    checks.extend(found.buffered(AT_ONCE).collect::<Vec<_>>().await);
+    checks
 }
 
-async fn check(subject: Subject, limit: Duration) -> Vec<Check> {
+async fn check(subject: Subject, limit: Duration) -> Check {
     let name = format!("source {}", subject.name);
-    let mut checks: Vec<_> =
-        subject.warnings.iter().map(|warning| Check::warning("sources", warning)).collect();
-    checks.push(match subject.settings {
-        Err(problem) => Check::failed(name, problem.to_string(), "set the variables of this source"),
-        Ok((driver, config)) => match ask(&driver, &config, limit).await {
+    let Subject { prefix, variable, .. } = &subject;
+    match &subject.settings {
+        Err(problem) => Check::failed(name, problem.to_string(), configure(problem, prefix)),
+        Ok((driver, config)) => match ask(driver, config, limit).await {
             Ok(time) => Check::passed(name, format!("{} answered in {} ms", driver.name(), time.as_millis())),
             Err(failure) => {
-                let scrubber = credentials::scrubber(&config, driver.manifest());
+                let scrubber = credentials::scrubber(config, driver.manifest());
                 let outcome = Outcome::of(&failure, &scrubber);
                 let detail = format!("{}: {}", outcome.code, outcome.message);
-                Check::failed(name, detail, advice(&failure))
+                Check::failed(name, detail, advice(&failure, driver, prefix, variable))
             }
         },
-    });
-    checks
+    }
 }
 
 /// The `test` job, without a gateway.
@@ -98,11 +109,32 @@ async fn ask(driver: &DriverRef, config: &SourceConfig, limit: Duration) -> Resu
     Ok(began.elapsed())
 }
 
-fn advice(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Bridge(BridgeError::Config(_)) => "correct the variables of this source",
-        _ => {
-            "check host, port, user, password and TLS settings of this source, and that this host may reach it"
+/// What to do about a source without settings.
+fn configure(problem: &SourceProblem, prefix: &str) -> String {
+    match problem {
+        SourceProblem::NotConfigured { .. } => format!(
+            "set the variables {prefix}… in this runner's environment, or {prefix}…_FILE for a secret in a file; \
+             `semilayer-runner bridges` lists them"
+        ),
+        SourceProblem::UnknownBridge { .. } => {
+            "assign the source to a runner that has its bridge, or correct the bridge at the gateway"
+                .to_owned()
         }
+    }
+}
+
+fn advice(failure: &Failure, driver: &DriverRef, prefix: &str, variable: &str) -> String {
+    let has_host = driver.manifest().field("host").is_some();
+    match failure {
+        Failure::Bridge(BridgeError::Config(_)) => {
+            format!(
+                "correct the variables {prefix}…; `semilayer-runner bridges` lists what {} takes",
+                driver.name()
+            )
+        }
+        _ if has_host => format!(
+            "check host, port, user, password and TLS settings of this source ({prefix}…), and that this host may reach it"
+        ),
+        _ => format!("check {variable}, and that the user who runs this runner may read what it names"),
     }
 }

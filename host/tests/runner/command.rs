@@ -130,7 +130,35 @@ async fn bridges_are_listed_with_their_manifests() {
     assert_eq!(sqlite["kind"], "native");
     assert_eq!(sqlite["manifest"]["fields"][0]["key"], "path");
     let (code, text, _) = run(&["bridges"], &[]).await;
-    assert!(code == 0 && text.contains("@semilayer/bridge-sqlite") && text.contains("path"), "{text}");
+    assert!(code == 0 && text.contains("@semilayer/bridge-sqlite"), "{text}");
+    for field in ["path ", "url ", "readOnly ", "busyTimeoutMs ", "pool.max "] {
+        assert!(text.contains(&format!("\n  {field}")), "{field} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_taken_health_port_says_how_to_have_another() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let environment = [
+        ("SEMILAYER_RUNNER_ID", "r1"),
+        ("SEMILAYER_RUNNER_TOKEN", TOKEN),
+        ("SEMILAYER_GATEWAY_URL", "ws://127.0.0.1:1"),
+        ("SEMILAYER_HEALTH_PORT", &port),
+    ];
+    let (code, _, complaint) = run(&["start"], &environment).await;
+    assert_eq!(code, 2);
+    let expected = format!("cannot listen on 127.0.0.1:{port}");
+    assert!(complaint.contains(&expected) && complaint.contains("--health-port"), "{complaint}");
+}
+
+#[tokio::test]
+async fn the_log_of_a_start_has_the_health_port_as_an_address() {
+    let gateway = Gateway::bind().await;
+    let health = free_port();
+    let port = health.port().to_string();
+    let mut daemon = Daemon::start(&url(&gateway), &[("SEMILAYER_HEALTH_PORT", &port)]);
+    assert_eq!(daemon.logged("runner started").await["health"], health.to_string());
 }
 
 #[tokio::test]
@@ -171,7 +199,7 @@ async fn a_running_daemon_serves_jobs_answers_probes_and_stops_cleanly() {
         ("SEMILAYER_HEALTH_PORT", port.as_str()),
     ];
     let (code, status, _) = run(&["status"], &settings).await;
-    assert!(code == 0 && status.contains("connected, 0 active jobs, 1 sources"), "{status}");
+    assert!(code == 0 && status.contains("connected, 0 active jobs, 1 source\n"), "{status}");
     assert!(status.contains("shop: open") && !status.contains(TOKEN), "{status}");
 
     daemon.signal("-TERM");
@@ -266,8 +294,63 @@ mod doctor {
         let gone = check(&checks, "source gone");
         assert_eq!(gone["status"], "failed");
         assert!(!gone.to_string().contains("secret-folder"), "{gone}");
+        assert!(gone["detail"].as_str().unwrap().contains("there is no file at its path"), "{gone}");
+        assert!(gone["advice"].as_str().unwrap().starts_with("check SEMILAYER_SOURCE_GONE_PATH"), "{gone}");
         let unset = check(&checks, "source unset");
         assert!(unset["detail"].as_str().unwrap().contains("SEMILAYER_SOURCE_UNSET_PATH"), "{unset}");
+        assert!(unset["advice"].as_str().unwrap().contains("SEMILAYER_SOURCE_UNSET_…_FILE"), "{unset}");
+    }
+
+    #[tokio::test]
+    async fn a_misspelt_variable_and_a_bridge_that_is_not_here_are_told_with_what_to_do() {
+        let gateway = Gateway::bind().await;
+        let gateway_url = url(&gateway);
+        let environment = [
+            ("SEMILAYER_GATEWAY_URL", gateway_url.as_str()),
+            ("SEMILAYER_SOURCE_ODERS_PATH", "/orders.db"),
+            ("SEMILAYER_SOURCE_WAREHOUSE_PATH", "/w.db"),
+        ];
+        let mut foreign = sqlite("ledger");
+        foreign["bridge"] = json!("@acme/ledger");
+        let playing = async {
+            drop(gateway.tcp().await);
+            gateway.greet(json!([sqlite("orders"), foreign]), &[]).await
+        };
+        let ((code, checks), _socket) = tokio::join!(doctor(&[], &environment), playing);
+        assert_eq!(code, 1);
+        let warned = |text: &str| {
+            let fits = |check: &&Value| {
+                check["status"] == "warning" && check["detail"].as_str().unwrap().contains(text)
+            };
+            assert!(checks.iter().any(|check| fits(&check)), "{text} in {checks:?}");
+        };
+        warned(
+            "SEMILAYER_SOURCE_ODERS_PATH belongs to no assigned source; for source orders it must be SEMILAYER_SOURCE_ORDERS_PATH",
+        );
+        warned("SEMILAYER_SOURCE_WAREHOUSE_PATH belongs to no source that is assigned to this runner");
+        let ledger = check(&checks, "source ledger");
+        assert!(ledger["advice"].as_str().unwrap().contains("a runner that has its bridge"), "{ledger}");
+        let token = check(&checks, "token");
+        assert!(token["detail"].as_str().unwrap().ends_with("2 sources are assigned"), "{token}");
+    }
+
+    #[tokio::test]
+    async fn the_sources_are_counted_as_people_do() {
+        for (sources, says) in [
+            (json!([sqlite("shop")]), "1 source is assigned"),
+            (json!([]), "no source is assigned yet (semilayer-gateway assign)"),
+        ] {
+            let gateway = Gateway::bind().await;
+            let gateway_url = url(&gateway);
+            let playing = async {
+                drop(gateway.tcp().await);
+                gateway.greet(sources, &[]).await
+            };
+            let environment = [("SEMILAYER_GATEWAY_URL", gateway_url.as_str())];
+            let ((_, checks), _socket) = tokio::join!(doctor(&[], &environment), playing);
+            let token = check(&checks, "token")["detail"].as_str().unwrap();
+            assert!(token.ends_with(says), "{token}");
+        }
     }
 
     #[tokio::test]
@@ -293,6 +376,8 @@ mod doctor {
         let (code, checks) = doctor(&[], &[("SEMILAYER_GATEWAY_URL", &format!("ws://{closed}"))]).await;
         assert_eq!((code, status(&checks, "dns").as_str()), (1, "passed"));
         assert_eq!(status(&checks, "tcp"), "failed");
+        let advice = check(&checks, "tcp")["advice"].as_str().unwrap();
+        assert!(advice.starts_with(&format!("nothing listens on {closed}")), "{advice}");
         assert_eq!(status(&checks, "token"), "skipped");
 
         let (code, checks) = doctor(&[], &[("SEMILAYER_GATEWAY_URL", "wss://no-such-host.invalid")]).await;
@@ -417,14 +502,22 @@ mod test_source {
             ("SEMILAYER_GATEWAY_URL", gateway_url.as_str()),
             ("SEMILAYER_SOURCE_SHOP_PATH", path.to_str().unwrap()),
         ];
-        for (name, expected) in [("shop", 0), ("nobody", 1)] {
+        let managed = json!({"id": "m", "name": "managed", "bridge": "sqlite", "credentialsLocation": "managed",
+            "config": {"path": "/m.db"}});
+        for (name, expected, says) in [
+            ("shop", 0, ""),
+            ("nobody", 1, "it has shop, unset, managed"),
+            ("shpo", 1, "did you mean shop?"),
+            ("managed", 1, "semilayer-gateway sources test managed"),
+        ] {
             let playing = async {
                 drop(gateway.tcp().await);
-                gateway.greet(json!([sqlite("shop"), sqlite("unset")]), &[]).await
+                gateway.greet(json!([sqlite("shop"), sqlite("unset"), managed]), &[]).await
             };
             let arguments = ["test-source", name];
             let ((code, report, complaint), _socket) = tokio::join!(run(&arguments, &environment), playing);
             assert_eq!(code, expected, "{report}{complaint}");
+            assert!(complaint.contains(says), "{complaint}");
         }
     }
 }

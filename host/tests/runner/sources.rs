@@ -239,3 +239,26 @@ async fn status_names_sources_and_no_secret() {
     let text = status.to_string();
     assert!(!text.contains("own-password") && !text.contains(crate::rig::TOKEN), "{text}");
 }
+
+#[tokio::test]
+async fn a_source_that_cannot_be_read_does_not_take_the_others_with_it() {
+    let rig = Rig::new().await;
+    let good = || managed("good", json!({"password": "pw"}));
+    let mut wrong = managed("wrong", json!({"password": "hunter2"}));
+    wrong["credentialsLocation"] = json!("elsewhere");
+    let mut socket = rig.gateway.greet(json!([wrong, good()]), &[]).await;
+    assert_eq!(run(&mut socket, "1", "good", "test", "").await["type"], "done");
+    assert_eq!(run(&mut socket, "2", "wrong", "test", "").await["type"], "error");
+
+    socket.send(json!({"type": "assignments-changed", "assignedSources": [7, wrong, good()]})).await;
+    assert_eq!(run(&mut socket, "3", "good", "test", "").await["type"], "done");
+}
+
+#[tokio::test]
+async fn a_runner_whose_only_source_cannot_be_read_is_connected_and_waits_for_a_better_one() {
+    let rig = Rig::new().await;
+    let mut socket = rig.gateway.greet(json!([{"id": "1", "name": "main"}]), &[]).await;
+    let good = managed("main", json!({"password": "pw"}));
+    socket.send(json!({"type": "assignments-changed", "assignedSources": [good]})).await;
+    assert_eq!(run(&mut socket, "1", "main", "test", "").await["type"], "done");
+}

@@ -9,7 +9,7 @@ use super::{
     ILIKE, LIKE, NOT, NUMERIC, Need, OR, PERCENTILE, STARTS_WITH, SUM, TOP_K,
 };
 use crate::failure::{Failure, Outcome, ensure, same};
-use crate::fixture::{Database, Offer};
+use crate::fixture::{Catalog, Database, Offer};
 use crate::subject::{Subject, collect};
 
 pub(super) const CASES: &[Case] = &[
@@ -176,7 +176,11 @@ async fn least_privilege(s: &Subject<'_>) -> Outcome {
         .filter(|column| column.primary_key)
         .map(|column| column.name.as_str())
         .collect();
-    same("primary key", keys, vec!["id"])?;
+    let expected = match s.fixture.catalog() {
+        Catalog::Declared => "id",
+        Catalog::Rows { key } => key,
+    };
+    same("primary key", keys, vec![expected])?;
     bridge.close().await;
     Ok(())
 }
@@ -339,7 +343,7 @@ async fn values_round_trip(s: &Subject<'_>) -> Outcome {
             crate::wire::compare(column.kind, value, given, s.decimals())
                 .map_err(|message| Failure::wrong(format!("{}: {message}", column.name)))?;
         }
-        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
+        let names = s.columns(table);
         let mut got: Vec<&str> =
             rows.first().map(|row| row.keys().map(String::as_str).collect()).unwrap_or_default();
         got.sort_unstable();

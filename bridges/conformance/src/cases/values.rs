@@ -188,7 +188,7 @@ async fn hostile_names(s: &Subject<'_>) -> Outcome {
     let call = s.call();
     let schema = s.bridge.introspect_target(&call, &s.fixture.target(HOSTILE)).await?;
     let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
-    same("columns", names, table.columns.iter().map(|column| column.name).collect())
+    same("columns", names, s.columns(table))
 }
 
 async fn hostile_order(s: &Subject<'_>) -> Outcome {

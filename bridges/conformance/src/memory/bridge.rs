@@ -5,16 +5,16 @@ use bridge_core::{
     BoxFuture, Bridge, BridgeError, Call, ColumnSchema, Columns, Counted, Position, RowBatch, RowStream,
     RowWriter, Rows, TargetSchema, answer_rows,
 };
-use bridge_reduce::{Layout, Limits, Matcher, Nulls, Order, Reducer, Row};
+use bridge_reduce::{Layout, Limits, Matcher, Nulls, Order, Ranker, Reducer, Row};
 use protocol::{
     AggregateCapabilities, AggregateOptions, BatchReadOptions, Bucket, Capabilities, CountOptions, Direction,
-    Filter, Invalid, JobKind, MeasureKind, OrderBy, PoolUse, Projection, QueryOptions, ReadOptions, Scalar,
-    Support, Tail, Test, Where,
+    Filter, Invalid, JobKind, MeasureKind, OrderBy, PoolUse, Projection, QueryOptions, RawObject,
+    ReadOptions, SCORE, Scalar, SearchMethod, SearchOptions, Support, Tail, Test, Where,
 };
 
 use super::store::{SlowGuard, Store, Stored};
 use super::{SLOW, unsupported, unsupported_kind};
-use crate::seed::Value;
+use crate::seed::{Kind, Value};
 
 pub(super) struct MemoryBridge {
     pub(super) tables: Arc<Vec<Stored>>,
@@ -119,6 +119,15 @@ impl Bridge for MemoryBridge {
             }
         };
         ready(self.stored(target).map(describe))
+    }
+
+    fn search<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: SearchOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        ready(self.rank(call, target, &options))
     }
 
     fn driver_name(&self) -> &str {
@@ -243,7 +252,44 @@ impl MemoryBridge {
             names: Columns::new(outputs.iter().map(|(name, _)| name.as_str())),
             rows,
             row_limit: call.row_limit,
-            tail: Tail { next_cursor, total, approximate: false },
+            tail: Tail { next_cursor, total, ..Tail::default() },
+        }))
+    }
+
+    fn rank(&self, call: &Call, target: &str, options: &SearchOptions) -> Result<RowStream, BridgeError> {
+        if !self.capabilities.search {
+            return Err(self.unsupported(&JobKind::Search));
+        }
+        let stored = self.stored(target)?;
+        self.check_filter(stored, "where", &options.filter)?;
+        for (index, field) in options.fields.iter().flatten().enumerate() {
+            let text = stored.table.column(field).is_some_and(|column| column.kind == Kind::Text);
+            if !text {
+                return Err(Invalid::new(format!("fields[{index}]"), "a column of text").into());
+            }
+        }
+        let outputs = outputs(stored, &options.projection)?;
+        let mut layout = Layout::new(stored.table.schema());
+        let matcher = Matcher::new(&options.filter, &mut layout);
+        let ranker = Ranker::new(options);
+        let mut found = Vec::new();
+        for (at, _) in matching(stored, &layout, &matcher)? {
+            let json = stored.json.get(at).map_or("{}", String::as_str);
+            found.extend(ranker.score(&RawObject::from_text(json)?)?.map(|score| (at, score)));
+        }
+        // Rows are kept in the order of the key, and the sort is stable.
+        found.sort_by(|(_, left), (_, right)| right.total_cmp(left));
+        found.truncate(usize::try_from(options.limit).unwrap_or(usize::MAX));
+        let row = |(at, score): (usize, f64)| {
+            let mut row = shown(stored.rows.get(at)?, &outputs);
+            row.push(Value::Double(score));
+            Some(row)
+        };
+        Ok(Box::new(Found {
+            names: Columns::new(outputs.iter().map(|(name, _)| name.as_str()).chain([SCORE])),
+            rows: found.into_iter().filter_map(row).collect(),
+            row_limit: call.row_limit,
+            tail: Tail { method: Some(SearchMethod::Containment), ..Tail::default() },
         }))
     }
 

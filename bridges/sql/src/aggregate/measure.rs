@@ -183,11 +183,11 @@ impl<'a> MeasurePlan<'a> {
             }
             MeasureKind::Sum | MeasureKind::Rate => {
                 let integers = matches!(self.operand.kind(), Some(Kind::Integer { .. }));
-                over(sql, if integers { words.sum_integers } else { "SUM(#1)" });
+                over(sql, if integers { words.sum_integers } else { words.sum });
             }
             MeasureKind::Avg => over(sql, words.avg),
-            MeasureKind::Min => self.write_extreme(sql, index, "MIN(#1)", words.booleans.0),
-            MeasureKind::Max => self.write_extreme(sql, index, "MAX(#1)", words.booleans.1),
+            MeasureKind::Min => self.write_extreme(sql, index, words.extremes.0, words.booleans.0),
+            MeasureKind::Max => self.write_extreme(sql, index, words.extremes.1, words.booleans.1),
             MeasureKind::Percentile(point) => match words.percentile {
                 Some(template) => {
                     sql.template(template, |sql, hole| match hole {

@@ -142,7 +142,7 @@ impl<'a> Joined<'a> {
     /// At most one row may join: where the other column is not the whole key, the first by key is taken.
     fn write(&self, sql: &mut SqlText<'_>) {
         let foreign = &self.join.foreign;
-        let unique = self.table.primary_key == [foreign.as_str()];
+        let unique = sql.dialect().unique_keys && self.table.primary_key == [foreign.as_str()];
         sql.syntax(" LEFT JOIN ");
         if unique {
             sql.name(&self.table.parts);

@@ -1,12 +1,12 @@
-//! SQL Server, Oracle, ClickHouse, BigQuery, Snowflake, DuckDB.
+//! SQL Server, Oracle, BigQuery, Snowflake, DuckDB.
 
 use protocol::CalendarUnit;
 
 use super::{
-    Aggregates, Cell, Dialect, Matching, Membership, Nulls, Paging, back_quoted, double_quoted, numbered,
-    question_mark, quoted,
+    Aggregates, Cell, Dialect, Matching, Membership, Nulls, Paging, double_quoted, numbered, question_mark,
+    quoted,
 };
-use crate::{Kind, Param, PatternSyntax, Value};
+use crate::{Kind, PatternSyntax};
 
 /// SQL Server 2017 or later. Sessions have `QUOTED_IDENTIFIER` on.
 pub const MSSQL: Dialect = Dialect {
@@ -34,6 +34,12 @@ pub const MSSQL: Dialect = Dialect {
         template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
         syntax: PatternSyntax::LikeWithSets,
     },
+    unique_keys: true,
+    uuid_order: None,
+    finite: None,
+    shown: |_| None,
+    tie: |_| None,
+    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "CAST(#1 AS float)",
         floor: "FLOOR(#1)",
@@ -45,6 +51,8 @@ pub const MSSQL: Dialect = Dialect {
         calendar: mssql_calendar,
         iso: "REPLACE(CONVERT(varchar(26), CAST(#1 AS datetime2(6)), 126) + 'Z', '000Z', 'Z')",
         sum_integers: "SUM(CAST(#1 AS decimal(38,0)))",
+        sum: "SUM(#1)",
+        extremes: ("MIN(#1)", "MAX(#1)"),
         // The mean of integers would be an integer.
         avg: "AVG(CAST(#1 AS float))",
         booleans: ("MIN(CAST(#1 AS tinyint))", "MAX(CAST(#1 AS tinyint))"),
@@ -82,6 +90,12 @@ pub const ORACLE: Dialect = Dialect {
         template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
         syntax: PatternSyntax::Like,
     },
+    unique_keys: true,
+    uuid_order: None,
+    finite: None,
+    shown: |_| None,
+    tie: |_| None,
+    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "CAST(#1 AS BINARY_DOUBLE)",
         floor: "FLOOR(#1)",
@@ -93,6 +107,8 @@ pub const ORACLE: Dialect = Dialect {
         calendar: oracle_calendar,
         iso: "REPLACE(TO_CHAR(#1, 'YYYY-MM-DD\"T\"HH24:MI:SS.FF6') || 'Z', '000Z', 'Z')",
         sum_integers: "SUM(#1)",
+        sum: "SUM(#1)",
+        extremes: ("MIN(#1)", "MAX(#1)"),
         avg: "AVG(#1)",
         booleans: ("MIN(#1)", "MAX(#1)"),
         distinct_fast: Some("APPROX_COUNT_DISTINCT(#1)"),
@@ -103,46 +119,6 @@ pub const ORACLE: Dialect = Dialect {
         list: "JSON_ARRAYAGG(JSON_OBJECT('key' VALUE v, 'count' VALUE n) ORDER BY r RETURNING CLOB)",
         geohash: None,
         h3: None,
-    },
-};
-
-/// ClickHouse. Aggregates want `join_use_nulls=1`.
-pub const CLICKHOUSE: Dialect = Dialect {
-    name: "clickhouse",
-    max_parts: 2,
-    max_params: 10_000,
-    quote: clickhouse_quoted,
-    placeholder: clickhouse_typed,
-    booleans_are_integers: true,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
-    membership: Membership::List { max: usize::MAX },
-    row_comparison: true,
-    nulls: Nulls::Last,
-    paging: Paging::Limit { unlimited: Some("9223372036854775807"), bound: true },
-    text_cast: "toString(#1)",
-    text_casts: &[],
-    literal: None,
-    matching_case: Matching { template: "#1 LIKE #2", syntax: PatternSyntax::Backslash },
-    matching_any_case: Matching { template: "#1 ILIKE #2", syntax: PatternSyntax::Backslash },
-    aggregates: Aggregates {
-        double: "toFloat64(#1)",
-        floor: "floor(#1)",
-        instant: |kind| is_time(kind).then_some("toDateTime64(#1, 6, 'UTC')"),
-        calendar: clickhouse_calendar,
-        iso: "replaceOne(concat(formatDateTime(#1, '%FT%T', 'UTC'), '.', leftPad(toString(toUnixTimestamp64Micro(#1) % 1000000), 6, '0'), 'Z'), '000Z', 'Z')",
-        sum_integers: "sum(toDecimal128(#1, 0))",
-        avg: "avg(#1)",
-        booleans: ("min(#1)", "max(#1)"),
-        distinct_fast: Some("uniqHLL12(#1)"),
-        percentile: Some("quantileExactInclusive(#2)(#1)"),
-        first: None,
-        sample: "rand64() / 18446744073709551616. < #1",
-        run_once: None,
-        list: "concat('[', arrayStringConcat(arrayMap(x -> concat('{\"key\":', toJSONString(x.2), ',\"count\":', toString(x.3), '}'), arraySort(groupArray((r, v, n)))), ','), ']')",
-        geohash: Some(Cell { cell: "geohashEncode(#2, #1, #3)", point: None }),
-        h3: Some(Cell { cell: "toString(geoToH3(#2, #1, #3))", point: None }),
     },
 };
 
@@ -166,6 +142,12 @@ pub const BIGQUERY: Dialect = Dialect {
     literal: None,
     matching_case: Matching { template: "#1 LIKE #2", syntax: PatternSyntax::Backslash },
     matching_any_case: Matching { template: "LOWER(#1) LIKE LOWER(#2)", syntax: PatternSyntax::Backslash },
+    unique_keys: true,
+    uuid_order: None,
+    finite: None,
+    shown: |_| None,
+    tie: |_| None,
+    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "CAST(#1 AS FLOAT64)",
         // Doubles cannot be grouped by.
@@ -178,6 +160,8 @@ pub const BIGQUERY: Dialect = Dialect {
         calendar: bigquery_calendar,
         iso: "REPLACE(FORMAT_TIMESTAMP('%Y-%m-%dT%H:%M:%E6SZ', #1, 'UTC'), '000Z', 'Z')",
         sum_integers: "SUM(CAST(#1 AS BIGNUMERIC))",
+        sum: "SUM(#1)",
+        extremes: ("MIN(#1)", "MAX(#1)"),
         avg: "AVG(#1)",
         booleans: ("LOGICAL_AND(#1)", "LOGICAL_OR(#1)"),
         distinct_fast: Some("APPROX_COUNT_DISTINCT(#1)"),
@@ -214,6 +198,12 @@ pub const SNOWFLAKE: Dialect = Dialect {
     literal: None,
     matching_case: Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
     matching_any_case: Matching { template: "#1 ILIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
+    unique_keys: true,
+    uuid_order: None,
+    finite: None,
+    shown: |_| None,
+    tie: |_| None,
+    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "CAST(#1 AS DOUBLE)",
         floor: "FLOOR(#1)",
@@ -225,6 +215,8 @@ pub const SNOWFLAKE: Dialect = Dialect {
         calendar: snowflake_calendar,
         iso: "REPLACE(TO_CHAR(#1, 'YYYY-MM-DD\"T\"HH24:MI:SS.FF6') || 'Z', '000Z', 'Z')",
         sum_integers: "SUM(#1)",
+        sum: "SUM(#1)",
+        extremes: ("MIN(#1)", "MAX(#1)"),
         avg: "AVG(#1)",
         booleans: ("BOOLAND_AGG(#1)", "BOOLOR_AGG(#1)"),
         distinct_fast: Some("APPROX_COUNT_DISTINCT(#1)"),
@@ -261,6 +253,12 @@ pub const DUCKDB: Dialect = Dialect {
     literal: None,
     matching_case: Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
     matching_any_case: Matching { template: "#1 ILIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
+    unique_keys: true,
+    uuid_order: None,
+    finite: None,
+    shown: |_| None,
+    tie: |_| None,
+    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "CAST(#1 AS DOUBLE)",
         floor: "FLOOR(#1)",
@@ -272,6 +270,8 @@ pub const DUCKDB: Dialect = Dialect {
         calendar: duckdb_calendar,
         iso: "replace(strftime(#1, '%Y-%m-%dT%H:%M:%S.%fZ'), '000Z', 'Z')",
         sum_integers: "SUM(#1)",
+        sum: "SUM(#1)",
+        extremes: ("MIN(#1)", "MAX(#1)"),
         avg: "AVG(#1)",
         booleans: ("bool_and(#1)", "bool_or(#1)"),
         distinct_fast: Some("approx_count_distinct(#1)"),
@@ -289,39 +289,11 @@ fn is_time(kind: Kind) -> bool {
     matches!(kind, Kind::Date | Kind::Timestamp | Kind::TimestampTz | Kind::Unknown)
 }
 
-/// Backslashes are escapes within quoted names there.
-fn clickhouse_quoted(out: &mut String, name: &str) {
-    back_quoted(out, &name.replace('\\', "\\\\"));
-}
-
 /// Quotes are not doubled but escaped.
 fn bigquery_quoted(out: &mut String, name: &str) {
     out.push('`');
     out.push_str(&name.replace('\\', "\\\\").replace('`', "\\`"));
     out.push('`');
-}
-
-/// `{p0:Int64}`: parameters carry their type.
-fn clickhouse_typed(out: &mut String, slot: usize, param: &Param) {
-    numbered(out, "{p", slot.saturating_sub(1));
-    out.push(':');
-    match &param.value {
-        Value::Boolean(_) => out.push_str("UInt8"),
-        Value::Integer(_) => out.push_str("Int64"),
-        Value::Double(_) => out.push_str("Float64"),
-        Value::Decimal(text) => match text.contains(['e', 'E']) {
-            true => out.push_str("Float64"),
-            false => {
-                let scale = text.split_once('.').map_or(0, |(_, fraction)| fraction.len().min(38));
-                out.push_str(&format!("Decimal256({scale})"));
-            }
-        },
-        Value::Timestamp(_) => out.push_str("DateTime64(6, 'UTC')"),
-        Value::Text(_) if param.kind == Some(Kind::Uuid) => out.push_str("UUID"),
-        Value::Text(_) | Value::Bytes(_) => out.push_str("String"),
-        Value::List(_) => out.push_str("Array(String)"),
-    }
-    out.push('}');
 }
 
 fn mssql_calendar(unit: CalendarUnit) -> &'static str {
@@ -348,19 +320,6 @@ fn oracle_calendar(unit: CalendarUnit) -> &'static str {
         CalendarUnit::Month => "TO_CHAR(#1, 'YYYY-MM')",
         CalendarUnit::Quarter => "TO_CHAR(#1, 'YYYY-\"Q\"Q')",
         CalendarUnit::Year => "TO_CHAR(#1, 'FMYYYY')",
-    }
-}
-
-/// `%i` is the minute in every version; `%M` was it only in some.
-fn clickhouse_calendar(unit: CalendarUnit) -> &'static str {
-    match unit {
-        CalendarUnit::Minute => "formatDateTime(#1, '%FT%H:%i', 'UTC')",
-        CalendarUnit::Hour => "formatDateTime(#1, '%FT%H', 'UTC')",
-        CalendarUnit::Day => "formatDateTime(#1, '%F', 'UTC')",
-        CalendarUnit::Week => "formatDateTime(#1, '%G-W%V', 'UTC')",
-        CalendarUnit::Month => "formatDateTime(#1, '%Y-%m', 'UTC')",
-        CalendarUnit::Quarter => "formatDateTime(#1, '%Y-Q%Q', 'UTC')",
-        CalendarUnit::Year => "toString(toYear(#1))",
     }
 }
 

@@ -6,10 +6,10 @@
 use protocol::CalendarUnit;
 
 use super::{Aggregates, Dialect, Matching, Membership, Nulls, Paging, double_quoted, question_mark};
-use crate::{Kind, PatternSyntax};
+use crate::{Column, Kind, PatternSyntax, Value};
 
-/// SQLite 3.44 or later, with a function of ours that the bridge registers: `semilayer_fold(text)` folds case as Unicode
-/// has it and is null for null.
+/// SQLite 3.44 or later, with functions of ours that the bridge registers: `semilayer_fold(text)` folds case as Unicode
+/// has it and is null for null; `semilayer_shown(value)` is a value as rows show it where JSON can hold no bytes.
 pub const SQLITE: Dialect = Dialect {
     name: "sqlite",
     max_parts: 2,
@@ -33,6 +33,12 @@ pub const SQLITE: Dialect = Dialect {
         template: "semilayer_fold(#1) LIKE semilayer_fold(#2) ESCAPE '!'",
         syntax: PatternSyntax::Like,
     },
+    unique_keys: true,
+    uuid_order: None,
+    finite: None,
+    shown: |_| None,
+    tie: |_| None,
+    cursor_value: infinite,
     aggregates: Aggregates {
         double: "CAST(#1 AS REAL)",
         // FLOOR is an option of the build.
@@ -41,6 +47,8 @@ pub const SQLITE: Dialect = Dialect {
         calendar,
         iso: "strftime('%Y-%m-%dT%H:%M:%fZ', #1)",
         sum_integers: "SUM(#1)",
+        sum: "SUM(#1)",
+        extremes: ("MIN(#1)", "MAX(#1)"),
         avg: "AVG(#1)",
         booleans: ("MIN(#1)", "MAX(#1)"),
         distinct_fast: None,
@@ -48,7 +56,7 @@ pub const SQLITE: Dialect = Dialect {
         first: None,
         sample: "(random() & 9223372036854775807) / 9223372036854775808.0 < #1",
         run_once: Some(("MATERIALIZED ", "")),
-        list: "json_group_array(json_object('key', v, 'count', n) ORDER BY r)",
+        list: "json_group_array(json_object('key', semilayer_shown(v), 'count', n) ORDER BY r)",
         geohash: None,
         h3: None,
     },
@@ -61,8 +69,22 @@ pub const LIBSQL: Dialect = Dialect {
         template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
         syntax: PatternSyntax::Like,
     },
+    aggregates: Aggregates {
+        list: "json_group_array(json_object('key', iif(typeof(v) = 'blob', hex(v), v), 'count', n) ORDER BY r)",
+        ..SQLITE.aggregates
+    },
     ..SQLITE
 };
+
+/// A REAL may be infinite, which no operand can say.
+fn infinite(column: &Column, text: &str) -> Option<Value> {
+    let number = match text {
+        "Infinity" => f64::INFINITY,
+        "-Infinity" => f64::NEG_INFINITY,
+        _ => return None,
+    };
+    matches!(column.kind, Kind::Float { .. } | Kind::Decimal).then_some(Value::Double(number))
+}
 
 fn instant(kind: Kind) -> Option<&'static str> {
     match kind {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use axum::Json;
 use axum::extract::{Query, State};
 use protocol::Timestamp;
-use serde::Deserialize;
+use runtime::spelling::closest;
 use utoipa::IntoParams;
 
 use super::views::{AuditPage, AuditView};
@@ -19,9 +19,8 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1_000;
 
 /// What to look for. Everything that is given must fit.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct AuditQuery {
     /// `query`, `count`, `runner.create`, …
     action: Option<String>,
@@ -49,6 +48,60 @@ pub(crate) struct AuditQuery {
     limit: Option<String>,
 }
 
+const PARAMETERS: [&str; 12] = [
+    "action",
+    "outcome",
+    "actor",
+    "actorId",
+    "lens",
+    "source",
+    "runner",
+    "requestId",
+    "from",
+    "until",
+    "cursor",
+    "limit",
+];
+
+impl AuditQuery {
+    fn read(parameters: Vec<(String, String)>) -> Result<Self, ApiError> {
+        let mut query = Self::default();
+        for (name, value) in parameters {
+            let Some(slot) = query.slot(&name) else { return Err(unknown(&name)) };
+            if slot.replace(value).is_some() {
+                return Err(ApiError::invalid(&name, "to be there once"));
+            }
+        }
+        Ok(query)
+    }
+
+    fn slot(&mut self, name: &str) -> Option<&mut Option<String>> {
+        match name {
+            "action" => Some(&mut self.action),
+            "outcome" => Some(&mut self.outcome),
+            "actor" => Some(&mut self.actor),
+            "actorId" => Some(&mut self.actor_id),
+            "lens" => Some(&mut self.lens),
+            "source" => Some(&mut self.source),
+            "runner" => Some(&mut self.runner),
+            "requestId" => Some(&mut self.request_id),
+            "from" => Some(&mut self.from),
+            "until" => Some(&mut self.until),
+            "cursor" => Some(&mut self.cursor),
+            "limit" => Some(&mut self.limit),
+            _ => None,
+        }
+    }
+}
+
+fn unknown(name: &str) -> ApiError {
+    let shown: String = name.chars().take(100).collect();
+    match closest(name, &PARAMETERS) {
+        Some(meant) => ApiError::invalid(&shown, &format!("no such parameter; did you mean {meant}?")),
+        None => ApiError::invalid(&shown, &format!("one of the parameters {}", PARAMETERS.join(", "))),
+    }
+}
+
 /// The audit log, newest first.
 #[utoipa::path(get, path = "/api/audit", tag = "audit", operation_id = "listAudit", params(AuditQuery),
     responses((status = 200, description = "A page", body = AuditPage),
@@ -56,10 +109,10 @@ pub(crate) struct AuditQuery {
     security(("admin" = [])))]
 pub(super) async fn list(
     State(api): State<Api>,
-    query: Result<Query<AuditQuery>, axum::extract::rejection::QueryRejection>,
+    parameters: Result<Query<Vec<(String, String)>>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<AuditPage>, ApiError> {
-    let Query(query) = query.map_err(|rejection| ApiError::invalid("query", &rejection.body_text()))?;
-    let filter = filter(&api, query)?;
+    let Query(parameters) = parameters.map_err(|_| ApiError::invalid("query", "pairs such as limit=10"))?;
+    let filter = filter(&api, AuditQuery::read(parameters)?)?;
     let limit = filter.limit;
     // One row more than the page has room for tells whether there is another page.
     let mut rows = api.control.store().audit(&AuditFilter { limit: limit + 1, ..filter }).await?;

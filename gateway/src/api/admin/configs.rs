@@ -8,11 +8,14 @@ use protocol::CredentialsLocation;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::sources::missing_bridge;
 use super::{Caller, change};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::schema::Envelope;
-use crate::config::{Config, ConfigWarning, Diff, Format, Node, check, parse};
+use crate::config::{
+    Config, ConfigWarning, DeclaredSource, Diff, Format, Node, check, parse, unknown_sources,
+};
 use crate::control::Pushed;
 use crate::error::ControlError;
 
@@ -39,7 +42,7 @@ pub(crate) struct PushAnswer {
     diff: Diff,
     /// The same for people.
     summary: String,
-    /// What was accepted and has no effect.
+    /// What was accepted and has no effect, or may not work.
     warnings: Vec<ConfigWarning>,
 }
 
@@ -90,9 +93,10 @@ pub(super) async fn push(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<PushAnswer>, ApiError> {
-    let config = read(&headers, &body)?;
+    let config = read(&api, &headers, &body)?;
+    let doubts = doubts(&api, &config);
     let pushed = change(&api, |control| async move { control.push(&by, config).await }).await?;
-    Ok(Json(answer(pushed, true)))
+    Ok(Json(answer(pushed, doubts, true)))
 }
 
 /// Checks a config and says what a push of it would change.
@@ -107,11 +111,12 @@ pub(super) async fn diff(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<PushAnswer>, ApiError> {
-    let config = read(&headers, &body)?;
-    Ok(Json(answer(api.control.compare(config)?, false)))
+    let config = read(&api, &headers, &body)?;
+    let doubts = doubts(&api, &config);
+    Ok(Json(answer(api.control.compare(config)?, doubts, false)))
 }
 
-fn read(headers: &HeaderMap, body: &Bytes) -> Result<Config, ApiError> {
+fn read(api: &Api, headers: &HeaderMap, body: &Bytes) -> Result<Config, ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     // Without a type it is JSON, as everywhere in this API.
     let format = kind.map_or(Some(Format::Json), Format::of_content_type).ok_or_else(|| {
@@ -123,10 +128,24 @@ fn read(headers: &HeaderMap, body: &Bytes) -> Result<Config, ApiError> {
         )
     })?;
     let text = std::str::from_utf8(body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
-    let config = parse(text, format).and_then(|document| check(&document));
-    config.map_err(|mistakes| ControlError::Config(mistakes).into())
+    let document = parse(text, format).map_err(ControlError::Config)?;
+    check(&document).map_err(|mut mistakes| {
+        mistakes.0.extend(unknown_sources(&document, &api.control.snapshot()));
+        ControlError::Config(mistakes).into()
+    })
 }
 
-fn answer(pushed: Pushed, applied: bool) -> PushAnswer {
-    PushAnswer { applied, summary: pushed.diff.to_string(), diff: pushed.diff, warnings: pushed.warnings }
+/// Sources that perhaps no runner can open.
+fn doubts(api: &Api, config: &Config) -> Vec<ConfigWarning> {
+    let doubt = |source: &DeclaredSource| {
+        let message = missing_bridge(&api.gateway, &source.bridge)?;
+        Some(ConfigWarning { path: format!("sources.{}.bridge", source.name), message })
+    };
+    config.sources.iter().flatten().filter_map(doubt).collect()
+}
+
+fn answer(pushed: Pushed, doubts: Vec<ConfigWarning>, applied: bool) -> PushAnswer {
+    let mut warnings = pushed.warnings;
+    warnings.extend(doubts);
+    PushAnswer { applied, summary: pushed.diff.to_string(), diff: pushed.diff, warnings }
 }

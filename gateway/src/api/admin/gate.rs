@@ -8,9 +8,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::access::bearer;
+use crate::address;
 use crate::api::Api;
 use crate::api::error::{ApiError, Refused};
-use crate::api::request::{RequestId, route_of};
+use crate::api::request::{Peer, RequestId, route_of};
 use crate::audit::{self, Actor, action};
 use crate::control::By;
 use crate::token::TokenHash;
@@ -43,19 +44,29 @@ pub(crate) async fn gate(State(api): State<Api>, mut request: Request, next: Nex
     let admitted = api.admin.admit(request.headers());
     let by = By::new(if admitted { Actor::Admin } else { Actor::Anonymous }, request_id);
     let action = action_of(request.method(), &route_of(&request));
+    let address = request.extensions().get::<Peer>().map(|peer| address::remote(peer, request.headers()));
     let target: String = request.uri().path().chars().take(MAX_TARGET).collect();
     let response = if admitted {
         request.extensions_mut().insert(by.clone());
         next.run(request).await
     } else {
         api.gateway.metrics.auth_failed("admin");
-        ApiError::unauthorized("the admin token is needed: Authorization: Bearer ak_…").into_response()
+        let message = match bearer(request.headers()) {
+            Some(_) => "the admin token is not valid",
+            None => "the admin token is needed: Authorization: Bearer ak_…",
+        };
+        ApiError::unauthorized(message).into_response()
     };
     // Looking around is not worth a row; trying to without a token is.
     let unremarkable = admitted && action == action::ADMIN_READ;
     if !by.is_recorded() && !unremarkable {
         let refused = response.extensions().get::<Refused>().map_or(audit::OK, |refused| refused.0);
-        api.audit.record(by.row(action, refused).on(target)).await;
+        let row = by.row(action, refused).on(target);
+        if admitted {
+            api.audit.record(row).await;
+        } else {
+            api.audit.refuse(row, address);
+        }
     }
     response
 }

@@ -1,5 +1,6 @@
 //! `/api/sources`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,18 +12,23 @@ use protocol::{CredentialsLocation, JobKind};
 use utoipa::ToSchema;
 
 use super::fields::Fields;
-use super::views::{SourceList, SourceTested, SourceView, millis};
+use super::views::{SourceChanged, SourceList, SourceTested, SourceView, millis};
 use super::{Caller, change};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::schema::Envelope;
-use crate::control::{NewSource, SourceChange};
+use crate::control::{ChangedSource, NewSource, SourceChange};
 use crate::dispatch::{Job, Step, Trace};
 use crate::model::Source;
+use crate::names;
 use crate::plan::PlainPlan;
 use crate::snapshot::Snapshot;
+use crate::state::Gateway;
 
-/// A source to be made. For a change every field may be left out, and there is no name.
+/// Bridges that a warning lists.
+const MOST_SHOWN: usize = 50;
+
+/// A source to be made.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "described, never built: Fields reads the body and names what is wrong")]
@@ -40,9 +46,28 @@ pub(crate) struct SourceBody {
     timeout_ms: Option<u64>,
 }
 
+/// What becomes different about a source; what is left out stays.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "described, never built: Fields reads the body and names what is wrong")]
+pub(crate) struct SourceChangeBody {
+    /// Package name of the bridge, or its short form.
+    bridge: Option<String>,
+    /// `managed` or `runner-local`. A switch to `runner-local` wipes the settings that are kept here.
+    credentials_location: Option<String>,
+    /// The bridge's settings, in place of all that are here.
+    #[schema(value_type = Option<Object>)]
+    config: Option<serde_json::Value>,
+    /// Settings that join those that are here (RFC 7396): a null takes one away. Not beside `config`.
+    #[schema(value_type = Option<Object>)]
+    config_patch: Option<serde_json::Value>,
+    /// How long a job may take.
+    timeout_ms: Option<u64>,
+}
+
 /// Makes a source.
 #[utoipa::path(post, path = "/api/sources", tag = "sources", operation_id = "createSource", request_body = SourceBody,
-    responses((status = 201, description = "Made", body = SourceView),
+    responses((status = 201, description = "Made", body = SourceChanged),
         (status = 400, description = "A field is wrong", body = Envelope),
         (status = 409, description = "The name is taken", body = Envelope)),
     security(("admin" = [])))]
@@ -50,7 +75,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     Extension(by): Caller,
     body: Bytes,
-) -> Result<(StatusCode, Json<SourceView>), ApiError> {
+) -> Result<(StatusCode, Json<SourceChanged>), ApiError> {
     let mut fields = Fields::parse(&body)?;
     let new = NewSource {
         name: fields.required_text("name")?,
@@ -61,7 +86,7 @@ pub(super) async fn create(
     };
     fields.finish()?;
     let source = change(&api, |control| async move { control.create_source(&by, new).await }).await?;
-    Ok((StatusCode::CREATED, Json(SourceView::new(&api.control.snapshot(), &source))))
+    Ok((StatusCode::CREATED, Json(changed_view(&api, &source, Vec::new()))))
 }
 
 /// All sources, by name.
@@ -92,8 +117,8 @@ pub(super) async fn get(
 
 /// Changes a source; what is left out stays. Its runners are told at once.
 #[utoipa::path(patch, path = "/api/sources/{source}", tag = "sources", operation_id = "updateSource",
-    params(("source" = String, Path, description = "Id or name")), request_body = SourceBody,
-    responses((status = 200, description = "Changed", body = SourceView),
+    params(("source" = String, Path, description = "Id or name")), request_body = SourceChangeBody,
+    responses((status = 200, description = "Changed", body = SourceChanged),
         (status = 400, description = "A field is wrong", body = Envelope),
         (status = 404, description = "No such source", body = Envelope)),
     security(("admin" = [])))]
@@ -102,20 +127,21 @@ pub(super) async fn update(
     Extension(by): Caller,
     Path(source): Path<String>,
     body: Bytes,
-) -> Result<Json<SourceView>, ApiError> {
+) -> Result<Json<SourceChanged>, ApiError> {
     let mut fields = Fields::parse(&body)?;
     let changed = SourceChange {
         bridge: fields.text("bridge")?,
         location: location(&mut fields)?,
         config: fields.config("config")?,
+        patch: fields.config("configPatch")?,
         timeout_ms: fields.whole_number("timeoutMs")?,
     };
     fields.finish()?;
     let update = |control: Arc<crate::control::Control>| async move {
         control.update_source(&by, &source, changed).await
     };
-    let source = change(&api, update).await?;
-    Ok(Json(SourceView::new(&api.control.snapshot(), &source)))
+    let ChangedSource { source, changes } = change(&api, update).await?;
+    Ok(Json(changed_view(&api, &source, changes)))
 }
 
 /// Forgets a source that no lens reads.
@@ -158,6 +184,36 @@ pub(super) async fn test(
             return Ok(Json(SourceTested { ok: true, runner, duration_ms: millis(started.elapsed()) }));
         }
     }
+}
+
+fn changed_view(api: &Api, source: &Source, changes: Vec<String>) -> SourceChanged {
+    SourceChanged {
+        source: SourceView::new(&api.control.snapshot(), source),
+        changes,
+        warnings: missing_bridge(&api.gateway, &source.bridge).into_iter().collect(),
+    }
+}
+
+/// Whether there is a doubt that any runner can open a source of this bridge. Only runners know bridges.
+pub(super) fn missing_bridge(gateway: &Gateway, bridge: &str) -> Option<String> {
+    let links = gateway.registry.all();
+    if links.iter().any(|link| link.has_bridge(bridge)) || (links.is_empty() && names::is_published(bridge)) {
+        return None;
+    }
+    let doubt = if links.is_empty() {
+        format!("{bridge} is none of the published bridges, and no runner is connected that could have it")
+    } else {
+        let known: BTreeSet<&str> = links
+            .iter()
+            .flat_map(|link| &link.hello.capabilities)
+            .map(String::as_str)
+            .take(MOST_SHOWN)
+            .collect();
+        let known: Vec<&str> = known.into_iter().collect();
+        format!("no connected runner has the bridge {bridge}; they have {}", known.join(", "))
+    };
+    let meant = names::similar_bridge(bridge).map(|meant| format!("; did you mean {meant}?"));
+    Some(doubt + &meant.unwrap_or_default())
 }
 
 fn location(fields: &mut Fields) -> Result<Option<CredentialsLocation>, ApiError> {

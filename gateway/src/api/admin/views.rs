@@ -98,6 +98,17 @@ pub(crate) struct SourceView {
     updated_at: String,
 }
 
+/// A source that was made or changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SourceChanged {
+    #[serde(flatten)]
+    pub(super) source: SourceView,
+    /// What is different now; settings are named, their values are not shown.
+    pub(super) changes: Vec<String>,
+    /// What was accepted and may not work.
+    pub(super) warnings: Vec<String>,
+}
+
 /// All sources.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SourceList {
@@ -198,6 +209,8 @@ pub(crate) struct AuditView {
     rows: u64,
     bytes: u64,
     duration_ms: u64,
+    /// How many attempts the row stands for; more than one only of refusals that came in numbers.
+    occurrences: u64,
 }
 
 /// A page of the audit log, newest first.
@@ -327,6 +340,7 @@ impl From<AuditRow> for AuditView {
             rows: row.rows,
             bytes: row.bytes,
             duration_ms: row.duration_ms,
+            occurrences: row.occurrences,
         }
     }
 }

@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::rows::{id, optional_id, time};
-use crate::audit::{Actor, AuditFilter, AuditRow};
+use crate::audit::{Actor, AuditFilter, AuditRow, OK, action};
 use crate::error::StoreError;
 use crate::model::{AuditId, RunnerId};
 
@@ -20,14 +20,11 @@ const ROWS_PER_DELETE: i64 = 5_000;
 const ID_SLACK_MICROS: i64 = 60_000_000;
 
 const INSERT: &str = "INSERT INTO audit (id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
-     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms) ";
+     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences) ";
 
 const SELECT: &str = "SELECT id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
-     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms FROM audit \
-     WHERE (?1 IS NULL OR action = ?1) AND (?2 IS NULL OR outcome = ?2) AND (?3 IS NULL OR actor_kind = ?3) \
-     AND (?4 IS NULL OR actor_id = ?4) AND (?5 IS NULL OR lens = ?5) AND (?6 IS NULL OR source = ?6) \
-     AND (?7 IS NULL OR runner_id = ?7) AND (?8 IS NULL OR request_id = ?8) \
-     AND id >= ?9 AND id < ?10 AND at >= ?11 AND at < ?12 ORDER BY id DESC LIMIT ?13";
+     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences FROM audit \
+     WHERE id >= ";
 
 pub(super) async fn append(db: &mut SqliteConnection, rows: &[AuditRow]) -> Result<(), StoreError> {
     for some in rows.chunks(ROWS_PER_INSERT) {
@@ -50,7 +47,8 @@ pub(super) async fn append(db: &mut SqliteConnection, rows: &[AuditRow]) -> Resu
                 .push_bind(row.params_hash.as_ref().map(<[u8; 32]>::as_slice))
                 .push_bind(integer(row.rows))
                 .push_bind(integer(row.bytes))
-                .push_bind(integer(row.duration_ms));
+                .push_bind(integer(row.duration_ms))
+                .push_bind(integer(row.occurrences));
         });
         insert.build().execute(&mut *db).await?;
     }
@@ -58,6 +56,12 @@ pub(super) async fn append(db: &mut SqliteConnection, rows: &[AuditRow]) -> Resu
 }
 
 pub(super) async fn select(pool: &SqlitePool, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
+    let rows = page("", filter).build().fetch_all(pool).await?;
+    rows.iter().map(row).collect()
+}
+
+/// The statement of a page: what is looked for and nothing else, so that SQLite can choose an index by it.
+pub(crate) fn page(prefix: &'static str, filter: &AuditFilter) -> QueryBuilder<Sqlite> {
     let from = filter.from.map_or(0, Timestamp::micros);
     let until = filter.until.map_or(i64::MAX, Timestamp::micros);
     let lowest = first_id(from.saturating_sub(ID_SLACK_MICROS));
@@ -65,27 +69,60 @@ pub(super) async fn select(pool: &SqlitePool, filter: &AuditFilter) -> Result<Ve
         Some(id) => id.uuid(),
         None => first_id(until.saturating_add(ID_SLACK_MICROS)),
     };
-    let rows = sqlx::query(SELECT)
-        .bind(filter.action.as_deref())
-        .bind(filter.outcome.as_deref())
-        .bind(filter.actor_kind.as_deref())
-        .bind(filter.actor_id.as_ref().map(|id| id.as_bytes().as_slice()))
-        .bind(filter.lens.as_deref())
-        .bind(filter.source.as_deref())
-        .bind(filter.runner_id.as_ref().map(|id| id.as_bytes().as_slice()))
-        .bind(filter.request_id.as_deref())
-        .bind(lowest.as_bytes().as_slice())
-        .bind(highest.as_bytes().as_slice())
-        .bind(from)
-        .bind(until)
-        .bind(i64::from(filter.limit))
-        .fetch_all(pool)
-        .await?;
-    rows.iter().map(row).collect()
+    let mut query = QueryBuilder::new(prefix);
+    query.push(SELECT).push_bind(bytes(lowest)).push(" AND id < ").push_bind(bytes(highest));
+    if filter.from.is_some() {
+        query.push(" AND at >= ").push_bind(from);
+    }
+    if filter.until.is_some() {
+        query.push(" AND at < ").push_bind(until);
+    }
+    for (column, value, usual) in [
+        ("action", &filter.action, Some(action::QUERY)),
+        ("outcome", &filter.outcome, Some(OK)),
+        ("actor_kind", &filter.actor_kind, Some("secret-key")),
+        ("lens", &filter.lens, None),
+        ("source", &filter.source, None),
+        ("request_id", &filter.request_id, None),
+    ] {
+        let Some(value) = value else { continue };
+        query.push(format_args!(" AND {column} = ")).push_bind(value.clone());
+        // What is usual is not in the index; the rest is, and SQLite is told in the index's own words.
+        if let Some(usual) = usual.filter(|usual| usual != value) {
+            query.push(format_args!(" AND {column} <> '{usual}'"));
+        }
+    }
+    for (column, id) in [("actor_id", filter.actor_id), ("runner_id", filter.runner_id.map(|id| id.uuid()))] {
+        if let Some(id) = id {
+            query.push(format_args!(" AND {column} = ")).push_bind(bytes(id));
+        }
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(filter.limit));
+    query
+}
+
+fn bytes(id: Uuid) -> Vec<u8> {
+    id.as_bytes().to_vec()
 }
 
 pub(super) async fn delete_before(pool: &SqlitePool, limit: Timestamp) -> Result<u64, StoreError> {
-    let highest = first_id(limit.micros());
+    delete_below(pool, first_id(limit.micros())).await
+}
+
+/// `readers` find out which rows those are; that may take a while.
+pub(super) async fn delete_beyond(
+    readers: &SqlitePool,
+    writer: &SqlitePool,
+    kept: u64,
+) -> Result<u64, StoreError> {
+    let query = sqlx::query("SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?1");
+    let Some(oldest) = query.bind(integer(kept.saturating_sub(1))).fetch_optional(readers).await? else {
+        return Ok(0);
+    };
+    delete_below(writer, id(&oldest, "id")?).await
+}
+
+async fn delete_below(pool: &SqlitePool, highest: Uuid) -> Result<u64, StoreError> {
     let mut deleted = 0;
     loop {
         let query =
@@ -130,6 +167,7 @@ fn row(row: &SqliteRow) -> Result<AuditRow, StoreError> {
         rows: count(row, "row_count")?,
         bytes: count(row, "byte_count")?,
         duration_ms: count(row, "duration_ms")?,
+        occurrences: count(row, "occurrences")?,
     })
 }
 

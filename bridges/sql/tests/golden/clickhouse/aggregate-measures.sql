@@ -1,4 +1,4 @@
-SELECT d0, d1, COUNT(*) AS m0, COUNT(DISTINCT c1) AS m1, uniqHLL12(c2) AS m2, sum(toDecimal128(c3, 0)) AS m3, avg(c4) AS m4, MIN(c5) AS m5, MAX(c6) AS m6, max(c7) AS m7, COUNT(*) AS n FROM (SELECT t.`cuisine` AS d0, t.`country` AS d1, t.`country` AS c1, t.`country` AS c2, t.`views` AS c3, t.`rating` AS c4, t.`createdAt` AS c5, t.`price` AS c6, t.`active` AS c7 FROM `shop`.`facts` t WHERE (t.`status` = {p0:String}) AND (t.`cuisine` IS NOT NULL) AND (t.`country` IS NOT NULL)) b GROUP BY d0, d1
+SELECT d0, d1, COUNT(*) AS m0, COUNT(DISTINCT c1) AS m1, uniq(c2) AS m2, sumOrNull(toDecimal128(c3, 0)) AS m3, avgOrNull(c4) AS m4, minOrNull(c5) AS m5, maxOrNull(c6) AS m6, maxOrNull(c7) AS m7, COUNT(*) AS n FROM (SELECT t.`cuisine` AS d0, t.`country` AS d1, t.`country` AS c1, t.`country` AS c2, t.`views` AS c3, t.`rating` AS c4, t.`createdAt` AS c5, t.`price` AS c6, t.`active` AS c7 FROM `shop`.`facts` t WHERE (t.`status` = {p0:String}) AND (t.`cuisine` IS NOT NULL) AND (t.`country` IS NOT NULL)) b GROUP BY d0, d1
 -- 1: Text("published") beside Some(Text)
 -- Dimension group: Native(Text)
 -- Dimension country: Native(Text)

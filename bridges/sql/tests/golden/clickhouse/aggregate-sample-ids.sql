@@ -1,5 +1,4 @@
-SELECT d0, COUNT(*) AS n FROM (SELECT t.`country` AS d0 FROM `shop`.`facts` t WHERE (t.`id` IN ({p0:Int64}, {p1:Int64})) AND (rand64() / 18446744073709551616. < 5e-1) AND (t.`country` IS NOT NULL)) b GROUP BY d0
--- 1: Integer(1) beside Some(Integer { bits: 64, signed: true })
--- 2: Integer(2) beside Some(Integer { bits: 64, signed: true })
+SELECT d0, COUNT(*) AS n FROM (SELECT t.`country` AS d0 FROM `shop`.`facts` t WHERE (t.`id` IN {p0:Array(Int64)}) AND (rand64() / 18446744073709551616. < 5e-1) AND (t.`country` IS NOT NULL)) b GROUP BY d0
+-- 1: List([Integer(1), Integer(2)]) beside Some(Integer { bits: 64, signed: true })
 -- Dimension country: Native(Text)
 -- Count count: Number
