@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Settings;
-use crate::error::while_connecting;
+use crate::error::{while_connecting, while_running};
 use crate::wire::{ConnectOptions, Connection, Connector, Holder, WireError};
 
 /// How long a connection may take to come to rest after its statement was given up.
@@ -33,6 +33,8 @@ const UNKNOWN_PARAMETER: &str = "08P01";
 pub(crate) struct Pool(Arc<Inner>);
 
 struct Inner {
+    /// The database's name for people.
+    title: &'static str,
     options: ConnectOptions,
     connector: OnceCell<Connector>,
     /// Tells the session its settings after the login; made when a pooler has refused them before it.
@@ -78,8 +80,9 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(title: &'static str, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
+            title,
             options: settings.connect.clone(),
             connector: OnceCell::new(),
             bare: OnceCell::new(),
@@ -119,6 +122,11 @@ impl Pool {
             done = timeout_at(end, work) => done.map_err(|_| Interrupted::Late),
             () = self.0.closed.cancelled() => Err(Interrupted::Closed),
         }
+    }
+
+    /// A failure of a statement over one of the connections.
+    pub(crate) fn failure(&self, error: WireError) -> BridgeError {
+        while_running(self.0.title, error)
     }
 
     /// Connections now.
@@ -169,32 +177,32 @@ impl Inner {
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, BridgeError> {
         if let Some(bare) = self.bare.get() {
-            return bare.connect(deadline).await.map_err(|error| failed(error, deadline));
+            return bare.connect(deadline).await.map_err(|error| self.failed(error, deadline));
         }
         let connector = self.connector.get_or_try_init(|| Connector::load(self.options.clone()));
-        let connector = connector.await.map_err(while_connecting)?;
+        let unusable = |error| while_connecting(self.title, error);
+        let connector = connector.await.map_err(unusable)?;
         match connector.connect(deadline).await {
             Err(WireError::Server(error)) if error.code == UNKNOWN_PARAMETER => {
                 let options = ConnectOptions { parameters_at_start: false, ..self.options.clone() };
-                let bare =
-                    self.bare.get_or_try_init(|| Connector::load(options)).await.map_err(while_connecting)?;
+                let bare = self.bare.get_or_try_init(|| Connector::load(options)).await.map_err(unusable)?;
                 bare.connect(deadline).await
             }
             decided => decided,
         }
-        .map_err(|error| failed(error, deadline))
+        .map_err(|error| self.failed(error, deadline))
+    }
+
+    /// A timeout that is the call's own deadline is the caller's; a shorter one is the server's fault.
+    fn failed(&self, error: WireError, deadline: Instant) -> BridgeError {
+        match error {
+            WireError::Timeout if Instant::now() >= deadline => BridgeError::Timeout,
+            error => while_connecting(self.title, error),
+        }
     }
 
     fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A timeout that is the call's own deadline is the caller's; a shorter one is the server's fault.
-fn failed(error: WireError, deadline: Instant) -> BridgeError {
-    match error {
-        WireError::Timeout if Instant::now() >= deadline => BridgeError::Timeout,
-        error => while_connecting(error),
     }
 }
 

@@ -12,19 +12,19 @@ const QUERY_CANCELED: &str = "57014";
 const STALE_CATALOG: [&str; 6] = ["42P01", "42703", "42883", "0A000", "42804", "22P02"];
 
 /// A failure while connecting or logging in: the source is unreachable, whatever the reason.
-pub(crate) fn while_connecting(error: WireError) -> BridgeError {
+pub(crate) fn while_connecting(title: &str, error: WireError) -> BridgeError {
     let message = match &error {
         WireError::Server(server) => server.to_string(),
         other => with_causes(other),
     };
     BridgeError::Unreachable {
-        message: format!("cannot connect to PostgreSQL: {message}"),
+        message: format!("cannot connect to {title}: {message}"),
         source: Some(error.into()),
     }
 }
 
 /// A failure of a statement.
-pub(crate) fn while_running(error: WireError) -> BridgeError {
+pub(crate) fn while_running(title: &str, error: WireError) -> BridgeError {
     match error {
         WireError::Server(server) if server.code == QUERY_CANCELED => canceled(*server),
         WireError::Server(server) if ends_session(&server) => {
@@ -34,7 +34,7 @@ pub(crate) fn while_running(error: WireError) -> BridgeError {
         WireError::RowTooLarge { limit, .. } => BridgeError::RowTooLarge { limit },
         WireError::Timeout => BridgeError::Timeout,
         WireError::Encode(source) => {
-            let message = "the statement cannot be sent to PostgreSQL".to_owned();
+            let message = format!("the statement cannot be sent to {title}");
             BridgeError::Query { message, native: None, source: Some(source.into()) }
         }
         lost @ (WireError::Dns(_)
@@ -45,7 +45,7 @@ pub(crate) fn while_running(error: WireError) -> BridgeError {
         | WireError::Protocol(_)
         | WireError::Closed
         | WireError::Busy) => BridgeError::Unreachable {
-            message: format!("lost the connection to PostgreSQL: {}", with_causes(&lost)),
+            message: format!("lost the connection to {title}: {}", with_causes(&lost)),
             source: Some(lost.into()),
         },
     }
@@ -73,12 +73,12 @@ pub(crate) fn is_stale_catalog(error: &BridgeError) -> bool {
     matches!(error, BridgeError::Query { native: Some(code), .. } if STALE_CATALOG.contains(&code.as_str()))
 }
 
-/// Refusals of a translation name PostgreSQL's bridge, not its dialect.
-pub(crate) fn of_sql(error: SqlError) -> BridgeError {
+/// Refusals of a translation name the bridge, not its dialect.
+pub(crate) fn of_sql(bridge: &str, error: SqlError) -> BridgeError {
     match error {
         SqlError::Invalid(invalid) => BridgeError::Invalid(invalid),
         SqlError::Unsupported { what, .. } => {
-            BridgeError::UnsupportedKind { what, bridge: crate::NAME.to_owned() }
+            BridgeError::UnsupportedKind { what, bridge: bridge.to_owned() }
         }
     }
 }
@@ -139,21 +139,25 @@ mod tests {
 
     #[test]
     fn a_statement_timeout_is_the_callers_deadline_and_another_cancel_is_not() {
-        let timeout = while_running(server("57014", "canceling statement due to statement timeout"));
+        let timeout =
+            while_running("PostgreSQL", server("57014", "canceling statement due to statement timeout"));
         assert!(matches!(timeout, BridgeError::Timeout));
-        let user = while_running(server("57014", "canceling statement due to user request"));
+        let user = while_running("PostgreSQL", server("57014", "canceling statement due to user request"));
         assert!(matches!(user, BridgeError::Query { .. }));
     }
 
     #[test]
     fn a_server_that_goes_away_is_unreachable() {
-        let gone = while_running(server("57P01", "terminating connection due to administrator command"));
+        let gone = while_running(
+            "PostgreSQL",
+            server("57P01", "terminating connection due to administrator command"),
+        );
         assert!(matches!(gone, BridgeError::Unreachable { .. }));
     }
 
     #[test]
     fn a_refusal_keeps_its_code() {
-        let refused = while_running(server("42P01", "relation \"x\" does not exist"));
+        let refused = while_running("PostgreSQL", server("42P01", "relation \"x\" does not exist"));
         assert!(is_stale_catalog(&refused));
         assert_eq!(refused.to_string(), "relation \"x\" does not exist");
     }

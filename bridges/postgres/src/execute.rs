@@ -6,14 +6,14 @@ use bridge_core::{
     BoxFuture, BridgeError, Call, Columns, Position, RowBatch, RowWriter, Rows as RowsOut, js_number,
 };
 use bridge_sql::{AggregatePlan, BucketColumn, Decode, Role, Select, Sql};
-use protocol::Tail;
+use protocol::{SearchMethod, Tail};
 use tokio::time::Instant;
 
 use crate::connect::{Interrupted, Lease, Pool};
-use crate::error::{is_stale_connection, while_running};
+use crate::error::is_stale_connection;
 use crate::translate::Bound;
-use crate::values::{self, Encoding};
-use crate::wire::{Column, Format, Oid, Param, Query, ResultFormats, RowView, Rows, Step};
+use crate::values::{self, Encoding, Types};
+use crate::wire::{Column, Format, Param, Query, ResultFormats, RowView, Rows, Step};
 
 /// A statement under way.
 pub(crate) type Running = Rows<Lease>;
@@ -33,8 +33,9 @@ impl Access<'_> {
 
     /// Starts a statement whose values come in the forms that [`Encoding`] reads.
     pub(crate) async fn start(self, lease: Lease, sql: &Sql) -> Result<Running, BridgeError> {
-        let formats =
-            ResultFormats::ByColumn(|column: &Column| Encoding::of(column.type_oid, false).format());
+        let formats = ResultFormats::ByColumn(|column: &Column| {
+            Encoding::of(column.type_oid, &Types::default()).format()
+        });
         self.start_as(lease, sql, formats).await
     }
 
@@ -62,7 +63,7 @@ impl Access<'_> {
                 ControlFlow::<()>::Continue(())
             });
             let step = self.pool.bounded(self.deadline(), step).await?;
-            if matches!(step.map_err(while_running)?, Step::Done) {
+            if matches!(step.map_err(|error| self.pool.failure(error))?, Step::Done) {
                 return Ok(rows.into_connection());
             }
         }
@@ -88,7 +89,7 @@ impl Access<'_> {
                 Ok(rows) => return Ok(rows),
                 // Every other idle connection may be as old; each that fails is gone, so this ends.
                 Err(error) if reused && is_stale_connection(&error) => lease = self.lease().await?,
-                Err(error) => return Err(while_running(error)),
+                Err(error) => return Err(self.pool.failure(error)),
             }
         }
     }
@@ -134,16 +135,16 @@ enum Break {
 }
 
 impl PgRows {
-    /// `arrays` are types of columns that are arrays although their ids are not well known.
+    /// `types` are those of columns whose ids are not well known.
     pub(crate) fn new(
         pool: Pool,
         rows: Running,
         shape: Shape,
-        arrays: &[Oid],
+        types: &Types,
         total: Option<Sql>,
         call: &Call,
     ) -> Self {
-        let encoding = |column: &Column| Encoding::of(column.type_oid, arrays.contains(&column.type_oid));
+        let encoding = |column: &Column| Encoding::of(column.type_oid, types);
         let encodings: Vec<_> = rows.columns().iter().map(encoding).collect();
         let columns = match &shape {
             // Without known columns the statement's own names count.
@@ -168,6 +169,12 @@ impl PgRows {
         }
     }
 
+    /// The same rows, found by `method`.
+    pub(crate) fn found_by(mut self, method: SearchMethod) -> Self {
+        self.tail.method = Some(method);
+        self
+    }
+
     async fn fill(&mut self, room: usize) -> Result<Option<RowBatch>, BridgeError> {
         let deadline = Instant::from_std(self.call.deadline);
         let mut until = deadline;
@@ -188,7 +195,7 @@ impl PgRows {
                 Err(Interrupted::Late) if !self.writer.is_empty() => return Ok(self.writer.take()),
                 Err(interrupted) => return Err(interrupted.into()),
             };
-            match step.map_err(while_running)? {
+            match step.map_err(|error| self.pool.failure(error))? {
                 Step::More if !self.writer.is_empty() && until == deadline => {
                     until = deadline.min(Instant::now() + Call::LINGER);
                 }

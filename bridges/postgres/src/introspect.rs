@@ -1,27 +1,27 @@
 //! What is in the database, from `pg_catalog`: the information schema hides keys from roles that may only select.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
-use bridge_sql::{Column, Kind, Param, Sql, Table, Value, parse_target};
+use bridge_sql::{Column, Dialect, Kind, Param, Sql, Table, Value, parse_target};
 
 use crate::connect::Lease;
 use crate::execute::{Access, text};
-use crate::translate::Dialects;
+use crate::flavor::Flavor;
+use crate::search::TextIndexes;
+use crate::similar::Vector;
+use crate::values::Types;
 use crate::wire::{Oid, RowView};
 
 /// Relations that are remembered; more than a request can make us keep.
 const REMEMBERED: usize = 1_024;
 /// How long a relation is believed to be what it was. A failure that a change explains forgets it at once.
 const BELIEVED: Duration = Duration::from_secs(60);
-/// Where targets without a schema are.
-const DEFAULT_SCHEMA: &str = "public";
-
 /// One row a column; one row without a name for a relation without columns; no row for no relation. A domain is what it
-/// is made from.
-const COLUMNS: &str = "\
+/// is made from. The words before and after the flavor's own.
+const COLUMNS: [&str; 2] = ["\
 WITH RECURSIVE relation AS (
   SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -32,16 +32,21 @@ WITH RECURSIVE relation AS (
   SELECT t.oid, t.typbasetype, base.root FROM base JOIN pg_catalog.pg_type t ON t.oid = base.typbasetype
   WHERE base.typbasetype <> 0
 )
-SELECT a.attname, b.oid::pg_catalog.int8, t.typname, t.typtype::text, t.typcategory::text,
+SELECT a.attname, b.oid::int8, t.typname, t.typtype::text, t.typcategory::text,
        pg_catalog.format_type(a.atttypid, NULL), a.attnotnull,
-       pg_catalog.array_position((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1], a.attnum),
-       (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid)
+       CASE WHEN k.place <= i.indnkeyatts THEN k.place END,
+       (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid),
+       s.nspname, CASE WHEN a.atttypid = b.oid THEN a.atttypmod END, ", "
 FROM relation
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = relation.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN base b ON b.root = a.atttypid AND b.typbasetype = 0
 LEFT JOIN pg_catalog.pg_type t ON t.oid = b.oid
+LEFT JOIN pg_catalog.pg_namespace s ON s.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = relation.oid AND i.indisprimary
-ORDER BY a.attnum";
+LEFT JOIN LATERAL (
+  SELECT pg_catalog.array_position(pg_catalog.string_to_array(pg_catalog.translate(i.indkey::text, ',{}', ' '), ' '), a.attnum::text) AS place
+) k ON true
+ORDER BY a.attnum"];
 
 const TABLES: &str = "\
 SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -52,29 +57,46 @@ WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT c.relispartition";
 pub(crate) struct Relation {
     /// As the translator sees it.
     pub(crate) table: Table,
-    /// Types of its columns that are arrays and not known by their ids.
-    pub(crate) arrays: Vec<Oid>,
+    /// Types of its columns that are not known by their ids.
+    pub(crate) types: Types,
+    /// Its columns of vectors.
+    pub(crate) vectors: Vec<Vector>,
+    /// What a search can use; looked up by the first one.
+    pub(crate) text_indexes: OnceLock<TextIndexes>,
 }
 
 /// Relations as they were when last looked at.
-#[derive(Default)]
-pub(crate) struct Catalog(Mutex<HashMap<String, (Instant, Arc<Relation>)>>);
+pub(crate) struct Catalog {
+    dialect: Dialect,
+    /// Where targets without a schema are.
+    schema: String,
+    columns: String,
+    relations: Mutex<HashMap<String, (Instant, Arc<Relation>)>>,
+}
 
 impl Catalog {
+    pub(crate) fn new(flavor: &Flavor, schema: String) -> Self {
+        Self {
+            dialect: flavor.dialect,
+            schema,
+            columns: COLUMNS.join(flavor.is_hidden),
+            relations: Mutex::default(),
+        }
+    }
+
     /// The relation called `target`.
     pub(crate) async fn relation(
         &self,
         access: Access<'_>,
         lease: Lease,
-        dialects: &Dialects,
         target: &str,
     ) -> Result<(Arc<Relation>, Lease), BridgeError> {
         if let Some(relation) = self.remembered(target) {
             return Ok((relation, lease));
         }
-        let (relation, lease) = look_up(access, lease, dialects, target).await?;
+        let (relation, lease) = self.look_up(access, lease, target).await?;
         let relation = Arc::new(relation);
-        let mut relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut relations = self.relations.lock().unwrap_or_else(PoisonError::into_inner);
         if relations.len() >= REMEMBERED {
             relations.clear();
         }
@@ -84,26 +106,57 @@ impl Catalog {
 
     /// The relation, when it is known already.
     pub(crate) fn remembered(&self, target: &str) -> Option<Arc<Relation>> {
-        let relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let relations = self.relations.lock().unwrap_or_else(PoisonError::into_inner);
         let (seen, relation) = relations.get(target)?;
         (seen.elapsed() < BELIEVED).then(|| Arc::clone(relation))
     }
 
     /// Forgets a relation that may have changed.
     pub(crate) fn forget(&self, target: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+        self.relations.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
     }
-}
 
-/// Tables of the default schema, sorted. Each is a target as it is: a name with a dot or a quote comes in quotes.
-pub(crate) async fn list(access: Access<'_>) -> Result<Vec<String>, BridgeError> {
-    let mut names = Vec::new();
-    let lease = access.lease().await?;
-    let tables = question(TABLES, &[DEFAULT_SCHEMA]);
-    access.each_row(lease, &tables, |row| names.extend(text(row, 0).map(as_target))).await?;
-    // Here, because the order at the server is that of the database's collation.
-    names.sort_unstable();
-    Ok(names)
+    /// Tables of the default schema, sorted. Each is a target as it is: a name with a dot or a quote comes in quotes.
+    pub(crate) async fn list(&self, access: Access<'_>) -> Result<Vec<String>, BridgeError> {
+        let mut names = Vec::new();
+        let lease = access.lease().await?;
+        let tables = question(TABLES, &[&self.schema]);
+        access.each_row(lease, &tables, |row| names.extend(text(row, 0).map(as_target))).await?;
+        // Here, because the order at the server is that of the database's collation.
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    async fn look_up(
+        &self,
+        access: Access<'_>,
+        lease: Lease,
+        target: &str,
+    ) -> Result<(Relation, Lease), BridgeError> {
+        let parts = match parse_target(&self.dialect, target)?.as_slice() {
+            [name] => [self.schema.clone(), name.clone()],
+            [schema, name] => [schema.clone(), name.clone()],
+            // The dialect has refused everything else.
+            _ => return Err(BridgeError::Internal("a target of more than two parts".to_owned())),
+        };
+        let mut found = false;
+        let mut described = Vec::new();
+        let [schema, name] = &parts;
+        let columns = question(&self.columns, &[schema, name]);
+        let each = |row: RowView<'_>| {
+            found = true;
+            described.extend(Described::read(row));
+        };
+        let lease = access.each_row(lease, &columns, each).await?;
+        if !found {
+            return Err(BridgeError::Query {
+                message: format!("relation \"{schema}.{name}\" does not exist"),
+                native: Some("42P01".to_owned()),
+                source: None,
+            });
+        }
+        Ok((relation(parts.to_vec(), described), lease))
+    }
 }
 
 /// The columns of a relation as the catalog names their types.
@@ -114,53 +167,26 @@ pub(crate) fn describe(target: &str, relation: &Relation, row_count: u64) -> Tar
         nullable: column.nullable,
         primary_key: relation.table.primary_key.contains(&column.name),
     };
-    let columns = relation.table.columns.iter().map(column).collect();
+    let columns = relation.table.columns.iter().filter(|column| !column.hidden).map(column).collect();
     TargetSchema { name: target.to_owned(), columns, row_count }
-}
-
-async fn look_up(
-    access: Access<'_>,
-    lease: Lease,
-    dialects: &Dialects,
-    target: &str,
-) -> Result<(Relation, Lease), BridgeError> {
-    let parts = match parse_target(dialects.plain(), target)?.as_slice() {
-        [name] => [DEFAULT_SCHEMA.to_owned(), name.clone()],
-        [schema, name] => [schema.clone(), name.clone()],
-        // The dialect has refused everything else.
-        _ => return Err(BridgeError::Internal("a target of more than two parts".to_owned())),
-    };
-    let mut found = false;
-    let mut described = Vec::new();
-    let [schema, name] = &parts;
-    let columns = question(COLUMNS, &[schema, name]);
-    let each = |row: RowView<'_>| {
-        found = true;
-        described.extend(Described::read(row));
-    };
-    let lease = access.each_row(lease, &columns, each).await?;
-    if !found {
-        return Err(BridgeError::Query {
-            message: format!("relation \"{schema}.{name}\" does not exist"),
-            native: Some("42P01".to_owned()),
-            source: None,
-        });
-    }
-    Ok((relation(parts.to_vec(), described), lease))
 }
 
 fn relation(parts: Vec<String>, described: Vec<Described>) -> Relation {
     let mut key: Vec<(i64, String)> =
         described.iter().filter_map(|column| Some((column.key?, column.name.clone()))).collect();
     key.sort();
-    let arrays =
-        described.iter().filter(|column| column.category == "A").map(|column| column.type_oid).collect();
+    let types_of = |is: fn(&Described) -> bool| {
+        described.iter().filter(|column| is(column)).map(|column| column.type_oid).collect()
+    };
+    let types =
+        Types { arrays: types_of(|column| column.category == "A"), vectors: types_of(Described::is_vector) };
+    let vectors = described.iter().filter(|column| column.is_vector()).map(Described::vector).collect();
     let table = Table {
         parts,
         primary_key: key.into_iter().map(|(_, name)| name).collect(),
         columns: described.into_iter().map(Described::into_column).collect(),
     };
-    Relation { table, arrays }
+    Relation { table, types, vectors, text_indexes: OnceLock::new() }
 }
 
 struct Described {
@@ -174,6 +200,10 @@ struct Described {
     /// Place in the primary key.
     key: Option<i64>,
     labels: Vec<String>,
+    type_schema: String,
+    /// What stands in parentheses behind the type's name.
+    modifier: Option<i32>,
+    hidden: bool,
 }
 
 impl Described {
@@ -190,13 +220,30 @@ impl Described {
             not_null: text(row, 6) == Some("t"),
             key: text(row, 7).and_then(|place| place.parse().ok()),
             labels: text(row, 8).and_then(|labels| serde_json::from_str(labels).ok()).unwrap_or_default(),
+            type_schema: own(9)?,
+            modifier: text(row, 10).and_then(|modifier| modifier.parse().ok()),
+            hidden: text(row, 11) == Some("t"),
         })
+    }
+
+    /// Of pgvector: types of a base, in whatever schema the extension is.
+    fn is_vector(&self) -> bool {
+        self.type_kind == "b" && matches!(self.type_name.as_str(), "vector" | "halfvec")
+    }
+
+    fn vector(&self) -> Vector {
+        Vector {
+            column: self.name.clone(),
+            type_name: [self.type_schema.clone(), self.type_name.clone()],
+            dimensions: self.modifier.and_then(|dimensions| usize::try_from(dimensions).ok()),
+        }
     }
 
     fn into_column(self) -> Column {
         let kind = self.kind();
         let labels = if kind == Kind::Enum { self.labels } else { Vec::new() };
-        Column { native: self.shown, labels, ..Column::new(self.name, kind, !self.not_null) }
+        let hidden = self.hidden;
+        Column { native: self.shown, labels, hidden, ..Column::new(self.name, kind, !self.not_null) }
     }
 
     /// The class of operands that fit. Types of extensions are compared as text.
@@ -230,7 +277,7 @@ fn as_target(name: &str) -> String {
 }
 
 /// A question of ours with texts as its parameters.
-fn question(sql: &str, values: &[&str]) -> Sql {
+pub(crate) fn question(sql: &str, values: &[&str]) -> Sql {
     let params = values.iter().map(|value| Param::plain(Value::Text((*value).to_owned())));
     Sql { text: sql.to_owned(), params: params.collect() }
 }

@@ -1,4 +1,4 @@
-//! The PostgreSQL bridge: streams rows out of read-only sessions, over a wire client of its own.
+//! The PostgreSQL bridge, which is CockroachDB's, Neon's and Supabase's too: streams rows out of read-only sessions, over a wire client of its own.
 //!
 //! A statement's rows are parsed where the socket has put them and written as JSON at once; a stream that is dropped is
 //! cancelled at the server. Types, settings and guarantees are described in `docs/bridges/postgres.md`.
@@ -7,70 +7,65 @@ mod config;
 mod connect;
 mod error;
 mod execute;
+mod flavor;
 mod introspect;
+mod search;
+mod similar;
 mod translate;
 mod values;
 mod wire;
 
-use std::sync::{Arc, LazyLock};
+use std::fmt;
+use std::sync::Arc;
 
 use bridge_core::{
     BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
 };
 use bridge_sql::{Select, Sql, SqlError, Table};
 use protocol::{
-    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Field, FieldKind, Filter, Keyset,
-    Manifest, PoolUse, QueryOptions, ReadOptions, SourceConfig,
+    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Filter, Invalid, JobKind, Keyset,
+    Manifest, PoolUse, QueryOptions, ReadOptions, SearchMethod, SearchOptions, SimilarOptions, SourceConfig,
 };
 
 use crate::config::Settings;
 use crate::connect::{Lease, Pool};
 use crate::error::{is_stale_catalog, of_sql};
 use crate::execute::{Access, PgRows, Shape};
-use crate::introspect::{Catalog, Relation};
+use crate::flavor::{COCKROACHDB_FLAVOR, Flavor, NEON_FLAVOR, POSTGRES_FLAVOR, SUPABASE_FLAVOR};
+use crate::introspect::{Catalog, Relation, question};
+use crate::search::{ByTrigrams, FullText, TextIndexes, Way};
+use crate::similar::Nearest;
 use crate::translate::Dialects;
 
-/// Package name.
-pub(crate) const NAME: &str = "@semilayer/bridge-postgres";
-
-static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| {
-    let number = |key, label| Field::new(key, label, FieldKind::Number);
-    let text = |key, label| Field::new(key, label, FieldKind::String);
-    Manifest::new("postgres", "PostgreSQL")
-        .with_url("postgresql://user:pass@host:5432/dbname")
-        .with(text("host", "Host").required().hint("A name, an address, or the folder of a Unix socket."))
-        .with(number("port", "Port").default("5432"))
-        .with(text("database", "Database").required())
-        .with(text("user", "Username").required())
-        .with(Field::new("password", "Password", FieldKind::Password).required())
-        .with(Field::new("ssl", "SSL", FieldKind::Boolean).default("false").advanced().hint(
-            "On: encrypted, with the server's certificate and name verified. For anything between, sslmode.",
-        ))
-        .with(number("ipFamily", "IP Family").default("4").advanced().hint("4, 6, or 0 for both."))
-        .with(number("connectionTimeoutMillis", "Connect Timeout (ms)").default("10000").advanced())
-        .with(text("sslmode", "SSL Mode").advanced().hint("As libpq has it: disable to verify-full."))
-        .with(text("sslrootcert", "Root Certificate").advanced().hint("A PEM file or its text, or system."))
-        .with(text("sslcert", "Client Certificate").advanced().hint("A PEM file or its text."))
-        .with(
-            Field::new("sslkey", "Client Key", FieldKind::Password)
-                .advanced()
-                .hint("A PEM file or its text."),
-        )
-        .with(number("poolMax", "Pool Size").default("3").advanced())
-        .with(Field::new("enablePostgis", "PostGIS", FieldKind::Boolean).default("false").advanced())
-});
-
-static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(Capabilities::full);
-
-static AGGREGATES: LazyLock<AggregateCapabilities> = LazyLock::new(AggregateCapabilities::full);
+/// The drivers of this crate: one implementation with what the flavors differ in as data.
+#[derive(Clone, Copy)]
+pub struct PostgresDriver(&'static Flavor);
 
 /// PostgreSQL, from version 12 on.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Postgres;
+#[expect(non_upper_case_globals, reason = "a driver is named like those of the sibling crates")]
+pub static Postgres: PostgresDriver = PostgresDriver(&POSTGRES_FLAVOR);
 
-impl Driver for Postgres {
+/// CockroachDB, from version 23.1 on.
+#[expect(non_upper_case_globals, reason = "a driver is named like those of the sibling crates")]
+pub static Cockroachdb: PostgresDriver = PostgresDriver(&COCKROACHDB_FLAVOR);
+
+/// Neon over PostgreSQL's protocol.
+#[expect(non_upper_case_globals, reason = "a driver is named like those of the sibling crates")]
+pub static Neon: PostgresDriver = PostgresDriver(&NEON_FLAVOR);
+
+/// The database of a Supabase project.
+#[expect(non_upper_case_globals, reason = "a driver is named like those of the sibling crates")]
+pub static Supabase: PostgresDriver = PostgresDriver(&SUPABASE_FLAVOR);
+
+impl fmt::Debug for PostgresDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PostgresDriver").field(&self.0.name).finish()
+    }
+}
+
+impl Driver for PostgresDriver {
     fn name(&self) -> &str {
-        NAME
+        self.0.name
     }
 
     fn version(&self) -> &str {
@@ -78,19 +73,19 @@ impl Driver for Postgres {
     }
 
     fn manifest(&self) -> &Manifest {
-        &MANIFEST
+        self.0.manifest
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &CAPABILITIES
+        self.0.capabilities
     }
 
     fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        &AGGREGATES
+        self.0.aggregates
     }
 
     fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
-        Settings::read(config).map(drop)
+        Settings::read(&self.0.rules, config).map(drop)
     }
 
     fn connect<'a>(
@@ -99,11 +94,13 @@ impl Driver for Postgres {
         call: &'a Call,
     ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
         Box::pin(async move {
-            let settings = Settings::read(config)?;
+            let flavor = self.0;
+            let settings = Settings::read(&flavor.rules, config)?;
             let opened = Opened {
-                pool: Pool::new(&settings),
-                catalog: Catalog::default(),
-                dialects: Dialects::new(settings.postgis),
+                flavor,
+                pool: Pool::new(flavor.title, &settings),
+                dialects: Dialects::new(flavor.dialect, settings.postgis),
+                catalog: Catalog::new(flavor, settings.schema),
             };
             opened.test(call).await?;
             Ok(Box::new(opened) as Box<dyn Bridge>)
@@ -113,6 +110,7 @@ impl Driver for Postgres {
 
 /// One database.
 struct Opened {
+    flavor: &'static Flavor,
     pool: Pool,
     catalog: Catalog,
     dialects: Dialects,
@@ -130,7 +128,7 @@ impl Opened {
         target: &str,
     ) -> Result<(Arc<Relation>, Lease), BridgeError> {
         let lease = access.lease().await?;
-        self.catalog.relation(access, lease, &self.dialects, target).await
+        self.catalog.relation(access, lease, target).await
     }
 
     /// Runs `attempt`. A failure that a change of the tables explains is tried once more, with the tables as they are now.
@@ -168,15 +166,104 @@ impl Opened {
     ) -> Result<RowStream, BridgeError> {
         let access = self.access(call);
         let (relation, lease) = self.relation(access, target).await?;
-        let select = plan(&relation.table).map_err(of_sql)?;
+        let select = plan(&relation.table).map_err(|error| self.refused(error))?;
         let total = total.map(|filter| self.count_of(&relation, filter)).transpose()?;
+        Ok(Box::new(self.rows(access, lease, &relation, select, total).await?))
+    }
+
+    /// Starts a select.
+    async fn rows(
+        &self,
+        access: Access<'_>,
+        lease: Lease,
+        relation: &Relation,
+        select: Select,
+        total: Option<Sql>,
+    ) -> Result<PgRows, BridgeError> {
         let rows = access.start(lease, &select.sql).await?;
-        let shape = Shape::Row(select);
-        Ok(Box::new(PgRows::new(self.pool.clone(), rows, shape, &relation.arrays, total, call)))
+        Ok(PgRows::new(self.pool.clone(), rows, Shape::Row(select), &relation.types, total, access.call))
+    }
+
+    async fn search_once(
+        &self,
+        call: &Call,
+        target: &str,
+        options: &SearchOptions,
+    ) -> Result<RowStream, BridgeError> {
+        let access = self.access(call);
+        let (relation, lease) = self.relation(access, target).await?;
+        let (indexes, lease) = self.text_indexes(access, lease, &relation).await?;
+        let (dialect, table) = (self.dialects.plain(), &relation.table);
+        let (select, method) = match indexes.way(options.fields.as_deref()) {
+            Way::FullText(vector) => {
+                let ranking = FullText { vector, options };
+                (bridge_sql::search(dialect, table, options, &ranking), SearchMethod::FullText)
+            }
+            Way::Trigrams(columns) => {
+                let ranking = ByTrigrams { columns, options };
+                (bridge_sql::search(dialect, table, options, &ranking), SearchMethod::Trigram)
+            }
+            Way::Containment => {
+                (bridge_sql::search_by_containment(dialect, table, options), SearchMethod::Containment)
+            }
+        };
+        let select = select.map_err(|error| self.refused(error))?;
+        Ok(Box::new(self.rows(access, lease, &relation, select, None).await?.found_by(method)))
+    }
+
+    /// What the table has that ranks by text, remembered with the table.
+    async fn text_indexes<'a>(
+        &self,
+        access: Access<'_>,
+        lease: Lease,
+        relation: &'a Relation,
+    ) -> Result<(&'a TextIndexes, Lease), BridgeError> {
+        match (relation.text_indexes.get(), relation.table.parts.as_slice()) {
+            (Some(indexes), _) => Ok((indexes, lease)),
+            (None, [schema, name]) if self.flavor.has_text_indexes => {
+                let (indexes, lease) = TextIndexes::look_up(access, lease, [schema, name]).await?;
+                Ok((relation.text_indexes.get_or_init(|| indexes), lease))
+            }
+            (None, _) => Ok((relation.text_indexes.get_or_init(TextIndexes::default), lease)),
+        }
+    }
+
+    async fn similar_once(
+        &self,
+        call: &Call,
+        target: &str,
+        options: &SimilarOptions,
+    ) -> Result<RowStream, BridgeError> {
+        let access = self.access(call);
+        let (relation, lease) = self.relation(access, target).await?;
+        let Some(vector) = relation.vectors.iter().find(|vector| vector.column == options.field) else {
+            return Err(self.without_vectors(access, lease, &relation.table).await);
+        };
+        let ranking = Nearest::new(&relation.table, vector, options)?;
+        let select = bridge_sql::similar(self.dialects.plain(), &relation.table, options, &ranking);
+        let select = select.map_err(|error| self.refused(error))?;
+        Ok(Box::new(self.rows(access, lease, &relation, select, None).await?))
+    }
+
+    /// Why there is nothing to compare with: the field, or the whole database.
+    async fn without_vectors(&self, access: Access<'_>, lease: Lease, table: &Table) -> BridgeError {
+        match access.number(lease, &question(similar::EXTENSION, &[])).await {
+            Err(error) => error,
+            Ok((0, _)) => BridgeError::UnsupportedKind {
+                what: "similar without the extension \"vector\" in the database".to_owned(),
+                bridge: self.flavor.name.to_owned(),
+            },
+            Ok(_) => Invalid::new("field", format!("a column of vectors of {}", table.display_name())).into(),
+        }
+    }
+
+    fn refused(&self, error: SqlError) -> BridgeError {
+        of_sql(self.flavor.name, error)
     }
 
     fn count_of(&self, relation: &Relation, filter: Filter) -> Result<Sql, BridgeError> {
-        bridge_sql::count(self.dialects.plain(), &relation.table, &CountOptions { filter }).map_err(of_sql)
+        bridge_sql::count(self.dialects.plain(), &relation.table, &CountOptions { filter })
+            .map_err(|error| self.refused(error))
     }
 
     async fn count_rows(&self, call: &Call, target: &str, filter: Filter) -> Result<u64, BridgeError> {
@@ -201,14 +288,14 @@ impl Opened {
         let (relation, mut lease) = self.relation(access, target).await?;
         let mut joined = Vec::new();
         for join in &options.joins {
-            let (other, still) = self.catalog.relation(access, lease, &self.dialects, &join.target).await?;
+            let (other, still) = self.catalog.relation(access, lease, &join.target).await?;
             joined.push(other.table.clone());
             lease = still;
         }
         let plan = bridge_sql::aggregate(self.dialects.plain(), &relation.table, &joined, options);
-        let plan = plan.map_err(of_sql)?;
+        let plan = plan.map_err(|error| self.refused(error))?;
         let rows = access.start(lease, &plan.sql).await?;
-        let rows = PgRows::new(self.pool.clone(), rows, Shape::Bucket(plan), &relation.arrays, None, call);
+        let rows = PgRows::new(self.pool.clone(), rows, Shape::Bucket(plan), &relation.types, None, call);
         Ok(Box::new(rows) as RowStream)
     }
 }
@@ -284,6 +371,10 @@ impl Bridge for Opened {
         options: AggregateOptions,
     ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
         Box::pin(async move {
+            if options.sample.is_some() && !self.flavor.aggregates.sampling {
+                let bridge = self.flavor.name.to_owned();
+                return Err(BridgeError::UnsupportedKind { what: "sample".to_owned(), bridge });
+            }
             let joined = options.joins.iter().map(|join| join.target.as_str());
             let targets: Vec<&str> = [target].into_iter().chain(joined).collect();
             self.with_current(&targets, || self.aggregate_once(call, target, &options)).await
@@ -291,7 +382,7 @@ impl Bridge for Opened {
     }
 
     fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>> {
-        Box::pin(introspect::list(self.access(call)))
+        Box::pin(self.catalog.list(self.access(call)))
     }
 
     fn introspect_target<'a>(
@@ -308,8 +399,33 @@ impl Bridge for Opened {
         })
     }
 
+    fn search<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: SearchOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        Box::pin(
+            async move { self.with_current(&[target], || self.search_once(call, target, &options)).await },
+        )
+    }
+
+    fn similar<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: SimilarOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        Box::pin(async move {
+            if !self.flavor.capabilities.similar {
+                return Err(self.unsupported(&JobKind::Similar));
+            }
+            self.with_current(&[target], || self.similar_once(call, target, &options)).await
+        })
+    }
+
     fn driver_name(&self) -> &str {
-        NAME
+        self.flavor.name
     }
 
     fn pool_use(&self) -> PoolUse {

@@ -30,13 +30,12 @@ const UUID: [Oid; 2] = [2950, 2951];
 /// The server works it out.
 const INFERRED: [Oid; 2] = [0, 0];
 
-/// PostgreSQL's dialect, with PostGIS where the source has it.
+/// A flavor's dialect, with PostGIS where the source has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialects(Dialect);
 
 impl Dialects {
-    pub(crate) fn new(postgis: bool) -> Self {
-        let dialect = bridge_sql::POSTGRES;
+    pub(crate) fn new(dialect: Dialect, postgis: bool) -> Self {
         let geohash = dialect.aggregates.geohash.filter(|_| postgis);
         Self(Dialect { aggregates: Aggregates { geohash, ..dialect.aggregates }, ..dialect })
     }

@@ -10,7 +10,7 @@ mod number;
 use bridge_core::RowWriter;
 use protocol::Timestamp;
 
-use crate::wire::Format;
+use crate::wire::{Format, Oid};
 
 /// How a column's values are asked for and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,19 @@ pub(crate) enum Scalar {
     Jsonb,
     Point,
     Circle,
+    /// Of pgvector: the server's text is a list of numbers as JSON has it.
+    Vector,
     /// The server's text, as a string.
     AsText,
+}
+
+/// Types that every database has under ids of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Types {
+    /// Arrays of types that are not well known.
+    pub(crate) arrays: Vec<Oid>,
+    /// Vectors of pgvector.
+    pub(crate) vectors: Vec<Oid>,
 }
 
 /// Bytes that are not what their type promises.
@@ -64,15 +75,17 @@ const NO_ARRAYS: [u32; 3] = [22, 30, 1020];
 const ERA_DAYS: i64 = 146_097;
 
 impl Encoding {
-    /// The encoding of a type by its object id (`pg_type.dat`). Types that are not listed are strings; `array` says that
-    /// such a type is an array.
-    pub(crate) fn of(type_oid: u32, array: bool) -> Self {
+    /// The encoding of a type by its object id (`pg_type.dat`). Types that are neither listed nor among `types` are strings.
+    pub(crate) fn of(type_oid: Oid, types: &Types) -> Self {
         if let Some(scalar) = Scalar::of(type_oid) {
             return Self::One(scalar);
         }
         match Scalar::element_of(type_oid) {
             Some(scalar) => Self::Many(scalar),
-            None if array && !NO_ARRAYS.contains(&type_oid) => Self::Many(Scalar::AsText),
+            None if types.vectors.contains(&type_oid) => Self::One(Scalar::Vector),
+            None if types.arrays.contains(&type_oid) && !NO_ARRAYS.contains(&type_oid) => {
+                Self::Many(Scalar::AsText)
+            }
             None => Self::One(Scalar::AsText),
         }
     }
@@ -80,7 +93,7 @@ impl Encoding {
     /// The format to ask for.
     pub(crate) fn format(self) -> Format {
         match self {
-            Self::One(Scalar::AsText) | Self::Many(Scalar::AsText) => Format::Text,
+            Self::One(Scalar::AsText | Scalar::Vector) | Self::Many(Scalar::AsText) => Format::Text,
             Self::One(_) | Self::Many(_) => Format::Binary,
         }
     }
@@ -247,6 +260,7 @@ impl Scalar {
             Self::Float8 => out.double(f64::from_be_bytes(fixed(bytes, "double precision")?)),
             Self::Numeric => number::write_numeric(bytes, out)?,
             Self::Text | Self::AsText => out.text(text(bytes)?),
+            Self::Vector => write_vector(text(bytes)?, out)?,
             Self::Bytea => out.bytes(bytes),
             Self::Uuid => write_uuid(&fixed(bytes, "uuid")?, out),
             Self::Date => write_date(i32::from_be_bytes(fixed(bytes, "date")?), out),
@@ -271,6 +285,20 @@ fn fixed<const N: usize>(bytes: &[u8], what: &'static str) -> Result<[u8; N], Ba
 /// `client_encoding` is UTF8, so this only fails for a server that lies.
 fn text(bytes: &[u8]) -> Result<&str, BadValue> {
     std::str::from_utf8(bytes).map_err(|_| BadValue("text"))
+}
+
+/// `[1,2.5,-3e-05]`, which is JSON as it is: vectors hold finite numbers alone.
+fn write_vector(text: &str, out: &mut RowWriter) -> Result<(), BadValue> {
+    let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or(BadValue("vector"))?;
+    let is_number = |word: &str| {
+        word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+            && word.bytes().last().is_some_and(|byte| byte.is_ascii_digit())
+    };
+    if !inside.split(',').all(is_number) {
+        return Err(BadValue("vector"));
+    }
+    out.json(text);
+    Ok(())
 }
 
 fn write_uuid(bytes: &[u8; 16], out: &mut RowWriter) {
@@ -449,6 +477,15 @@ mod tests {
         );
         assert_eq!(interval(-1_500_000, 0, -1), r#"{"months":-1,"seconds":-1,"milliseconds":-500}"#);
         assert_eq!(interval(i64::MAX, i32::MAX, i32::MAX), "null");
+    }
+
+    #[test]
+    fn vectors_are_lists_and_nothing_else_is_a_vector() {
+        assert_eq!(one(Scalar::Vector, b"[1,-2.5,3e-05]"), "[1,-2.5,3e-05]");
+        let mut writer = RowWriter::new(100);
+        for text in ["", "[]", "[1,]", "1,2", "[NaN]", "[1],\"x\":[2]", "[1e]"] {
+            assert_eq!(Scalar::Vector.write(text.as_bytes(), &mut writer), Err(BadValue("vector")), "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is in the database: its tables, their columns and keys, as SQLite's own table-valued pragmas tell.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
 use bridge_sql::{Column, Kind, Table, parse_target};
@@ -119,7 +119,7 @@ fn look_up(connection: &Connection, target: &str) -> Result<Relation, Failure> {
         columns.push(Column { hidden: true, ..Column::new(name, integer, false) });
     }
     let table = Table { parts: vec![existing.name], columns, primary_key };
-    Ok(Relation { table, rowid: rowid.map(str::to_owned), loose_key })
+    Ok(Relation { table, rowid: rowid.map(str::to_owned), loose_key, full_text: OnceLock::new() })
 }
 
 /// Finds a table or view by name, as SQLite does: without regard to the case of ASCII letters.

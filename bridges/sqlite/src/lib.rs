@@ -9,6 +9,7 @@ mod error;
 mod execute;
 mod fold;
 mod introspect;
+mod search;
 mod translate;
 mod values;
 
@@ -19,7 +20,7 @@ use bridge_core::{
 };
 use protocol::{
     AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Field, FieldKind, Manifest, PoolUse,
-    QueryOptions, ReadOptions, SourceConfig, Tail,
+    QueryOptions, ReadOptions, SearchOptions, SourceConfig, Tail,
 };
 
 use crate::config::Settings;
@@ -32,11 +33,24 @@ pub(crate) const NAME: &str = "@semilayer/bridge-sqlite";
 
 static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| {
     let path = Field::new("path", "Database Path", FieldKind::String).required();
+    let url = Field::new("url", "Database URL", FieldKind::String).advanced();
+    let read_only = Field::new("readOnly", "Read Only", FieldKind::Boolean).default("true").advanced();
+    let busy = Field::new("busyTimeoutMs", "Busy Timeout (ms)", FieldKind::Number).default("5000").advanced();
+    let pool = Field::new("pool.max", "Pool Size", FieldKind::Number).default("3").advanced();
     Manifest::new("sqlite", "SQLite")
         .with(path.hint("A file that the runner can read; it is never written to and never created."))
+        .with(
+            url.hint(
+                "In place of the path: file:///data/shop.db, with mode=ro, immutable=1 or cache=private.",
+            ),
+        )
+        .with(read_only.hint("True is the only value: this bridge never writes."))
+        .with(busy.hint("How long a job waits for a writer, its deadline permitting."))
+        .with(pool.hint("Connections at the most; a job uses one."))
 });
 
-static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(Capabilities::full);
+static CAPABILITIES: LazyLock<Capabilities> =
+    LazyLock::new(|| Capabilities { search: true, ..Capabilities::full() });
 
 static AGGREGATES: LazyLock<AggregateCapabilities> = LazyLock::new(AggregateCapabilities::full);
 
@@ -197,6 +211,21 @@ impl Bridge for Opened {
     ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>> {
         let target = target.to_owned();
         Box::pin(self.ask(call, move |transaction| introspect::describe(transaction, &target)))
+    }
+
+    fn search<'a>(
+        &'a self,
+        call: &'a Call,
+        target: &'a str,
+        options: SearchOptions,
+    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+        let target = target.to_owned();
+        Box::pin(self.stream(call, move |transaction, tray| {
+            let relation = transaction.catalog.relation(transaction.connection, &target)?;
+            let (select, method) = search::search(transaction.connection, &relation, &options)?;
+            let tail = execute::select(transaction, &select, tray)?;
+            Ok(Tail { method: Some(method), ..tail })
+        }))
     }
 
     fn driver_name(&self) -> &str {

@@ -1,6 +1,7 @@
 //! What to ask SQLite. Nothing here touches a database but [`Relation::paging`], which asks one question of the key.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use bridge_sql::{AggregatePlan, Column, Dialect, Select, SqlError, SqlText, Table};
 use protocol::{AggregateOptions, QueryOptions, ReadOptions};
@@ -8,6 +9,7 @@ use rusqlite::Connection;
 
 use crate::connect::Transaction;
 use crate::error::Failure;
+use crate::search::FullText;
 
 /// SQLite with `semilayer_fold`.
 pub(crate) const DIALECT: Dialect = bridge_sql::SQLITE;
@@ -22,6 +24,8 @@ pub(crate) struct Relation {
     /// SQLite allows nulls in a primary key that is not an integer, and any number of them: such a key orders rows but
     /// does not tell all of them apart.
     pub(crate) loose_key: bool,
+    /// The full-text indexes of its texts; looked up by the first search.
+    pub(crate) full_text: OnceLock<Vec<FullText>>,
 }
 
 /// The statement of a `query`.

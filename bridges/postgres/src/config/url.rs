@@ -5,7 +5,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use protocol::Secret;
 
-use super::{DEFAULT_PORT, TLS_MODES, Target, endpoint, roots, tls_mode};
+use super::{Rules, TLS_MODES, Target, endpoint, roots, tls_mode};
 use crate::wire::{ChannelBinding, Pem, TlsNegotiation};
 
 /// Parameters of other clients that change nothing here.
@@ -40,9 +40,15 @@ pub(super) struct UrlMistake(pub(super) String);
 
 type Result<T> = std::result::Result<T, UrlMistake>;
 
-pub(super) fn parse(url: &str) -> Result<Target> {
-    let rest = url.strip_prefix("postgresql://").or_else(|| url.strip_prefix("postgres://"));
-    let rest = rest.ok_or_else(|| expected("postgresql://user:password@host:port/database"))?;
+pub(super) fn parse(rules: &Rules, url: &str) -> Result<Target> {
+    let begins_with = |scheme: &&str| url.starts_with(*scheme);
+    if let Some((schemes, instead)) = rules.refused_url
+        && schemes.iter().any(begins_with)
+    {
+        return Err(expected(instead));
+    }
+    let rest = rules.schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+    let rest = rest.ok_or_else(|| expected(rules.example))?;
     let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (userinfo, hosts) = match authority.rsplit_once('@') {
@@ -64,9 +70,9 @@ pub(super) fn parse(url: &str) -> Result<Target> {
     }
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').ok_or_else(|| expected("parameters as name=value"))?;
-        apply(&mut target, &mut places, &decoded(name)?, decoded(value)?)?;
+        apply(rules, &mut target, &mut places, &decoded(name)?, decoded(value)?)?;
     }
-    target.endpoints = places.endpoints()?;
+    target.endpoints = places.endpoints(rules.port)?;
     Ok(target)
 }
 
@@ -78,7 +84,7 @@ struct Places {
 }
 
 impl Places {
-    fn endpoints(self) -> Result<Vec<crate::wire::Endpoint>> {
+    fn endpoints(self, default_port: u16) -> Result<Vec<crate::wire::Endpoint>> {
         let only = match self.ports.as_slice() {
             [port] => *port,
             _ => None,
@@ -86,12 +92,12 @@ impl Places {
         if self.ports.len() > 1 && self.ports.len() != self.hosts.len() {
             return Err(expected("as many ports as hosts"));
         }
-        let port = |index: usize| self.ports.get(index).copied().flatten().or(only).unwrap_or(DEFAULT_PORT);
+        let port = |index: usize| self.ports.get(index).copied().flatten().or(only).unwrap_or(default_port);
         Ok(self.hosts.iter().enumerate().map(|(index, host)| endpoint(host, port(index))).collect())
     }
 }
 
-fn apply(target: &mut Target, places: &mut Places, name: &str, value: String) -> Result<()> {
+fn apply(rules: &Rules, target: &mut Target, places: &mut Places, name: &str, value: String) -> Result<()> {
     match name {
         "host" | "hostaddr" => places.hosts = value.split(',').map(str::to_owned).collect(),
         "port" => places.ports = value.split(',').map(port).collect::<Result<_>>()?,
@@ -125,11 +131,21 @@ fn apply(target: &mut Target, places: &mut Places, name: &str, value: String) ->
             target.connect_timeout = (seconds > 0).then(|| Duration::from_secs(u64::from(seconds)));
         }
         "application_name" => target.application_name = not_empty(value),
+        "options" if is_route(rules, &value) => target.route = Some(value),
         "options" => target.settings = settings(&value)?,
         ignored if IGNORED.contains(&ignored) => {}
         _ => return Err(expected("parameters that libpq knows")),
     }
     Ok(())
+}
+
+/// Whether `options` are for a proxy and not for a server: one word of letters, digits and hyphens behind a known name.
+fn is_route(rules: &Rules, options: &str) -> bool {
+    let plain = |word: &str| {
+        !word.is_empty()
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    rules.routes.iter().any(|route| options.strip_prefix(route).is_some_and(plain))
 }
 
 /// `-c name=value` or `--name=value`, as often as there is something to say (PostgreSQL manual, "postgres").

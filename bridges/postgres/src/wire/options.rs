@@ -21,6 +21,8 @@ pub(crate) struct ConnectOptions {
     pub(crate) connect_timeout: Option<Duration>,
     /// Shown in `pg_stat_activity`.
     pub(crate) application_name: String,
+    /// What a proxy in front of the server goes by: the startup message's `options`.
+    pub(crate) route: Option<String>,
     /// Session settings; a statement that changes one changes it for itself. `client_encoding` is always UTF8.
     pub(crate) parameters: Vec<(String, String)>,
     /// Whether they travel in the startup message, which some poolers refuse, or with the first statement.
@@ -45,6 +47,7 @@ impl ConnectOptions {
             ip_family: IpFamily::Any,
             connect_timeout: None,
             application_name: "semilayer".to_owned(),
+            route: None,
             parameters: Vec::new(),
             parameters_at_start: true,
             guarded: &[],

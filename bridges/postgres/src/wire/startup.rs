@@ -45,7 +45,8 @@ async fn send_startup(link: &mut Link, options: &ConnectOptions) -> Result<(), W
         .filter(|_| options.parameters_at_start)
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let own = own.filter(|(name, _)| !fixed.iter().any(|(fixed, _)| fixed == name));
-    link.encode(|out| frontend::startup_message(fixed.into_iter().chain(own), out))?;
+    let route = options.route.as_deref().map(|route| ("options", route));
+    link.encode(|out| frontend::startup_message(fixed.into_iter().chain(route).chain(own), out))?;
     link.flush().await
 }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use bridge_core::BridgeError;
+use bridge_core::{BridgeError, Driver};
+use semilayer_bridge_postgres::{Cockroachdb, Neon, Postgres, Supabase};
 use serde_json::{Value, json};
 
-use crate::asking::{connect, open, query};
+use crate::asking::{ample, connect, open, query, settings};
 use crate::database::Database;
 use crate::server::{Server, server, server_with_socket};
 
@@ -168,4 +169,41 @@ async fn a_database_that_is_not_there_is_unreachable() {
         "password": server().password("app"), "sslmode": "disable",
     }));
     assert!(refused.await.contains("database \"no_such_database\" does not exist"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_the_family_fails_under_its_own_name() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = settings(json!({ "url": format!("postgresql://u@127.0.0.1:{closed}/d") }));
+    for (driver, title) in
+        [(Postgres, "PostgreSQL"), (Cockroachdb, "CockroachDB"), (Neon, "Neon"), (Supabase, "Supabase")]
+    {
+        match driver.connect(&config, &ample()).await {
+            Err(BridgeError::Unreachable { message, .. }) => {
+                assert!(message.starts_with(&format!("cannot connect to {title}: ")), "{message}");
+            }
+            other => panic!("nothing listens there: {:?}", other.err()),
+        }
+    }
+    let database = Database::create().await;
+    let config = settings(json!({ "url": database.url_of("app") }));
+    for driver in [Postgres, Cockroachdb, Neon, Supabase] {
+        let bridge = driver.connect(&config, &ample()).await.unwrap();
+        assert_eq!(bridge.driver_name(), driver.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn supabases_schema_is_where_plain_targets_are() {
+    let database = Database::with(
+        "CREATE SCHEMA shop; CREATE TABLE shop.orders (id integer PRIMARY KEY); INSERT INTO shop.orders VALUES (7);
+        CREATE TABLE public.others (id integer PRIMARY KEY)",
+    )
+    .await;
+    let config = settings(json!({ "url": database.url_of("app"), "schema": "shop", "key": "unused" }));
+    let bridge = Supabase.connect(&config, &ample()).await.unwrap();
+    assert_eq!(bridge.list_targets(&ample()).await.unwrap(), ["orders"]);
+    assert_eq!(query(&*bridge, "orders", json!({})).await.unwrap(), [json!({ "id": 7 })]);
+    assert!(query(&*bridge, "others", json!({})).await.is_err());
+    assert!(query(&*bridge, "public.others", json!({})).await.unwrap().is_empty());
 }

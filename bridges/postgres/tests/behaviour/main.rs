@@ -16,6 +16,8 @@ mod database;
 mod guard;
 mod plans;
 mod proxy;
+mod search;
 #[path = "../support/server.rs"]
 mod server;
+mod similar;
 mod streams;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bridge_core::{Bridge, BridgeError, Call, Driver, RowStream};
-use protocol::{CHUNK_BYTES, QueryOptions, SourceConfig, Tail};
+use protocol::{CHUNK_BYTES, QueryOptions, SearchOptions, SimilarOptions, SourceConfig, Tail};
 use semilayer_bridge_postgres::Postgres;
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -55,6 +55,28 @@ pub(crate) async fn json_rows(
     let rows: Vec<Box<serde_json::value::RawValue>> =
         serde_json::from_str(&format!("[{}]", batches.join(","))).unwrap();
     Ok(rows.into_iter().map(|row| row.get().to_owned()).collect())
+}
+
+/// The rows of a search, parsed, and what comes after them.
+pub(crate) async fn search(
+    bridge: &dyn Bridge,
+    target: &str,
+    asked: Value,
+) -> Result<(Vec<Value>, Tail), BridgeError> {
+    let asked = SearchOptions::parse(&serde_json::value::to_raw_value(&asked).unwrap()).unwrap();
+    let (batches, tail) = collect(bridge.search(&ample(), target, asked).await?).await?;
+    Ok((serde_json::from_str(&format!("[{}]", batches.join(","))).unwrap(), tail))
+}
+
+/// The rows of a job that compares vectors, parsed.
+pub(crate) async fn similar(
+    bridge: &dyn Bridge,
+    target: &str,
+    asked: Value,
+) -> Result<Vec<Value>, BridgeError> {
+    let asked = SimilarOptions::parse(&serde_json::value::to_raw_value(&asked).unwrap()).unwrap();
+    let (batches, _) = collect(bridge.similar(&ample(), target, asked).await?).await?;
+    Ok(serde_json::from_str(&format!("[{}]", batches.join(","))).unwrap())
 }
 
 /// The text of every batch, and what comes after them.

@@ -20,9 +20,13 @@ const PREFIX: &str = "bridge_test_";
 impl Database {
     /// An empty database of the server that every test uses, which knows Unicode's lower case.
     pub(crate) async fn create() -> Self {
+        Self::create_on(server()).await
+    }
+
+    /// An empty database of a server.
+    pub(crate) async fn create_on(server: &'static Server) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let server = server();
         let admin = client(server, "admin", &server.database).await;
         if number == 0 {
             drop_left_overs(&admin).await;
@@ -54,6 +58,18 @@ impl Database {
     /// A session of another client.
     pub(crate) async fn client(&self, role: &str) -> Client {
         client(self.server, role, &self.name).await
+    }
+
+    /// Runs statements as `admin`: extensions.
+    pub(crate) async fn run_as_admin(&self, sql: &str) {
+        self.client("admin").await.batch_execute(sql).await.unwrap();
+    }
+
+    /// A URL for the bridge, as `role`, without TLS.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        let password: String =
+            self.server.password(role).unwrap().bytes().map(|byte| format!("%{byte:02x}")).collect();
+        format!("postgresql://{role}:{password}@127.0.0.1:{}/{}?sslmode=disable", self.server.port, self.name)
     }
 
     /// Settings for the bridge, as `app`.

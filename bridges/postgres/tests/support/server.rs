@@ -34,8 +34,17 @@ pub(crate) struct Server {
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| match shared() {
-        Some(state) => from_state(&state),
+        Some(state) => from_state(&state, "postgres").unwrap_or_else(|| panic!("no PostgreSQL runs")),
         None => Victim::start().server,
+    })
+}
+
+/// The server that has the extension `vector`.
+pub(crate) fn server_with_vectors() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let find = || shared().and_then(|state| from_state(&state, "pgvector"));
+    SERVER.get_or_init(|| {
+        find().unwrap_or_else(|| panic!("no server with vectors runs: cargo xtask test starts one"))
     })
 }
 
@@ -75,12 +84,12 @@ fn shared() -> Option<Value> {
     Some(serde_json::from_slice(&state).unwrap())
 }
 
-fn from_state(state: &Value) -> Server {
+fn from_state(state: &Value, service: &str) -> Option<Server> {
     let servers = state["servers"].as_array().unwrap();
-    let server = servers.iter().find(|server| server["service"] == "postgres").unwrap();
+    let server = servers.iter().find(|server| server["service"] == service)?;
     let tls = |name: &str| PathBuf::from(state["tls"][name].as_str().unwrap());
     let users = server["users"].as_object().unwrap();
-    Server {
+    Some(Server {
         port: server["port"].as_u64().unwrap().try_into().unwrap(),
         socket_dir: server["socketDir"].as_str().map(PathBuf::from),
         ca: tls("ca"),
@@ -89,7 +98,7 @@ fn from_state(state: &Value) -> Server {
         client_key: tls("clientKey"),
         database: server["database"].as_str().unwrap().to_owned(),
         passwords: users.iter().map(|(role, user)| (role.clone(), user["password"].clone())).collect(),
-    }
+    })
 }
 
 const PASSWORD: &str = "pä ss!word'\"";

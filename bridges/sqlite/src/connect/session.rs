@@ -2,6 +2,7 @@
 //! file behind the path was replaced.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -204,7 +205,8 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
         | AuthAction::Read { .. }
         | AuthAction::Recursive
         | AuthAction::Transaction { .. }
-        | AuthAction::Pragma { pragma_name: "schema_version", pragma_value: None }
+        // The second is asked by full-text indexes, to learn whether what they remember is still so.
+        | AuthAction::Pragma { pragma_name: "schema_version" | "data_version", pragma_value: None }
         | AuthAction::Pragma { pragma_name: "table_list" | "table_xinfo", .. } => Authorization::Allow,
         AuthAction::Function { function_name } if !is_dangerous(function_name) => Authorization::Allow,
         _ => Authorization::Deny,
@@ -229,7 +231,10 @@ fn identity(location: &Location) -> Result<Option<Identity>, Failure> {
     let metadata = fs::metadata(path).map_err(|error| Failure::Bridge(cannot_open(Box::new(error))))?;
     // Opening a pipe or a device would hang or read something that is no database.
     if !metadata.is_file() {
-        return Err(BridgeError::unreachable("the database cannot be opened: not a file").into());
+        return Err(BridgeError::unreachable(
+            "the database cannot be opened: its path names no file, but a folder or a device",
+        )
+        .into());
     }
     Ok(identity_of(&metadata))
 }
@@ -250,6 +255,14 @@ fn identity_of(_metadata: &fs::Metadata) -> Option<Identity> {
 fn cannot_open(source: Box<dyn std::error::Error + Send + Sync>) -> BridgeError {
     let kind = source.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     let message = match kind {
+        Some(ErrorKind::NotFound) => {
+            "the database cannot be opened: there is no file at its path (this bridge creates none; a path that does not \
+             begin with / begins in the runner's working directory)"
+                .to_owned()
+        }
+        Some(ErrorKind::PermissionDenied) => {
+            "the database cannot be opened: the user who runs the runner may not read the file at its path".to_owned()
+        }
         Some(kind) => format!("the database cannot be opened: {kind}"),
         None => "the database cannot be opened".to_owned(),
     };

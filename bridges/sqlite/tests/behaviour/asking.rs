@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bridge_core::{Bridge, BridgeError, Call, Driver, RowStream};
-use protocol::{QueryOptions, ReadOptions, SourceConfig, Tail};
+use protocol::{QueryOptions, ReadOptions, SearchOptions, SourceConfig, Tail};
 use semilayer_bridge_sqlite::Sqlite;
 use serde_json::{Value, json};
 
@@ -38,6 +38,15 @@ pub(crate) async fn query(
 ) -> Result<Vec<Value>, BridgeError> {
     let call = Call::within(AMPLE);
     Ok(collect(bridge.query(&call, target, query_options(options)).await?).await?.0)
+}
+
+pub(crate) async fn search(
+    bridge: &dyn Bridge,
+    target: &str,
+    options: Value,
+) -> Result<(Vec<Value>, Tail), BridgeError> {
+    let options = SearchOptions::parse(&serde_json::value::to_raw_value(&options).unwrap()).unwrap();
+    collect(bridge.search(&Call::within(AMPLE), target, options).await?).await
 }
 
 pub(crate) async fn collect(mut rows: RowStream) -> Result<(Vec<Value>, Tail), BridgeError> {

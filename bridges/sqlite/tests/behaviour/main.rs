@@ -7,4 +7,5 @@ mod files;
 mod reading;
 #[path = "../support/scratch.rs"]
 mod scratch;
+mod search;
 mod streams;

@@ -1,6 +1,7 @@
 //! Values, names and keys as SQLite has them and other databases do not.
 
 use bridge_core::{BridgeError, Call};
+use protocol::AggregateOptions;
 use rusqlite::params;
 use serde_json::{Value, json};
 
@@ -312,4 +313,65 @@ async fn paging_follows_orders_over_booleans_nulls_and_mixed_types() {
             assert_eq!(paged, whole, "by {field} {dir}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_go_on_behind_what_is_infinite() {
+    let scratch = Scratch::new();
+    scratch
+        .writer("a.db")
+        .execute_batch(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, r REAL, d DECIMAL(10,2), any); \
+             INSERT INTO t(id, r) VALUES (1, 9e999), (2, -9e999), (3, 1.5), (4, 9e999), (5, NULL), (6, -9e999), (7, 0); \
+             UPDATE t SET d = r, any = r",
+        )
+        .unwrap();
+    let bridge = open(&scratch.path("a.db")).await;
+    for field in ["r", "d", "any"] {
+        for dir in ["asc", "desc"] {
+            let order = json!([{ "field": field, "dir": dir }]);
+            let mut cursor = None;
+            let mut ids = Vec::new();
+            for _ in 0..10 {
+                let options = json!({ "orderBy": order, "keyset": true, "limit": 1, "cursor": cursor });
+                let call = Call::within(AMPLE);
+                let rows = bridge.query(&call, "t", query_options(options)).await.unwrap();
+                let (rows, tail) = collect(rows).await.unwrap();
+                ids.extend(rows.iter().map(|row| row["id"].as_i64().unwrap()));
+                cursor = tail.next_cursor;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            let ascending = [5, 2, 6, 7, 3, 1, 4];
+            let expected: Vec<i64> = match dir {
+                "asc" => ascending.to_vec(),
+                _ => ascending.into_iter().rev().collect(),
+            };
+            assert_eq!(ids, expected, "by {field} {dir}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_most_frequent_values_of_a_text_column_may_be_bytes() {
+    let scratch = Scratch::new();
+    scratch
+        .writer("a.db")
+        .execute_batch(
+            "CREATE TABLE t(v TEXT); \
+             INSERT INTO t VALUES (x'00ff10'), (x'00ff10'), (x'00ff10'), ('a'), ('a'), (CAST(x'61ff' AS TEXT))",
+        )
+        .unwrap();
+    let bridge = open(&scratch.path("a.db")).await;
+    let options = json!({ "measures": { "top": { "agg": "top_k", "column": "v", "k": 3 } } });
+    let options = AggregateOptions::parse(&serde_json::value::to_raw_value(&options).unwrap()).unwrap();
+    let call = Call::within(AMPLE);
+    let (rows, _) = collect(bridge.aggregate(&call, "t", options).await.unwrap()).await.unwrap();
+    let expected = json!([
+        { "key": "AP8Q", "count": 3 },
+        { "key": "a", "count": 2 },
+        { "key": "a\u{fffd}", "count": 1 },
+    ]);
+    assert_eq!(rows[0]["measures"]["top"], expected, "{rows:?}");
 }
