@@ -11,6 +11,24 @@ pub static DRIVERS: &[&dyn Driver] = &[
     &bridge_sqlite::Sqlite,
     #[cfg(feature = "postgres")]
     &bridge_postgres::Postgres,
+    #[cfg(feature = "postgres")]
+    &bridge_postgres::Cockroachdb,
+    #[cfg(feature = "postgres")]
+    &bridge_postgres::Neon,
+    #[cfg(feature = "postgres")]
+    &bridge_postgres::Supabase,
+    #[cfg(feature = "clickhouse")]
+    &bridge_clickhouse::Clickhouse,
+    #[cfg(feature = "mongodb")]
+    &bridge_mongodb::MongoDb,
+    #[cfg(feature = "mysql")]
+    &bridge_mysql::Mysql,
+    #[cfg(feature = "mysql")]
+    &bridge_mysql::Mariadb,
+    #[cfg(feature = "mysql")]
+    &bridge_mysql::Planetscale,
+    #[cfg(feature = "redis")]
+    &bridge_redis::Redis,
 ];
 
 /// The driver called `name`: its package name, or the short form of one of the family (`sqlite`).

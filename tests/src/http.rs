@@ -135,8 +135,14 @@ impl Answer {
     /// The body of an answer that must be a success.
     #[track_caller]
     pub fn ok(&self) -> Value {
-        assert!((200..300).contains(&self.status), "{} {}", self.status, self.text());
+        self.check();
         self.json()
+    }
+
+    /// The answer must be a success.
+    #[track_caller]
+    pub fn check(&self) {
+        assert!((200..300).contains(&self.status), "{} {}", self.status, self.text());
     }
 
     /// The code of an error that must have this status.

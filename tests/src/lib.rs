@@ -1,7 +1,7 @@
 //! The harness of the end-to-end tests: real processes, real databases, and links that break on demand.
 //!
 //! `process` starts programs and reads what they say; `gateway` and `runner` are the two daemons as a user meets them;
-//! `postgres` and `sqlite` are databases with known rows; `fault` is a network that can be cut; `v1` are other people's
+//! `postgres` and `sqlite` are databases with known rows, `shop` has five of them; `fault` is a network that can be cut; `v1` are other people's
 //! gateways and runners, written from the published protocol alone; `canary` searches bytes for secrets.
 #![expect(
     clippy::unwrap_used,
@@ -21,6 +21,8 @@ pub mod http;
 pub mod postgres;
 pub mod process;
 pub mod runner;
+pub mod services;
+pub mod shop;
 pub mod sqlite;
 pub mod v1;
 pub mod wait;

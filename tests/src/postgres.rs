@@ -9,95 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command as BlockingCommand;
 
 use rustix::process::{Pid, kill_process};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::folder::Folder;
 use crate::process::{Process, Signal, bare, feed, free_port, run};
+use crate::services::{Server, User};
 use crate::wait::{secs, until};
 
-/// Names the file that says which servers run; `cargo xtask test` sets it.
-const SERVICES: &str = "SEMILAYER_TEST_SERVICES";
-
-#[derive(Debug, Deserialize)]
-struct Services {
-    tls: Tls,
-    servers: Vec<Server>,
-}
-
-/// Certificates of the test services.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tls {
-    /// Where they are; `server.crt` and `server.key` too.
-    pub folder: PathBuf,
-    /// Signed the servers and the client.
-    pub ca: PathBuf,
-    /// Signed none of them.
-    pub other_ca: PathBuf,
-    /// The client's certificate.
-    pub client_cert: PathBuf,
-    /// The client's key.
-    pub client_key: PathBuf,
-}
-
-/// A running server.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Server {
-    service: String,
-    /// A loopback address.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    bin_dir: Option<PathBuf>,
-    run_as: Option<String>,
-    users: BTreeMap<String, User>,
-}
-
-/// Somebody whom the server knows.
-#[derive(Debug, Clone, Deserialize)]
-pub struct User {
-    /// The name.
-    pub name: String,
-    /// The password; a certificate without.
-    pub password: Option<String>,
-}
-
-fn services() -> Services {
-    let path = std::env::var_os(SERVICES).unwrap_or_else(|| {
-        panic!("{SERVICES} is not set: run `cargo xtask test`, or `eval \"$(cargo xtask services env)\"`")
-    });
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-/// The certificates.
-pub fn tls() -> Tls {
-    services().tls
-}
-
 impl Server {
-    /// The shared server.
-    pub fn shared() -> Self {
-        services()
-            .servers
-            .into_iter()
-            .find(|server| server.service == "postgres")
-            .expect("no PostgreSQL runs")
-    }
-
-    /// One of its users, by role.
-    pub fn user(&self, role: &str) -> &User {
-        &self.users[role]
-    }
-
     fn psql(&self) -> PathBuf {
         self.client("psql")
-    }
-
-    fn client(&self, name: &str) -> PathBuf {
-        self.bin_dir.as_ref().map_or_else(|| name.into(), |folder| folder.join(name))
     }
 
     /// What `psql` needs to be `user` in `database`.
@@ -133,7 +55,7 @@ struct Made {
 impl Database {
     /// A new, empty one on the shared server, owned by the role `app`.
     pub async fn create() -> Self {
-        Self::create_on(Server::shared()).await
+        Self::create_on(Server::shared("postgres")).await
     }
 
     async fn create_on(server: Server) -> Self {
@@ -145,7 +67,7 @@ impl Database {
 
     /// A database of this name, owned by a role of its own. Both go when the test does.
     pub async fn named(name: &str, owner: &str, password: &str) -> Self {
-        let server = Server::shared();
+        let server = Server::shared("postgres");
         let admin = Self { server: server.clone(), name: "postgres".to_owned(), made: None };
         let password = password.replace('\'', "''");
         admin.ask_as("admin", &format!("create role {owner} login password '{password}'")).await;
@@ -310,10 +232,11 @@ const OWN_PASSWORD: &str = "own pw!%/";
 impl OwnServer {
     /// Makes one and starts it.
     pub async fn start() -> Self {
-        let shared = Server::shared();
+        let shared = Server::shared("postgres");
         let bin_dir =
             shared.bin_dir.clone().expect("the server's programs are needed to start one of our own");
-        let user = |name: &str| User { name: name.to_owned(), password: Some(OWN_PASSWORD.to_owned()) };
+        let password = || Some(OWN_PASSWORD.to_owned());
+        let user = |name: &str| User { name: name.to_owned(), password: password(), url: String::new() };
         let server = Server {
             service: "postgres".to_owned(),
             host: "127.0.0.1".to_owned(),

@@ -17,6 +17,8 @@ pub(crate) struct Arguments {
     /// How long the stopped reader stops, in seconds.
     pub(crate) pause: u64,
     pub(crate) parts: Vec<Part>,
+    /// The engines to measure, by the names of their bridges; all of them without.
+    pub(crate) engines: Vec<String>,
     /// Folder for the report.
     #[serde(skip)]
     pub(crate) out: PathBuf,
@@ -34,6 +36,7 @@ pub(crate) enum Part {
     Memory,
     Start,
     Size,
+    Engines,
 }
 
 impl Part {
@@ -44,7 +47,8 @@ impl Part {
             "memory" => Self::Memory,
             "start" => Self::Start,
             "size" => Self::Size,
-            _ => panic!("{name} is none of stream, point, memory, start, size"),
+            "engines" => Self::Engines,
+            _ => panic!("{name} is none of stream, point, memory, start, size, engines"),
         }
     }
 }
@@ -56,7 +60,8 @@ impl Arguments {
             runs: 5,
             seconds: 5,
             pause: 10,
-            parts: vec![Part::Stream, Part::Point, Part::Memory, Part::Start, Part::Size],
+            parts: vec![Part::Stream, Part::Point, Part::Memory, Part::Start, Part::Size, Part::Engines],
+            engines: Vec::new(),
             out: PathBuf::from("target/bench"),
             sizes: Vec::new(),
         };
@@ -72,6 +77,7 @@ impl Arguments {
                 "--seconds" => arguments.seconds = number(&value),
                 "--pause" => arguments.pause = number(&value),
                 "--only" => arguments.parts = value.split(',').map(Part::named).collect(),
+                "--engine" => arguments.engines = value.split(',').map(str::to_owned).collect(),
                 "--out" => arguments.out = value.into(),
                 "--size" => {
                     let (name, bytes) = value.rsplit_once('=').expect("--size NAME=BYTES");

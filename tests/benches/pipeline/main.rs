@@ -16,6 +16,7 @@
 )]
 
 mod arguments;
+mod engines;
 mod memory;
 mod point;
 mod report;
@@ -30,9 +31,15 @@ use report::Report;
 use rig::Data;
 
 fn main() {
-    let arguments = Arguments::read(std::env::args().skip(1));
     // One thread: what is measured has the cores.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, bridge, target] = words.as_slice()
+        && word == engines::BRIDGE
+    {
+        return runtime.block_on(engines::stream(bridge, target));
+    }
+    let arguments = Arguments::read(words.into_iter());
     let report = runtime.block_on(measure(&arguments));
     report.write(&arguments.out);
     println!("\n{}", report.markdown());
@@ -41,10 +48,18 @@ fn main() {
 
 async fn measure(arguments: &Arguments) -> Report {
     let mut report = Report::new(arguments);
+    let parts = arguments.parts.iter().filter(|part| **part != Part::Engines);
+    if arguments.parts.contains(&Part::Engines) {
+        report.lines.extend(engines::measure(arguments).await);
+    }
+    if parts.clone().next().is_none() {
+        return report;
+    }
     eprintln!("making {} rows", arguments.rows);
     let data = Data::make(arguments.rows).await;
-    for part in &arguments.parts {
+    for part in parts {
         report.lines.extend(match part {
+            Part::Engines => Vec::new(),
             Part::Stream => stream::measure(&data, arguments).await,
             Part::Point => point::measure(&data, arguments).await,
             Part::Memory => memory::measure(&data, arguments).await,

@@ -50,6 +50,49 @@ async fn keys_open_what_they_are_for_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_lens_with_a_wrong_column_is_blamed_itself_and_hides_its_table_from_browsers() {
+    within(secs(60), async {
+        let people = Sqlite::people();
+        let gateway = Gateway::start().await;
+        let mut config = people.config();
+        config["bridge"] = "sqlite".into();
+        let mut wrong = people_lens("main");
+        wrong["fields"]["name"]["from"] = "ful_name".into();
+        let mut nowhere = people_lens("main");
+        nowhere["table"] = "persons".into();
+        gateway.push(json!({"main": config}), json!({"wrong": wrong, "nowhere": nowhere})).await;
+        let (_, _runner) = gateway.connect_runner("one", &["main"]).await;
+        let secret = gateway.secret_app().await;
+        let public = gateway.app(&gateway.create_key("public").await);
+        for body in [json!({}), json!({"where": {"name": "Ada"}}), json!({"orderBy": {"field": "name"}})] {
+            let answer = secret.query("wrong", &body).await;
+            assert_eq!(answer.code(422), "SOURCE_QUERY_FAILED", "{body}");
+            assert_eq!(
+                answer.json()["error"],
+                "lens \"wrong\", field \"name\": the source has no column \"ful_name\"",
+                "{body}"
+            );
+            let answer = public.query("wrong", &body).await;
+            assert_eq!(answer.code(422), "SOURCE_QUERY_FAILED");
+            assert_eq!(answer.json()["field"], "name");
+            assert!(
+                !answer.text().contains("ful_name") && !answer.text().contains("people"),
+                "{}",
+                answer.text()
+            );
+        }
+        // A field of the same lens that is there goes on.
+        assert_eq!(secret.query("wrong", &json!({"select": ["id"]})).await.status, 200);
+        let missing = secret.query("nowhere", &json!({})).await;
+        assert_eq!(missing.code(422), "SOURCE_QUERY_FAILED");
+        assert!(missing.text().contains("no such table: persons"), "{}", missing.text());
+        let missing = public.query("nowhere", &json!({})).await;
+        assert_eq!(missing.json()["error"], "lens \"nowhere\": the source refused the query");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn bad_bodies_are_refused_with_the_name_of_the_field() {
     within(secs(60), async {
         let (_people, gateway, _runner, app) = stage().await;

@@ -11,8 +11,9 @@ use harness::canary::{Canary, Leak, search};
 use harness::fault::{Link, Mood};
 use harness::folder::Folder;
 use harness::gateway::Credentials;
-use harness::postgres::{Database, Server, tls};
+use harness::postgres::Database;
 use harness::runner::{Runner, Settings};
+use harness::services::{Server, tls};
 use harness::sqlite::Sqlite;
 use harness::v1::{RunnerSocket, StrictGateway};
 use harness::wait::{secs, within};
@@ -222,7 +223,7 @@ impl Zoo {
             user.value
         );
         store.ask_as("admin", &grant).await;
-        let server = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Server::shared().port);
+        let server = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Server::shared("postgres").port);
         let link = Link::on(odd_address(), server).await;
         let silent = Link::on(odd_address(), server).await;
         silent.set(Mood::Blackhole);

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use harness::folder::Folder;
 use harness::gateway::{ADMIN, Credentials, GATEWAY, command, listening};
-use harness::postgres::tls;
 use harness::process::{Process, run};
 use harness::runner::Settings;
+use harness::services::tls;
 use harness::sqlite::Sqlite;
 use harness::v1::StrictGateway;
 use harness::wait::{secs, within};

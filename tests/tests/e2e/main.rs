@@ -13,6 +13,7 @@ mod canary;
 mod commands;
 mod demo;
 mod drain;
+mod five_databases;
 mod foreign_gateway;
 mod foreign_runner;
 mod kills;

@@ -1,0 +1,147 @@
+//! TLS as `sslmode` and `sslrootcert` mean it, on rustls.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio::io::AsyncReadExt;
+
+use crate::config::{Check, Pem, Tls};
+use crate::error::CertificateError;
+
+/// Certificate bundles of whole systems are a quarter of this.
+const PEM_LIMIT: u64 = 1024 * 1024;
+
+/// Reads the files and builds the one configuration for all connections.
+pub(super) async fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>, CertificateError> {
+    let provider = Arc::new(crypto::ring::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = Verifier { check: tls.check, roots: load_roots(tls).await?, algorithms };
+    let builder = ClientConfig::builder_with_provider(provider as Arc<CryptoProvider>)
+        .with_safe_default_protocol_versions()
+        .map_err(CertificateError::Setup)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let config = match &tls.identity {
+        Some((certificate, key)) => {
+            let chain = certificates(certificate).await?;
+            let key = PrivateKeyDer::from_pem_slice(&read_pem(key).await?)
+                .map_err(|_| unusable(key, "private key"))?;
+            builder.with_client_auth_cert(chain, key).map_err(CertificateError::Identity)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    Ok(Arc::new(config))
+}
+
+async fn load_roots(tls: &Tls) -> Result<RootCertStore, CertificateError> {
+    let mut store = RootCertStore::empty();
+    match &tls.roots {
+        _ if tls.check == Check::Nothing => {}
+        Some(pem) => {
+            for certificate in certificates(pem).await? {
+                store.add(certificate).map_err(|_| unusable(pem, "certificate"))?;
+            }
+        }
+        None => {
+            let system = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+            // Some of a system's certificates are always odd; the others do.
+            store.add_parsable_certificates(system.map_err(|_| CertificateError::NoSystemRoots)?.certs);
+            if store.is_empty() {
+                return Err(CertificateError::NoSystemRoots);
+            }
+        }
+    }
+    Ok(store)
+}
+
+/// All certificates that are there, at least one.
+async fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let bytes = read_pem(pem).await?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        Ok(_) | Err(_) => Err(unusable(pem, "certificate")),
+    }
+}
+
+async fn read_pem(pem: &Pem) -> Result<Vec<u8>, CertificateError> {
+    let path = match pem {
+        Pem::Text(text) => return Ok(text.expose().as_bytes().to_vec()),
+        Pem::File(path) => path,
+    };
+    let read = async {
+        let mut pem = Vec::new();
+        let file = tokio::fs::File::open(path).await?;
+        if file.take(PEM_LIMIT + 1).read_to_end(&mut pem).await? as u64 > PEM_LIMIT {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB"));
+        }
+        Ok(pem)
+    };
+    read.await.map_err(|source| CertificateError::File { path: path.to_owned(), source })
+}
+
+fn unusable(pem: &Pem, wanted: &'static str) -> CertificateError {
+    let place = match pem {
+        Pem::File(path) => path.display().to_string(),
+        Pem::Text(_) => "the given text".to_owned(),
+    };
+    CertificateError::Unusable { place, wanted }
+}
+
+/// rustls' own checks, each as far as [`Check`] says. Signatures of the handshake are always verified.
+#[derive(Debug)]
+struct Verifier {
+    check: Check,
+    roots: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.check != Check::Nothing {
+            let parsed = ParsedCertificate::try_from(end_entity)?;
+            let algorithms = self.algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+            if self.check == Check::ChainAndName {
+                verify_server_name(&parsed, server_name)?;
+            }
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        crypto::verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        crypto::verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
