@@ -82,7 +82,8 @@ fn heartbeat(object: &Map<String, Value>) -> Verdict {
 }
 
 fn chunk(object: &Map<String, Value>) -> Verdict {
-    only(object, &["type", "id", "rows", "agg", "total", "approximate", "nextCursor"])?;
+    // What a search answers beside its rows is open in version 1; `method` is ours.
+    only(object, &["type", "id", "rows", "agg", "total", "approximate", "nextCursor", "method"])?;
     text(object, "id")?;
     let rows = list(object, "rows")?;
     if !rows.iter().all(Value::is_object) {
@@ -109,7 +110,7 @@ fn done(object: &Map<String, Value>) -> Verdict {
     text(object, "id")?;
     let Some(meta) = object.get("meta") else { return Ok(()) };
     let meta = meta.as_object().ok_or("done.meta is not an object")?;
-    only(meta, &["count", "durationMs", "total", "approximate", "nextCursor"])?;
+    only(meta, &["count", "durationMs", "total", "approximate", "nextCursor", "method"])?;
     whole(meta, "count")?;
     whole(meta, "durationMs")?;
     tail(meta)

@@ -122,10 +122,18 @@ async fn every_kind(socket: &mut RunnerSocket, target: &str) {
     assert_eq!((buckets.buckets.len(), buckets.rows.len()), (4, 0));
     assert_eq!(of_city("London"), &json!({"dims": {"city": "London"}, "measures": {"n": 2}, "count": 2}));
 
-    for kind in ["search", "similar"] {
-        let refused = socket.ask("main", kind, target, json!({})).await;
-        assert_eq!(refused.code(), "unsupported_kind");
-    }
+    let search = json!({"query": "london alan", "fields": ["city", "full_name"], "select": ["full_name"]});
+    let found = socket.ask("main", "search", target, search).await.ok();
+    assert_eq!(found.meta["method"], "containment");
+    let scores: Vec<f64> = found.rows.iter().map(|row| row["_score"].as_f64().unwrap()).collect();
+    assert_eq!((names(&found.rows), scores.len()), (vec!["Alan".to_owned(), "Ada".to_owned()], 2));
+    assert!((scores[0] - 2.0 / 3.0).abs() < 1e-9 && (scores[1] - 1.0 / 3.0).abs() < 1e-9, "{scores:?}");
+    let unasked = socket.ask("main", "search", target, json!({})).await;
+    assert_eq!(unasked.code(), "bad_request");
+
+    // Neither has a vector type.
+    let nearest = json!({"vector": [1, 2], "field": "full_name"});
+    assert_eq!(socket.ask("main", "similar", target, nearest).await.code(), "unsupported_kind");
 
     let unknown = socket.ask("elsewhere", "query", target, json!({})).await;
     assert!(unknown.error.is_some());
