@@ -3,10 +3,10 @@
 mod url;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bridge_core::{ConfigFields, ConfigMistakes};
+use bridge_net::{Check, ClientIdentity, Pem, Roots};
 use protocol::{Secret, SourceConfig};
 
 const DEFAULT_PORT: u16 = 8123;
@@ -36,26 +36,8 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tls {
     pub(crate) check: Check,
-    /// Nothing: the system's certificates.
-    pub(crate) roots: Option<Pem>,
-    /// Certificate and key.
-    pub(crate) identity: Option<(Pem, Pem)>,
-}
-
-/// How much of the server's certificate is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Check {
-    Nothing,
-    Chain,
-    #[default]
-    ChainAndName,
-}
-
-/// A file, or what would be in it.
-#[derive(Debug, Clone)]
-pub(crate) enum Pem {
-    File(PathBuf),
-    Text(Secret),
+    pub(crate) roots: Roots,
+    pub(crate) identity: Option<ClientIdentity>,
 }
 
 /// Columns of text that hold bytes: `table.column`.
@@ -131,16 +113,6 @@ impl BinaryColumns {
     }
 }
 
-impl Pem {
-    fn of(text: &str) -> Self {
-        if text.contains("-----BEGIN ") {
-            Self::Text(Secret::from(text.to_owned()))
-        } else {
-            Self::File(PathBuf::from(text))
-        }
-    }
-}
-
 impl Target {
     /// A mode says whether to encrypt; without one the protocol does, and then everything is checked.
     fn tls(&self) -> Option<Tls> {
@@ -152,7 +124,8 @@ impl Target {
             (Some(Mode::VerifyFull), _) | (None, Some(true)) => Check::ChainAndName,
         };
         let identity = self.certificate.clone().zip(self.key.clone());
-        Some(Tls { check, roots: self.roots.clone(), identity })
+        let identity = identity.map(|(certificate, key)| ClientIdentity { certificate, key });
+        Some(Tls { check, roots: self.roots.clone().map(Roots::Given).unwrap_or_default(), identity })
     }
 }
 

@@ -8,7 +8,6 @@
 mod answer;
 mod link;
 mod request;
-mod tls;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! What the server and the way to it can say, and what a caller is told.
 
 use std::io;
-use std::path::PathBuf;
 
 use bridge_core::BridgeError;
+use bridge_net::{Pem, TlsError};
 use bridge_sql::SqlError;
 use thiserror::Error;
 
@@ -51,22 +51,28 @@ pub(crate) enum RequestError {
 /// Why certificates cannot be used.
 #[derive(Debug, Error)]
 pub(crate) enum CertificateError {
-    #[error("cannot read {}", path.display())]
-    File {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("{place} holds no {wanted} that can be used")]
-    Unusable { place: String, wanted: &'static str },
+    #[error("{pem} holds no {wanted} that can be used")]
+    Unusable { pem: Pem, wanted: &'static str },
     #[error("the system has no certificates")]
     NoSystemRoots,
     #[error("the client certificate and its key cannot be used")]
     Identity(#[source] rustls::Error),
-    #[error("TLS cannot be set up")]
-    Setup(#[source] rustls::Error),
     #[error("the host is no name that a certificate could have")]
     Name,
+    #[error(transparent)]
+    Setup(TlsError),
+}
+
+impl From<TlsError> for CertificateError {
+    fn from(error: TlsError) -> Self {
+        match error {
+            TlsError::Unusable { pem, wanted } => Self::Unusable { pem, wanted },
+            TlsError::NoSystemRoots => Self::NoSystemRoots,
+            TlsError::Identity(source) => Self::Identity(source),
+            TlsError::Name(_) => Self::Name,
+            other => Self::Setup(other),
+        }
+    }
 }
 
 /// What the server says when it refuses or gives up.

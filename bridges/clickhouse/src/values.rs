@@ -134,9 +134,9 @@ impl Type {
                 true => Ok(()),
                 false => inner.skip(input),
             },
-            Self::Array(element) => (0..input.count()?).try_for_each(|_| element.skip(input)),
+            Self::Array(element) => each_of(input, |input| element.skip(input)),
             Self::Tuple(fields) => fields.iter().try_for_each(|(_, kind)| kind.skip(input)),
-            Self::Map(key, value) => (0..input.count()?).try_for_each(|_| {
+            Self::Map(key, value) => each_of(input, |input| {
                 key.skip(input)?;
                 value.skip(input)
             }),
@@ -297,12 +297,27 @@ fn label(labels: &[(i16, Box<str>)], number: i16) -> Result<&str, Stop> {
 }
 
 fn write_array(element: &Type, input: &mut Input<'_>, out: &mut RowWriter) -> Result<(), Stop> {
-    let count = input.count()?;
     out.begin_array();
-    for _ in 0..count {
-        element.write(input, out)?;
-    }
+    each_of(input, |input| element.write(input, out))?;
     out.end_array();
+    Ok(())
+}
+
+/// Reads a count and so many elements. Elements may take no bytes (`Tuple()`), and then the count alone, which may lie, says
+/// how often: only so many are taken as there could be of any other type in a list that people make.
+fn each_of(
+    input: &mut Input<'_>,
+    mut read: impl FnMut(&mut Input<'_>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    const MOST_OF_NOTHING: usize = 65_536;
+    let count = input.count()?;
+    for _ in 0..count {
+        let before = input.left();
+        read(input)?;
+        if count > MOST_OF_NOTHING && input.left() == before {
+            return Err(Stop::Bad("a list of values without bytes"));
+        }
+    }
     Ok(())
 }
 
@@ -328,9 +343,8 @@ fn write_tuple(
 }
 
 fn write_map(key: &Type, value: &Type, input: &mut Input<'_>, out: &mut RowWriter) -> Result<(), Stop> {
-    let count = input.count()?;
     out.begin_object();
-    for _ in 0..count {
+    each_of(input, |input| {
         match key {
             Type::String => out.object_key(&String::from_utf8_lossy(input.string()?)),
             key => {
@@ -338,8 +352,8 @@ fn write_map(key: &Type, value: &Type, input: &mut Input<'_>, out: &mut RowWrite
                 out.object_key(text.as_deref().unwrap_or("null"));
             }
         }
-        value.write(input, out)?;
-    }
+        value.write(input, out)
+    })?;
     out.end_object();
     Ok(())
 }
@@ -415,5 +429,17 @@ mod tests {
         assert!(matches!(json("String", vast), Err(Stop::More(_))));
         assert!(matches!(json("Array(UInt8)", vast), Err(Stop::More(_))));
         assert!(matches!(json("String", &[0xff; 12]), Err(Stop::Bad(_))));
+    }
+
+    #[test]
+    fn a_vast_list_of_values_without_bytes_is_refused_at_once() {
+        let vast = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
+        for name in ["Array(Tuple())", "Array(FixedString(0))", "Map(FixedString(0), Tuple())"] {
+            let Some(kind) = Type::parse(name) else { continue };
+            let mut input = Input::new(vast);
+            assert!(matches!(kind.skip(&mut input), Err(Stop::Bad(_))), "{name}");
+            assert!(matches!(json(name, vast), Err(Stop::Bad(_))), "{name}");
+        }
+        assert_eq!(json("Array(Tuple())", b"\x02").unwrap(), "[[],[]]");
     }
 }

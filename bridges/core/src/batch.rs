@@ -265,10 +265,18 @@ impl RowWriter {
         self.out.push('"');
     }
 
-    /// JSON that comes from a trusted writer, such as a database's own JSON type: as it is. The caller has checked that
-    /// it is one JSON value.
+    /// JSON that the caller has made or checked: as it is.
     pub fn json(&mut self, value: &str) {
         self.literal(value);
+    }
+
+    /// What a database calls JSON: as it stands when it is, otherwise as a string. Text that is none would break the whole
+    /// answer, and a server may lie.
+    pub fn json_or_text(&mut self, value: &str) {
+        match serde_json::from_str::<serde::de::IgnoredAny>(value) {
+            Ok(serde::de::IgnoredAny) => self.json(value),
+            Err(_) => self.text(value),
+        }
     }
 
     #[inline]
@@ -399,6 +407,18 @@ mod tests {
         writer.end_row().unwrap();
         let row = writer.take().unwrap().rows;
         row.strip_prefix("{\"v\":").unwrap().strip_suffix('}').unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_a_server_calls_json_cannot_leave_its_cell() {
+        let json = |text: &str| one(|writer| writer.json_or_text(text));
+        for valid in ["{\"a\": [1, 2.50]}", "null", " 12345678901234567890 ", "\"x\""] {
+            assert_eq!(json(valid), valid);
+        }
+        assert_eq!(json("1},{\"v\":2"), r#""1},{\"v\":2""#);
+        assert_eq!(json(""), "\"\"");
+        let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(json(&deep[..900]), format!("\"{}\"", &deep[..900]));
     }
 
     #[test]

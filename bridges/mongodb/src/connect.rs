@@ -1,7 +1,8 @@
 //! The driver's client, bounded by the source's settings, and the end of what it runs.
 //!
 //! Every operation runs in a session of its own. Whoever gives an operation up hands its session to a task that ends at
-//! the server whatever still runs in it (`killSessions`, which every user may do to sessions of their own).
+//! the server whatever still runs in it (`killSessions`, which every user may do to sessions of their own). There is one
+//! connection more than jobs may use, so that this never waits for them.
 
 mod tls;
 
@@ -16,6 +17,7 @@ use mongodb::event::cmap::CmapEvent;
 use mongodb::options::ClientOptions;
 use mongodb::{Client, ClientSession, Database};
 use protocol::PoolUse;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +43,8 @@ struct Inner {
     database: Database,
     max: u32,
     connections: Arc<Connections>,
+    /// As many as jobs may have connections.
+    turns: Semaphore,
     tasks: TaskTracker,
     closed: CancellationToken,
     /// Certificates that the driver reads again for every connection.
@@ -64,7 +68,7 @@ impl Pool {
             .map_err(unusable)?;
         files.apply(&settings.tls, &mut options);
         options.app_name = Some(settings.app_name.clone().unwrap_or_else(|| APP_NAME.to_owned()));
-        options.max_pool_size = Some(settings.pool_max);
+        options.max_pool_size = Some(settings.pool_max.saturating_add(1));
         options.min_pool_size = settings.pool_min.map(|min| min.min(settings.pool_max));
         options.max_idle_time.get_or_insert(MAX_IDLE);
         options.connect_timeout = Some(settings.connect_timeout);
@@ -76,6 +80,7 @@ impl Pool {
             client,
             max: settings.pool_max,
             connections,
+            turns: Semaphore::new(usize::try_from(settings.pool_max).unwrap_or(Semaphore::MAX_PERMITS)),
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
             _files: files,
@@ -90,6 +95,11 @@ impl Pool {
     /// A session of its own for one operation.
     pub(crate) async fn session(&self) -> Result<ClientSession, BridgeError> {
         self.0.client.start_session().await.map_err(of_driver)
+    }
+
+    /// Waits until a job may use a connection, in the order of those who wait. Held for one command and its answer.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, BridgeError> {
+        self.0.turns.acquire().await.map_err(|_| closed())
     }
 
     /// Runs a task that closing the source waits for.
@@ -119,10 +129,10 @@ impl Pool {
         }
     }
 
-    /// Connections now.
+    /// Connections now, without the one more.
     pub(crate) fn usage(&self) -> PoolUse {
         let in_use = self.0.connections.in_use.load(Ordering::Relaxed).min(self.0.max);
-        let open = self.0.connections.open.load(Ordering::Relaxed);
+        let open = self.0.connections.open.load(Ordering::Relaxed).min(self.0.max);
         PoolUse { in_use, idle: open.saturating_sub(in_use), max: self.0.max }
     }
 

@@ -12,7 +12,7 @@ const MAX_TIME_EXPIRED: i32 = 50;
 /// `AuthenticationFailed`
 const AUTHENTICATION_FAILED: i32 = 18;
 /// What a server says that goes away or may not answer now: network errors, shutdown, no primary.
-const GONE: [i32; 11] = [6, 7, 89, 91, 189, 9001, 10_058, 10_107, 11_600, 13_435, 13_436];
+const GONE: [i32; 12] = [6, 7, 89, 91, 189, 9001, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
 
 /// A failure of an operation, or of the way to the server.
 pub(crate) fn of_driver(error: Error) -> BridgeError {
@@ -80,6 +80,11 @@ pub(crate) fn unreadable(error: mongodb::bson::error::Error) -> BridgeError {
         native: None,
         source: Some(error.into()),
     }
+}
+
+/// What is nested so deep is no document of a server's.
+pub(crate) fn too_deep(limit: usize) -> BridgeError {
+    BridgeError::query(format!("a document is nested more than {limit} levels"))
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub(crate) use search::search;
 
 /// Documents of one batch. The server sends fewer where they are large, and never more than 16 MiB.
 const BATCH: u32 = 2_000;
+/// Bytes of the documents of an operation that answers few.
+const FEW: usize = 64 * 1024 * 1024;
 
 /// Something that answers documents.
 #[derive(Debug, Clone)]
@@ -93,7 +95,7 @@ pub(crate) struct Batches {
 
 /// Starts an operation.
 pub(crate) fn start(pool: &Pool, call: &Call, operation: Operation) -> Batches {
-    // One batch waits while the next is fetched.
+    // The next batch is fetched while one is being written, and the one behind it is not.
     let (out, messages) = mpsc::channel(1);
     pool.spawn(work(pool.clone(), *call, operation, out));
     Batches { pool: pool.clone(), call: *call, messages }
@@ -123,7 +125,10 @@ pub(crate) async fn all(
     operation: Operation,
 ) -> Result<Vec<RawDocumentBuf>, BridgeError> {
     let mut found = Vec::new();
+    let mut room = FEW;
     each(pool, call, operation, |document| {
+        let left = room.checked_sub(document.as_bytes().len());
+        room = left.ok_or_else(|| BridgeError::query(format!("the answer has more than {FEW} bytes")))?;
         found.push(document.to_owned());
         Ok(())
     })
@@ -155,13 +160,15 @@ pub(crate) async fn ping(pool: &Pool, call: &Call) -> Result<(), BridgeError> {
         biased;
         () = pool.closing() => return Err(closed()),
         asked = within(call, async {
-            match ask().await {
+            let _turn = pool.turn().await?;
+            let asked = match ask().await {
                 Err(error) if is_network(&error) => ask().await,
                 decided => decided,
-            }
+            };
+            asked.map_err(of_driver)
         }) => asked?,
     };
-    asked.map(drop).map_err(|error| unless_closed(pool, of_driver(error)))
+    asked.map(drop).map_err(|error| unless_closed(pool, error))
 }
 
 impl Batches {
@@ -224,7 +231,7 @@ async fn operate(
     };
     match ended {
         Some(Ok(())) => say(call, out, Message::Done).await,
-        Some(Err(error)) => say(call, out, Message::Failed(of_driver(error))).await,
+        Some(Err(error)) => say(call, out, Message::Failed(error)).await,
         None => return Some(session),
     }
     None
@@ -241,12 +248,17 @@ async fn run(
     operation: Operation,
     session: &mut ClientSession,
     out: &mpsc::Sender<Message>,
-) -> mongodb::error::Result<()> {
-    let mut cursor = open(pool, call, operation, session).await?;
+) -> Result<(), BridgeError> {
+    let turn = pool.turn().await?;
+    let mut cursor = open(pool, call, operation, session).await.map_err(of_driver)?;
+    drop(turn);
     let mut batches = cursor.stream(session);
-    while let Some(batch) = batches.next().await {
-        if out.send(Message::Batch(batch?)).await.is_err() {
-            return Ok(());
+    // There is room for a batch before it is asked for.
+    while let Ok(room) = out.reserve().await {
+        let _turn = pool.turn().await?;
+        match batches.next().await {
+            Some(batch) => room.send(Message::Batch(batch.map_err(of_driver)?)),
+            None => break,
         }
     }
     Ok(())

@@ -16,9 +16,10 @@ use mongodb::bson::{Document, doc};
 use protocol::Invalid;
 
 use crate::connect::Pool;
-use crate::error::{is_unauthorized, no_such_collection, unreadable};
+use crate::error::{is_unauthorized, no_such_collection, too_deep, unreadable};
 use crate::execute::{self, Operation};
 use crate::translate::{ID, Named, check_name};
+use crate::values::{MAX_DEPTH, is_shallow};
 
 pub(crate) use schema::Fields;
 use schema::{Column, Declared};
@@ -133,6 +134,9 @@ async fn look_up(pool: &Pool, call: &Call, target: &str) -> Result<Collection, B
         listed => listed?,
     };
     let Some(entry) = found.first() else { return Err(no_such_collection(target)) };
+    if !is_shallow(entry)? {
+        return Err(too_deep(MAX_DEPTH));
+    }
     let entry = Document::try_from(entry.as_ref()).map_err(unreadable)?;
     let options = entry.get_document("options").cloned().unwrap_or_default();
     let Declared { fields, columns } = schema::declared(&options);

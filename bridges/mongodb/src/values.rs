@@ -8,12 +8,12 @@ use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{DateTime, Decimal128, RawArray, RawBsonRef, RawDocument, RawDocumentBuf};
 use protocol::Timestamp;
 
-use crate::error::unreadable;
+use crate::error::{too_deep, unreadable};
 
 pub(crate) use path::{find, write_path};
 
 /// The server nests documents 180 levels at the most; more than this is not one of its answers.
-const MAX_DEPTH: usize = 200;
+pub(crate) const MAX_DEPTH: usize = 200;
 /// The first and the last instant that ECMAScript has, in milliseconds.
 const MAX_DATE_MS: u64 = 8_640_000_000_000_000;
 
@@ -40,6 +40,31 @@ pub(crate) fn write(
 /// Writes the fields of a document into the row that has been begun.
 pub(crate) fn write_fields(writer: &mut RowWriter, document: &RawDocument) -> Result<(), BridgeError> {
     fields(writer, document, Numbers::Rows, 0)
+}
+
+/// Whether a document is nested no deeper than the server's own. What walks documents by recursion without a limit, as
+/// the driver's own types do, must know before it begins.
+pub(crate) fn is_shallow(document: &RawDocument) -> Result<bool, BridgeError> {
+    is_shallow_at(document, 0)
+}
+
+fn is_shallow_at(document: &RawDocument, depth: usize) -> Result<bool, BridgeError> {
+    if depth > MAX_DEPTH {
+        return Ok(false);
+    }
+    for element in document {
+        let (_, value) = element.map_err(unreadable)?;
+        let within = match value {
+            RawBsonRef::Document(document) => document,
+            RawBsonRef::Array(items) => RawDocument::from_bytes(items.as_bytes()).map_err(unreadable)?,
+            RawBsonRef::JavaScriptCodeWithScope(code) => code.scope,
+            _ => continue,
+        };
+        if !is_shallow_at(within, depth + 1)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[inline]
@@ -152,23 +177,23 @@ fn list(writer: &mut RowWriter, items: &RawArray, numbers: Numbers, depth: usize
 }
 
 fn deeper(depth: usize) -> Result<usize, BridgeError> {
-    if depth >= MAX_DEPTH {
-        return Err(BridgeError::query(format!("a document is nested more than {MAX_DEPTH} levels")));
-    }
-    Ok(depth + 1)
+    if depth >= MAX_DEPTH { Err(too_deep(MAX_DEPTH)) } else { Ok(depth + 1) }
 }
 
 /// The specification's own text of a decimal: every digit, trailing zeros too.
 fn decimal(writer: &mut RowWriter, value: Decimal128, numbers: Numbers) {
     let text = value.to_string();
-    let number = bridge_reduce::Number::parse(&text.replace("E+", "E"));
-    match (numbers, number) {
-        _ if !text.ends_with(|last: char| last.is_ascii_digit()) => writer.null(),
-        (Numbers::Literal, Some(number)) => writer.json(&number.to_string()),
+    if !text.ends_with(|last: char| last.is_ascii_digit()) {
+        return writer.null();
+    }
+    if numbers == Numbers::Rows {
+        return writer.plain_text(&text);
+    }
+    match (numbers, bridge_reduce::Number::parse(&text.replace("E+", "E"))) {
+        (_, None) => writer.plain_text(&text),
         (Numbers::Measures, Some(number)) if is_safe(&number) => writer.double(number.as_f64()),
-        (Numbers::Rows | Numbers::Literal, _) => writer.plain_text(&text),
         (Numbers::Measures, Some(number)) => writer.plain_text(&number.to_string()),
-        (Numbers::Measures, None) => writer.plain_text(&text),
+        (Numbers::Rows | Numbers::Literal, Some(number)) => writer.json(&number.to_string()),
     }
 }
 

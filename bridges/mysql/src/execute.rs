@@ -15,11 +15,13 @@ use crate::connect::{Interrupted, Lease, Pool};
 use crate::error::{is_stale_connection, while_running};
 use crate::translate::bound;
 use crate::values::{self, BadValue, integer_of};
-use crate::wire::{Column, ColumnType, RowView, Step, WireError};
+use crate::wire::{Column, RowView, Step, WireError};
 
 /// A connection that was closed while it was idle fails a statement within this time. One that fails later has been ended
 /// by somebody, and its statement is not run again.
 const AT_ONCE: Duration = Duration::from_millis(250);
+/// Bytes of an answer to a question of ours: more than a million names of tables.
+const CATALOG_LIMIT: usize = 64 * 1024 * 1024;
 
 /// A statement under way. Dropped before its end, it leaves the connection to be mended.
 pub(crate) struct Running {
@@ -66,14 +68,19 @@ impl Access<'_> {
     ) -> Result<Lease, BridgeError> {
         let mut rows = self.start(lease, sql).await?;
         let columns = Arc::clone(&rows.columns);
+        let mut room = CATALOG_LIMIT;
         loop {
             let step = rows.next_rows(|view| {
+                if let Err(error) = admit(view, &mut room) {
+                    return ControlFlow::Break(error);
+                }
                 each(Row { view, columns: &columns });
-                ControlFlow::<()>::Continue(())
+                ControlFlow::Continue(())
             });
-            let step = self.pool.bounded(self.deadline(), step).await?;
-            if matches!(step.map_err(while_running)?, Step::Done) {
-                return Ok(rows.lease);
+            match self.pool.bounded(self.deadline(), step).await?.map_err(while_running)? {
+                Step::More => {}
+                Step::Stopped(error) => return Err(while_running(error)),
+                Step::Done => return Ok(rows.lease),
             }
         }
     }
@@ -108,6 +115,12 @@ impl Access<'_> {
     fn deadline(self) -> Instant {
         Instant::from_std(self.call.deadline)
     }
+}
+
+/// Takes a row's size off `room`, and looks at its lengths: what reads only some of its values would miss that one lies.
+fn admit(row: RowView<'_>, room: &mut usize) -> Result<(), WireError> {
+    *room = room.checked_sub(row.size()).ok_or(WireError::Protocol("its catalog does not end"))?;
+    row.values().try_for_each(|value| value.map(drop))
 }
 
 /// A row of an answer to a question of ours.
@@ -344,7 +357,7 @@ fn write_decoded(
     };
     match decode {
         Decode::Native(_) => values::write(source, bytes, writer),
-        Decode::Text => values::write(&Column { kind: ColumnType::Text, ..source.clone() }, bytes, writer),
+        Decode::Text => values::write_text(bytes, writer),
         Decode::Json => values::write_list(bytes, writer),
         Decode::Number => values::write_number(source, bytes, writer),
         Decode::Step(_) | Decode::Breaks(_) => {

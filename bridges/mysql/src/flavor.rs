@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bridge_sql::{Aggregates, Dialect, MARIADB, MYSQL};
 use protocol::{AggregateCapabilities, Capabilities, Field, FieldKind, Manifest};
 
-use crate::translate::{MARIADB_CASTS, MYSQL_CASTS};
+use crate::translate::{MARIADB_CASTS, MYSQL_CASTS, cursor_value};
 use crate::wire::TimeLimit;
 
 /// One of the family.
@@ -41,7 +41,7 @@ pub(crate) static MYSQL_FLAVOR: Flavor = Flavor {
     class: "MysqlBridge",
     manifest: &MYSQL_MANIFEST,
     aggregates: &WITH_GEOHASH,
-    dialect: Dialect { text_casts: MYSQL_CASTS, ..MYSQL },
+    dialect: Dialect { text_casts: MYSQL_CASTS, cursor_value, ..MYSQL },
     shows_length: false,
     is_hosted: false,
     session: &[CHARSET, SETTINGS, READ_ONLY],
@@ -56,6 +56,7 @@ pub(crate) static MARIADB_FLAVOR: Flavor = Flavor {
     aggregates: &WITHOUT_GEOHASH,
     dialect: Dialect {
         text_casts: MARIADB_CASTS,
+        cursor_value,
         aggregates: Aggregates { geohash: None, ..MARIADB.aggregates },
         ..MARIADB
     },
@@ -72,7 +73,7 @@ pub(crate) static PLANETSCALE_FLAVOR: Flavor = Flavor {
     class: "PlanetscaleBridge",
     manifest: &PLANETSCALE_MANIFEST,
     aggregates: &WITH_GEOHASH,
-    dialect: Dialect { text_casts: MYSQL_CASTS, ..MYSQL },
+    dialect: Dialect { text_casts: MYSQL_CASTS, cursor_value, ..MYSQL },
     shows_length: false,
     is_hosted: true,
     session: &[CHARSET, "SET time_zone = '+00:00'"],

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
-use bridge_sql::{Column, Kind, Param, Sql, Table, Value, parse_target};
+use bridge_sql::{Column, Kind, Param, Repertoire, Sql, Table, Value, parse_target};
 
 use crate::connect::Lease;
 use crate::execute::{Access, Row, text, whole};
@@ -20,12 +20,13 @@ const REMEMBERED: usize = 1_024;
 /// How long a relation is believed to be what it was. A failure that a change explains forgets it at once.
 const BELIEVED: Duration = Duration::from_secs(60);
 
-/// One row a column; none for no table. An empty name of the database means the session's own.
+/// One row a column; none for no table. An empty name of the database means the session's own. Names are the same table's
+/// only byte by byte: MariaDB's catalog compares them without case and accents, which its tables may differ in.
 const COLUMNS: &str = "\
-SELECT c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE, c.IS_NULLABLE, s.SEQ_IN_INDEX
+SELECT c.COLUMN_NAME, c.DATA_TYPE, c.COLUMN_TYPE, c.IS_NULLABLE, s.SEQ_IN_INDEX, c.CHARACTER_SET_NAME
 FROM information_schema.COLUMNS c LEFT JOIN information_schema.STATISTICS s
   ON s.TABLE_SCHEMA = c.TABLE_SCHEMA AND s.TABLE_NAME = c.TABLE_NAME AND s.COLUMN_NAME = c.COLUMN_NAME
-  AND s.INDEX_NAME = 'PRIMARY'
+  AND s.INDEX_NAME = 'PRIMARY' AND CAST(s.TABLE_NAME AS BINARY) = CAST(c.TABLE_NAME AS BINARY)
 WHERE c.TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND c.TABLE_NAME = ?
 ORDER BY c.ORDINAL_POSITION";
 
@@ -179,6 +180,8 @@ struct Described {
     nullable: bool,
     /// Place in the primary key.
     key: Option<u64>,
+    /// Of a text.
+    charset: String,
 }
 
 impl Described {
@@ -190,12 +193,23 @@ impl Described {
             shown: own(2)?,
             nullable: text(row, 3) == Some("YES"),
             key: whole(row, 4),
+            charset: own(5).unwrap_or_default(),
         })
     }
 
     fn into_column(self) -> Column {
-        let kind = self.kind();
-        Column { native: self.native, ..Column::new(self.name, kind, self.nullable) }
+        let (kind, repertoire) = (self.kind(), self.repertoire());
+        Column { native: self.native, repertoire, ..Column::new(self.name, kind, self.nullable) }
+    }
+
+    /// The server refuses to compare a column with text that its character set cannot say.
+    fn repertoire(&self) -> Repertoire {
+        match self.charset.as_str() {
+            "ascii" => Repertoire::Ascii,
+            "latin1" => Repertoire::Windows1252,
+            "utf8" | "utf8mb3" | "ucs2" => Repertoire::Basic,
+            _ => Repertoire::All,
+        }
     }
 
     /// The class of operands that fit.
@@ -221,7 +235,7 @@ impl Described {
             "time" => Kind::Time,
             "json" => Kind::Json,
             "uuid" => Kind::Uuid,
-            // Without labels it compares as text: the order of labels is not that of comparisons.
+            // Without labels ranges compare as text: the order of labels is not that of comparisons.
             "enum" => Kind::Enum,
             _ => Kind::Other,
         }

@@ -19,11 +19,12 @@ pub(crate) fn plan(
     options: &SearchOptions,
 ) -> Result<(Select, SearchMethod), SqlError> {
     match covering(table, indexes, options)? {
-        Some(columns) => {
+        // An index has no words with characters that its columns cannot have, and may refuse to be asked for them.
+        Some(columns) if columns.iter().all(|name| may_hold(table, name, &options.query)) => {
             let ranking = Match { columns, query: &options.query };
             Ok((search(&flavor.dialect, table, options, &ranking)?, SearchMethod::FullText))
         }
-        None => Ok((search_by_containment(&flavor.dialect, table, options)?, SearchMethod::Containment)),
+        _ => Ok((search_by_containment(&flavor.dialect, table, options)?, SearchMethod::Containment)),
     }
 }
 
@@ -43,6 +44,10 @@ fn covering<'a>(
         index.len() == fields.len() && index.iter().all(|column| fields.contains(&column.as_str()))
     };
     Ok(indexes.iter().find(covers).map(Vec::as_slice))
+}
+
+fn may_hold(table: &Table, column: &str, text: &str) -> bool {
+    table.column(column).is_none_or(|column| column.repertoire.has(text))
 }
 
 struct Match<'a> {

@@ -2,19 +2,30 @@
 //!
 //! Every parameter travels in its binary form with a type that the column's index can be used with.
 
-use bridge_sql::{Kind, Param as SqlParam, Sql, Value};
+use bridge_sql::{Column, Kind, Param as SqlParam, Sql, Value};
 use protocol::Timestamp;
 
 use crate::wire::Param;
 
-/// Types whose `CAST(.. AS CHAR)` is refused or is no text, with the server's words for their text.
+/// Types whose text in rows is not their `CAST(.. AS CHAR)`, or which that refuses, with the server's words for their text.
 pub(crate) const MYSQL_CASTS: &[(&str, &str)] = &casts("VECTOR_TO_STRING(#1)");
 /// The same of MariaDB.
 pub(crate) const MARIADB_CASTS: &[(&str, &str)] = &casts("VEC_ToText(#1)");
 
-const fn casts(vector: &'static str) -> [(&'static str, &'static str); 10] {
+const fn casts(vector: &'static str) -> [(&'static str, &'static str); 19] {
     const WELL_KNOWN: &str = "ST_AsText(#1)";
+    const BASE64: &str = "REPLACE(TO_BASE64(#1), '\\n', '') COLLATE utf8mb4_bin";
     [
+        // With the collation of the column, in which labels differ.
+        ("enum", "CONCAT(#1)"),
+        ("set", "CONCAT(#1)"),
+        ("bit", "CAST(#1 + 0 AS CHAR)"),
+        ("binary", BASE64),
+        ("varbinary", BASE64),
+        ("tinyblob", BASE64),
+        ("blob", BASE64),
+        ("mediumblob", BASE64),
+        ("longblob", BASE64),
         ("geometry", WELL_KNOWN),
         ("point", WELL_KNOWN),
         ("linestring", WELL_KNOWN),
@@ -26,6 +37,39 @@ const fn casts(vector: &'static str) -> [(&'static str, &'static str); 10] {
         ("geometrycollection", WELL_KNOWN),
         ("vector", vector),
     ]
+}
+
+/// Dates that are in no calendar and times beyond a day, which are no operands but may be keys. The server reads its own
+/// text of them.
+pub(crate) fn cursor_value(column: &Column, text: &str) -> Option<Value> {
+    let is_as_the_server_writes_it = match column.kind {
+        Kind::Date => is_shaped(text, "0000-00-00"),
+        Kind::Timestamp | Kind::TimestampTz => is_shaped(whole_seconds(text), "0000-00-00 00:00:00"),
+        Kind::Time => {
+            let clock = whole_seconds(text.strip_prefix('-').unwrap_or(text));
+            is_shaped(clock, "00:00:00") || is_shaped(clock, "000:00:00")
+        }
+        _ => false,
+    };
+    is_as_the_server_writes_it.then(|| Value::Text(text.to_owned()))
+}
+
+/// The text without up to six digits behind a point.
+fn whole_seconds(text: &str) -> &str {
+    match text.split_once('.') {
+        Some((whole, fraction))
+            if fraction.len() <= 6 && fraction.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            whole
+        }
+        _ => text,
+    }
+}
+
+/// Whether `text` has digits where `shape` has them, and otherwise its characters.
+fn is_shaped(text: &str, shape: &str) -> bool {
+    let fits = |(byte, shape): (u8, u8)| if shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
 }
 
 /// A statement's parameters as the wire takes them.
@@ -84,6 +128,15 @@ mod tests {
         let most = || Value::Decimal("18446744073709551615".to_owned());
         assert_eq!(one(most(), unsigned), Param::Unsigned(u64::MAX));
         assert_eq!(one(most(), Some(Kind::Decimal)), Param::Decimal("18446744073709551615".to_owned()));
+    }
+
+    #[test]
+    fn a_cursor_may_hold_a_key_that_is_no_operand_and_nothing_else() {
+        let read = |kind, text: &str| cursor_value(&Column::new("k", kind, false), text).is_some();
+        assert!(read(Kind::Date, "0000-00-00") && read(Kind::Timestamp, "2026-02-00 00:00:00.000001"));
+        assert!(read(Kind::Time, "-838:59:59") && read(Kind::Time, "24:00:00.5"));
+        assert!(!read(Kind::Date, "2026-02-0x") && !read(Kind::Timestamp, "0000-00-00 00:00:00.x"));
+        assert!(!read(Kind::Time, "--01:00:00") && !read(Kind::Text, "0000-00-00"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! QUERY`, and its typed decoders refuse `0000-00-00`; without TLS it logs in through its feature `rsa`, the crate of
 //! RUSTSEC-2023-0071. mysql_async reads to the end, too. Here a row is a view into the bytes that the socket delivered,
 //! values come in the binary form (text would round singles to six digits), and a statement that is given up is killed.
-//! Measured with `examples/stream.rs`, half a million rows take two thirds of the time of `mysql --batch --quick`, and a
+//! Half a million rows take two thirds of the time of `mysql --batch --quick`, and a
 //! megabyte of memory.
 //!
 //! A [`Connector`] makes [`Connection`]s; [`Connection::start`] runs a statement. Whatever the server sends is hostile
@@ -13,7 +13,6 @@
 //! any future here leaves a connection that [`Connection::recover`] can mend or says that it cannot.
 
 mod auth;
-mod buffer;
 mod column;
 mod connection;
 mod connector;
@@ -27,12 +26,11 @@ mod row;
 mod statement;
 mod tls;
 
+pub(crate) use bridge_net::{ClientIdentity, Endpoint, Pem, Roots, TlsError};
 pub(crate) use column::{Column, ColumnType};
 pub(crate) use connection::{Connection, Step};
 pub(crate) use connector::Connector;
-pub(crate) use error::{AuthError, ServerError, TlsError, WireError, number};
-pub(crate) use options::{
-    ClientIdentity, ConnectOptions, Endpoint, Pem, Roots, TimeLimit, TlsMode, TlsOptions,
-};
+pub(crate) use error::{AuthError, ServerError, WireError, number};
+pub(crate) use options::{ConnectOptions, TimeLimit, TlsMode, TlsOptions};
 pub(crate) use packet::Param;
 pub(crate) use row::RowView;

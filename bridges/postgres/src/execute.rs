@@ -328,7 +328,7 @@ fn write_decoded(
     match decode {
         Decode::Native(_) | Decode::Text => encoding.write(bytes, writer),
         Decode::Json => {
-            writer.json(std::str::from_utf8(bytes).map_err(|_| values::BadValue("json"))?);
+            writer.json_or_text(std::str::from_utf8(bytes).map_err(|_| values::BadValue("json"))?);
             Ok(())
         }
         Decode::Number => values::write_number(encoding, bytes, writer),

@@ -266,9 +266,9 @@ impl Scalar {
             Self::Date => write_date(i32::from_be_bytes(fixed(bytes, "date")?), out),
             Self::Timestamp => write_timestamp(i64::from_be_bytes(fixed(bytes, "timestamp")?), out),
             Self::Interval => write_interval(bytes, out)?,
-            Self::Json => out.json(text(bytes)?),
+            Self::Json => out.json_or_text(text(bytes)?),
             Self::Jsonb => match bytes.split_first() {
-                Some((1, json)) => out.json(text(json)?),
+                Some((1, json)) => out.json_or_text(text(json)?),
                 _ => return Err(BadValue("jsonb")),
             },
             Self::Point => write_doubles(bytes, &["x", "y"], "point", out)?,

@@ -8,7 +8,6 @@
 //! Whatever the server sends is hostile input: each kind of message has a bound, and what breaks the protocol ends the
 //! connection with a typed error. Dropping any future here leaves a connection that [`Connection::recover`] can mend.
 
-mod buffer;
 mod cancel;
 mod certificate;
 mod connection;
@@ -28,14 +27,12 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bridge_net::{ClientIdentity, Endpoint, IpFamily, Pem, Roots, TlsError};
 use cancel::CancelToken;
 pub(crate) use connection::{Connection, Format, Param, Query, ResultFormats};
 pub(crate) use connector::Connector;
-pub(crate) use error::{AuthError, DnsError, ServerError, TlsError, WireError};
-pub(crate) use options::{
-    ChannelBinding, ClientIdentity, ConnectOptions, Endpoint, IpFamily, Pem, Roots, TlsMode, TlsNegotiation,
-    TlsOptions,
-};
+pub(crate) use error::{AuthError, DnsError, ServerError, WireError};
+pub(crate) use options::{ChannelBinding, ConnectOptions, TlsMode, TlsNegotiation, TlsOptions};
 pub(crate) use row::RowView;
 pub(crate) use rows::{Holder, Rows, Step};
 pub(crate) use statement::Column;

@@ -91,6 +91,7 @@ pub(crate) fn conform(dialect: &Dialect, column: &Column, test: &Test, unknown: 
         Test::NotIn(scalars) => among_none(dialect, column, scalars, unknown),
         // No stored text has that character, so no text matches.
         Test::Text(_, operand) if !dialect.nul_in_text && operand.contains('\0') => unknown.never(),
+        Test::Text(_, operand) if !column.repertoire.has(operand) => unknown.never(),
         Test::Text(text_match, operand) => Condition::Matches(*text_match, operand.clone()),
         Test::Never => Condition::Constant(false),
         Test::Always => Condition::Constant(true),
@@ -207,7 +208,8 @@ fn fit(dialect: &Dialect, column: &Column, scalar: &Scalar) -> Fit {
             text(scalar).filter(|text| column.labels.contains(text)).map(Value::Text).into()
         }
         Kind::Text | Kind::Json | Kind::Other | Kind::Enum => {
-            text(scalar).map_or(Fit::Impossible, |text| fit_text(dialect, text))
+            let text = text(scalar).filter(|text| column.repertoire.has(text));
+            text.map_or(Fit::Impossible, |text| fit_text(dialect, text))
         }
         Kind::Uuid => text(scalar).and_then(|text| uuid(&text)).map(Value::Text).into(),
         Kind::Date => timestamp(scalar).map_or(Fit::Impossible, date),

@@ -58,6 +58,9 @@ pub struct Dialect {
     pub matching_case: Matching,
     /// Pattern matching that does not.
     pub matching_any_case: Matching,
+    /// Whether being equal to one of an enumeration's labels is asked twice: of the column, which uses an index on it but
+    /// may take a text that is no label for one, and of its text, which decides.
+    pub narrows_enums: bool,
     /// Whether no two rows have the same primary key. Where they may, pages count the rows of a key that they break, and
     /// joins take one row.
     pub unique_keys: bool,

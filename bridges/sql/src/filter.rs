@@ -9,7 +9,7 @@ use protocol::{Filter, Invalid, TextMatch, Where};
 use crate::conform::{Condition, Operator, Unknown, conform, is_compared_as_text};
 use crate::dialect::Membership;
 use crate::pattern::pattern;
-use crate::{Column, Kind, Param, SqlError, SqlText, Value};
+use crate::{Column, Dialect, Kind, Param, SqlError, SqlText, Value};
 
 /// The longest operand of a string operator, in bytes. SQLite takes patterns of 50 000.
 const MAX_PATTERN: usize = 10_000;
@@ -70,6 +70,11 @@ impl Place<'_> {
     /// What operands are compared with: the column, or the engine's text of it.
     pub(crate) fn write_comparable(&self, sql: &mut SqlText<'_>) {
         if is_compared_as_text(&self.column) { self.write_text(sql) } else { self.write(sql) }
+    }
+
+    /// Whether being equal is asked of the column as well as of its text, because only that uses an index on it.
+    fn is_narrowed(&self, dialect: &Dialect) -> bool {
+        dialect.narrows_enums && self.column.kind == Kind::Enum && is_compared_as_text(&self.column)
     }
 
     /// The engine's text of the column.
@@ -200,6 +205,13 @@ pub(crate) fn write_comparison(sql: &mut SqlText<'_>, place: &Place<'_>, operato
             sql.template(order, |sql, _| place.write(sql));
             sql.syntax(operator.words()).param(Param { value, kind: Some(Kind::Text) });
         }
+        _ if operator == Operator::Equal && place.is_narrowed(sql.dialect()) => {
+            sql.syntax("(");
+            place.write(sql);
+            sql.syntax(operator.words()).param(place.param(value.clone())).syntax(" AND ");
+            place.write_comparable(sql);
+            sql.syntax(operator.words()).param(place.param(value)).syntax(")");
+        }
         _ => {
             place.write_comparable(sql);
             sql.syntax(operator.words()).param(place.param(value));
@@ -252,16 +264,29 @@ fn write_lists(sql: &mut SqlText<'_>, place: &Place<'_>, negated: bool, values: 
         sql.syntax("(");
     }
     sql.separated(if negated { " AND " } else { " OR " }, lists, |sql, list| {
-        place.write_comparable(sql);
-        sql.syntax(if negated { " NOT IN (" } else { " IN (" });
-        sql.separated(", ", list, |sql, value| {
-            sql.param(place.param(value.clone()));
-        });
-        sql.syntax(")");
+        if !negated && place.is_narrowed(sql.dialect()) {
+            sql.syntax("(");
+            place.write(sql);
+            write_list(sql, place, " IN (", list);
+            sql.syntax(" AND ");
+            place.write_comparable(sql);
+            write_list(sql, place, " IN (", list);
+            sql.syntax(")");
+        } else {
+            place.write_comparable(sql);
+            write_list(sql, place, if negated { " NOT IN (" } else { " IN (" }, list);
+        }
     });
     if several {
         sql.syntax(")");
     }
+}
+
+fn write_list(sql: &mut SqlText<'_>, place: &Place<'_>, words: &'static str, list: &[Value]) {
+    sql.syntax(words).separated(", ", list, |sql, value| {
+        sql.param(place.param(value.clone()));
+    });
+    sql.syntax(")");
 }
 
 /// The values as a JSON list; nothing where one of them has no exact form there.

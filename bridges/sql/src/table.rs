@@ -32,6 +32,8 @@ pub struct Column {
     pub native: String,
     /// The labels of a [`Kind::Enum`], in order; else empty.
     pub labels: Vec<String>,
+    /// The characters that its text can have.
+    pub repertoire: Repertoire,
     /// Not part of a row unless asked for by name, like SQLite's `rowid`.
     pub hidden: bool,
 }
@@ -81,6 +83,40 @@ pub enum Kind {
     Unknown,
 }
 
+/// The characters that a column's text can have, where engines refuse to compare it with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Repertoire {
+    /// All of Unicode, or not known.
+    #[default]
+    All,
+    /// Those of the basic multilingual plane, up to U+FFFF: no emoji.
+    Basic,
+    /// Those of Windows-1252; its five free bytes stand for the control characters of the same numbers.
+    Windows1252,
+    /// Those of ASCII.
+    Ascii,
+}
+
+impl Repertoire {
+    /// Whether all characters of `text` are among these.
+    pub fn has(self, text: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Basic => text.chars().all(|character| character <= '\u{FFFF}'),
+            Self::Windows1252 => text.chars().all(is_windows_1252),
+            Self::Ascii => text.is_ascii(),
+        }
+    }
+}
+
+fn is_windows_1252(character: char) -> bool {
+    const INSTEAD_OF_CONTROLS: &str = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ";
+    const FREE: &str = "\u{81}\u{8D}\u{8F}\u{90}\u{9D}";
+    matches!(character, '\0'..='\x7F' | '\u{A0}'..='\u{FF}')
+        || INSTEAD_OF_CONTROLS.contains(character)
+        || FREE.contains(character)
+}
+
 impl Kind {
     /// Whether values of this kind are numbers.
     pub const fn is_numeric(self) -> bool {
@@ -91,7 +127,15 @@ impl Kind {
 impl Column {
     /// A visible column without labels.
     pub fn new(name: impl Into<String>, kind: Kind, nullable: bool) -> Self {
-        Self { name: name.into(), kind, nullable, native: String::new(), labels: Vec::new(), hidden: false }
+        Self {
+            name: name.into(),
+            kind,
+            nullable,
+            native: String::new(),
+            labels: Vec::new(),
+            repertoire: Repertoire::All,
+            hidden: false,
+        }
     }
 }
 

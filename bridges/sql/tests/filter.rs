@@ -4,8 +4,8 @@
 
 use protocol::{CountOptions, Filter};
 use semilayer_bridge_sql::{
-    BIGQUERY, CLICKHOUSE, Column, DUCKDB, Dialect, Kind, LIBSQL, MSSQL, MYSQL, ORACLE, POSTGRES, SNOWFLAKE,
-    SQLITE, Sql, Table, Value, count,
+    BIGQUERY, CLICKHOUSE, Column, DUCKDB, Dialect, Kind, LIBSQL, MSSQL, MYSQL, ORACLE, POSTGRES, Repertoire,
+    SNOWFLAKE, SQLITE, Sql, Table, Value, count,
 };
 
 fn table(columns: &[(&str, Kind)]) -> Table {
@@ -224,6 +224,48 @@ fn an_enum_knows_its_labels() {
         r#""a" = ANY($1) | ['paid']"#
     );
     assert_eq!(condition(&POSTGRES, &table, r#"{"a":"lost"}"#), "1=0");
+}
+
+#[test]
+fn an_enum_without_labels_is_looked_up_as_it_is_and_compared_as_text() {
+    const TEXT: &str = "CAST(`a` AS CHAR) COLLATE utf8mb4_bin";
+    let table = table(&[("a", Kind::Enum)]);
+    for (filter, expected) in [
+        (r#"{"a":"new"}"#, format!("(`a` = ? AND {TEXT} = ?) | 'new', 'new'")),
+        (r#"{"a":{"$ne":"new"}}"#, format!("{TEXT} <> ? | 'new'")),
+        (
+            r#"{"a":{"$in":["new","paid"]}}"#,
+            format!("(`a` IN (?, ?) AND {TEXT} IN (?, ?)) | 'new', 'paid', 'new', 'paid'"),
+        ),
+        (r#"{"a":{"$nin":["new","paid"]}}"#, format!("{TEXT} NOT IN (?, ?) | 'new', 'paid'")),
+        (r#"{"a":{"$gt":"new"}}"#, format!("{TEXT} > ? | 'new'")),
+    ] {
+        assert_eq!(condition(&MYSQL, &table, filter), expected);
+    }
+    // This one refuses texts that are no labels.
+    assert_eq!(condition(&POSTGRES, &table, r#"{"a":"new"}"#), r#"CAST("a" AS text) = $1 | 'new'"#);
+}
+
+#[test]
+fn text_with_characters_that_a_column_cannot_have_matches_nothing() {
+    let mut table = table(&[("a", Kind::Text)]);
+    for (repertoire, fitting, foreign) in [
+        (Repertoire::Ascii, "x~", "é"),
+        (Repertoire::Windows1252, "é€\u{81}", "日"),
+        (Repertoire::Windows1252, "ÿ", "\u{80}"),
+        (Repertoire::Basic, "日\u{FFFF}", "🦀"),
+    ] {
+        table.columns[0].repertoire = repertoire;
+        let asked = |operator: &str, text: &str| {
+            condition(&MYSQL, &table, &format!(r#"{{"a":{{"{operator}":"{text}"}}}}"#))
+        };
+        assert_eq!(asked("$eq", fitting), format!("`a` = ? | '{fitting}'"));
+        assert_eq!(asked("$eq", foreign), "1=0");
+        assert_eq!(asked("$ne", foreign), "`a` IS NOT NULL");
+        assert_eq!(asked("$contains", foreign), "1=0");
+        let either = format!(r#"{{"a":{{"$in":["{fitting}","{foreign}"]}}}}"#);
+        assert_eq!(condition(&MYSQL, &table, &either), format!("`a` IN (?) | '{fitting}'"));
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bridge_net::{IpFamily, Socket, TlsClient, connect_tcp, resolve};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -14,16 +15,11 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use super::request::{Question, body_of, path_of};
-use super::tls;
-use crate::config::Settings;
+use crate::config::{Settings, Tls};
 use crate::error::{CertificateError, Exception, RequestError};
 
 /// A refusal, or an answer of ours, is not longer than this.
@@ -35,7 +31,7 @@ const READ_BUFFER: usize = 512 * 1024;
 pub(super) struct Connector {
     host: String,
     port: u16,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: Option<TlsClient>,
     timeout: Duration,
     database: String,
     /// Who asks. Marked as secret, so that nothing prints it.
@@ -43,10 +39,7 @@ pub(super) struct Connector {
     host_header: HeaderValue,
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-type Driven = Option<Pin<Box<Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>>>>;
+type Driven = Option<Pin<Box<Connection<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
 /// A connection, driven by whoever waits on it.
 pub(super) struct Link {
@@ -59,10 +52,7 @@ impl Connector {
     /// Reads what the settings name.
     pub(super) async fn load(settings: &Settings) -> Result<Self, CertificateError> {
         let tls = match &settings.tls {
-            Some(tls) => {
-                let name = ServerName::try_from(settings.host.clone()).map_err(|_| CertificateError::Name)?;
-                Some((tls::client_config(tls).await?, name))
-            }
+            Some(tls) => Some(tls_client(tls, &settings.host).await?),
             None => None,
         };
         let host = match settings.host.contains(':') {
@@ -86,25 +76,20 @@ impl Connector {
     }
 
     async fn open(&self) -> Result<Link, RequestError> {
-        let addresses =
-            tokio::net::lookup_host((self.host.as_str(), self.port)).await.map_err(RequestError::Dns)?;
-        let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address");
+        let addresses = resolve(&self.host, self.port, IpFamily::Any).await.map_err(RequestError::Dns)?;
+        let mut last = RequestError::Silent;
         for address in addresses {
-            match TcpStream::connect(address).await {
+            match connect_tcp(address).await {
                 Ok(stream) => return self.greet(stream).await,
-                Err(error) => last = error,
+                Err(error) => last = RequestError::Connect(error),
             }
         }
-        Err(RequestError::Connect(last))
+        Err(last)
     }
 
     async fn greet(&self, stream: TcpStream) -> Result<Link, RequestError> {
-        stream.set_nodelay(true).map_err(RequestError::Connect)?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            Some((config, name)) => {
-                let connector = TlsConnector::from(Arc::clone(config));
-                Box::new(connector.connect(name.clone(), stream).await.map_err(RequestError::Tls)?)
-            }
+        let stream: Box<dyn Socket> = match &self.tls {
+            Some(client) => Box::new(client.connect(stream).await.map_err(RequestError::Tls)?),
             None => Box::new(stream),
         };
         let mut builder = http1::Builder::new();
@@ -132,6 +117,11 @@ impl Connector {
         }
         request
     }
+}
+
+async fn tls_client(tls: &Tls, host: &str) -> Result<TlsClient, CertificateError> {
+    let config = bridge_net::client_config(tls.check, &tls.roots, tls.identity.as_ref()).await?;
+    Ok(TlsClient::new(Arc::new(config), host)?)
 }
 
 /// With a certificate and no password, the certificate says who asks.

@@ -275,7 +275,7 @@ fn write_decoded(
         Decode::Number => encoding.kind().write_number(input, out),
         Decode::Json => {
             match encoding.kind().key_text(input)? {
-                Some(list) if !list.is_empty() => out.json(&list),
+                Some(list) if !list.is_empty() => out.json_or_text(&list),
                 _ => {
                     out.begin_array();
                     out.end_array();

@@ -110,6 +110,14 @@ impl MongoRows {
         }
     }
 
+    /// Ends what may still run, so that nothing follows an error.
+    fn give_up(&mut self) {
+        self.batches = None;
+        self.batch = None;
+        self.total = None;
+        self.sink.writer = RowWriter::new(self.call.row_limit);
+    }
+
     /// Counts, if that was asked.
     async fn end(&mut self) -> Result<(), BridgeError> {
         self.batches = None;
@@ -122,7 +130,13 @@ impl MongoRows {
 
 impl Rows for MongoRows {
     fn next(&mut self, room: usize) -> BoxFuture<'_, Result<Option<RowBatch>, BridgeError>> {
-        Box::pin(self.fill(room))
+        Box::pin(async move {
+            let filled = self.fill(room).await;
+            if filled.is_err() {
+                self.give_up();
+            }
+            filled
+        })
     }
 
     fn tail(&self) -> Tail {
@@ -163,8 +177,11 @@ impl Sink {
             Shape::Row(shape) => {
                 shape.write(writer, document)?;
                 *written += 1;
-                if shape.page == Some(*written) {
-                    *position = Some(shape.key.position(document)?);
+                if let Some(page) = shape.page {
+                    shape.key.check(document)?;
+                    if page == *written {
+                        *position = Some(shape.key.position(document)?);
+                    }
                 }
             }
             Shape::Bucket(plan) => bucket(writer, plan, document)?,

@@ -309,25 +309,34 @@ fn sayable(column: &Bson) -> Bson {
 
 /// The value as a finite number: numbers, and texts that are numbers.
 fn number(column: &Bson) -> Bson {
-    // Between the infinities stands nothing but numbers, and not-a-number stands below.
-    let finite = doc! {"$and": [
-        {"$gt": [column.clone(), f64::NEG_INFINITY]},
-        {"$lt": [column.clone(), f64::INFINITY]},
-    ]};
+    let converted =
+        doc! {"$convert": {"input": column.clone(), "to": "decimal", "onError": null, "onNull": null}};
+    // Texts say the infinities and not-a-number too.
+    let text = Bson::from("$$read");
+    let read = doc! {"$let": {
+        "vars": {"read": converted}, "in": {"$cond": [is_finite(&text), text, null]},
+    }};
     let is_text = doc! {"$eq": [{"$type": column.clone()}, "string"]};
-    let read = doc! {"$convert": {"input": column.clone(), "to": "decimal", "onError": null, "onNull": null}};
     doc! {"$switch": {
-        "branches": [{"case": finite, "then": column.clone()}, {"case": is_text, "then": read}],
+        "branches": [{"case": is_finite(column), "then": column.clone()}, {"case": is_text, "then": read}],
         "default": null,
     }}
     .into()
+}
+
+/// Between the infinities stands nothing but numbers, and not-a-number stands below.
+fn is_finite(value: &Bson) -> Document {
+    doc! {"$and": [{"$gt": [value.clone(), f64::NEG_INFINITY]}, {"$lt": [value.clone(), f64::INFINITY]}]}
 }
 
 /// The value as an instant: dates, texts that are dates, and numbers of milliseconds.
 fn instant(column: &Bson) -> Bson {
     let kinds = literal(["date", "string", "int", "long", "double", "decimal"].map(Bson::from).to_vec());
     let is_instant = doc! {"$in": [{"$type": column.clone()}, kinds]};
-    let read = doc! {"$convert": {"input": column.clone(), "to": "date", "onError": null, "onNull": null}};
+    // The server converts every type of number but this one.
+    let is_int = doc! {"$eq": [{"$type": column.clone()}, "int"]};
+    let input = doc! {"$cond": [is_int, {"$toLong": column.clone()}, column.clone()]};
+    let read = doc! {"$convert": {"input": input, "to": "date", "onError": null, "onNull": null}};
     doc! {"$cond": [is_instant, read, null]}.into()
 }
 

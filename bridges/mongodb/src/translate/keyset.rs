@@ -14,7 +14,7 @@ use protocol::{Direction, Invalid};
 
 use super::filter::{all, any, is_null, is_something};
 use super::{ID, field, literal, never};
-use crate::values::find;
+use crate::values::{find, is_shallow};
 
 /// Marks a value with its type: base64url of a document that holds it.
 const TYPED: char = '!';
@@ -48,14 +48,22 @@ impl Key {
 
     /// Where a document stands in the order.
     pub(crate) fn position(&self, document: &RawDocument) -> Result<Position, BridgeError> {
-        let entry = |(name, _): &(String, Direction)| match find(document, name)? {
-            None => Ok(None),
-            Some(RawBsonRef::Array(_)) => {
-                Err(Invalid::new(format!("orderBy.{name}"), "a field without lists to page by").into())
-            }
-            Some(value) => encode(value).map(Some),
-        };
+        let entry = |(name, _): &(String, Direction)| find(document, name)?.map(encode).transpose();
         Ok(Position(self.0.iter().map(entry).collect::<Result<_, BridgeError>>()?))
+    }
+
+    /// Refuses a document with a list in the order's fields: sorted by one of its values it would match behind a cursor by
+    /// another, and so be in several pages.
+    #[inline]
+    pub(crate) fn check(&self, document: &RawDocument) -> Result<(), BridgeError> {
+        // The key itself is never a list.
+        for (name, _) in self.0.iter().filter(|(name, _)| name != ID) {
+            if let Some(RawBsonRef::Array(_)) = find(document, name)? {
+                let refused = Invalid::new(format!("orderBy.{name}"), "a field without lists to page by");
+                return Err(refused.into());
+            }
+        }
+        Ok(())
     }
 
     /// The documents after a position: equal in some of the first fields, and after it in the next.
@@ -185,6 +193,9 @@ fn decode(text: &str) -> Result<Bson, Invalid> {
     let Some(typed) = text.strip_prefix(TYPED) else { return plain(text).ok_or_else(refused) };
     let bytes = URL_SAFE_NO_PAD.decode(typed).map_err(|_| refused())?;
     let document = RawDocument::from_bytes(&bytes).map_err(|_| refused())?;
+    if !is_shallow(document).unwrap_or(false) {
+        return Err(refused());
+    }
     let value = document.get("").ok().flatten().ok_or_else(refused)?;
     match Bson::try_from(value).map_err(|_| refused())? {
         // No document is found by them, and the server does not compare them.
@@ -252,11 +263,19 @@ mod tests {
         for cursor in ["!", "!!", "!AAAA", "!BQAAAAA", "k1.!!", "k1.W10"] {
             assert_eq!(Key::id().after(cursor).unwrap_err().field, "cursor", "{cursor}");
         }
-        let (list, _) = {
-            let document = RawDocumentBuf::try_from(&doc! {"": [1]}).unwrap();
-            (format!("!{}", URL_SAFE_NO_PAD.encode(document.as_bytes())), ())
-        };
-        assert!(decode(&list).is_err());
+        let list = RawDocumentBuf::try_from(&doc! {"": [1]}).unwrap();
+        assert!(decode(&format!("!{}", URL_SAFE_NO_PAD.encode(list.as_bytes()))).is_err());
+    }
+
+    #[test]
+    fn a_cursor_that_is_nested_without_end_is_refused() {
+        const DEPTH: usize = 500_000;
+        let length = |left: usize| u32::try_from(left * 7 + 5).unwrap().to_le_bytes();
+        let mut bytes: Vec<u8> =
+            (1..=DEPTH).rev().flat_map(|left| [&length(left)[..], &[3, 0]].concat()).collect();
+        bytes.extend([5, 0, 0, 0, 0]);
+        bytes.extend(std::iter::repeat_n(0, DEPTH));
+        assert!(decode(&format!("!{}", URL_SAFE_NO_PAD.encode(bytes))).is_err());
     }
 
     #[test]
@@ -283,6 +302,8 @@ mod tests {
     fn a_list_is_nothing_to_page_by() {
         let key = Key(vec![("tags".to_owned(), Direction::Ascending)]);
         let document = RawDocumentBuf::try_from(&doc! {"tags": [1, 2]}).unwrap();
-        assert!(matches!(key.position(&document), Err(BridgeError::Invalid(_))));
+        assert!(matches!(key.check(&document), Err(BridgeError::Invalid(_))));
+        let document = RawDocumentBuf::try_from(&doc! {"_id": 5, "tags": {"a": [1]}}).unwrap();
+        assert!(key.check(&document).is_ok());
     }
 }

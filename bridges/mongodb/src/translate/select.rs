@@ -54,6 +54,7 @@ pub(crate) fn query(fields: &Fields, options: &QueryOptions) -> Result<Find, Inv
         }
         find = paged(find, Key(order.clone()), keyset.cursor.as_deref())?;
     }
+    find = bounded(find);
     find.sort = sorting(&order);
     find.projection = find.outputs.as_ref().map(|outputs| projected(outputs, &find.key));
     Ok(find)
@@ -96,11 +97,16 @@ fn paged(mut find: Find, key: Key, cursor: Option<&str>) -> Result<Find, Invalid
     find.page = find.limit;
     // No row is asked for, so there is none to look ahead to.
     find.limit = find.limit.map(|limit| if limit == 0 { 0 } else { limit.saturating_add(1) });
+    find.key = key;
+    Ok(bounded(find))
+}
+
+/// To the server a limit of 0 is none.
+fn bounded(mut find: Find) -> Find {
     if find.limit == Some(0) {
         find.filter = never();
     }
-    find.key = key;
-    Ok(find)
+    find
 }
 
 fn order(fields: &Fields, order_by: &[OrderBy]) -> Result<Vec<(String, Direction)>, Invalid> {

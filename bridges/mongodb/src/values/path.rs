@@ -3,8 +3,8 @@
 use bridge_core::{BridgeError, RowWriter};
 use mongodb::bson::{RawArray, RawBsonRef, RawDocument};
 
-use super::{Numbers, write};
-use crate::error::unreadable;
+use super::{MAX_DEPTH, Numbers, write};
+use crate::error::{too_deep, unreadable};
 
 /// Writes what stands at a path; null where nothing does. Below a list it is a list of what stands there in each of its
 /// documents.
@@ -20,13 +20,15 @@ pub(crate) fn write_path(
     Ok(())
 }
 
-/// What stands at a path through documents alone. Nothing for null, for what is missing, and below a list.
+/// What stands at a path through documents; nothing for null and for what is missing. A path that goes on below a list
+/// ends at the list.
 pub(crate) fn find<'a>(document: &'a RawDocument, path: &str) -> Result<Option<RawBsonRef<'a>>, BridgeError> {
     let (name, rest) = split(path);
     match (document.get(name).map_err(unreadable)?, rest) {
         (None | Some(RawBsonRef::Null | RawBsonRef::Undefined), _) => Ok(None),
         (found, None) => Ok(found),
         (Some(RawBsonRef::Document(inner)), Some(rest)) => find(inner, rest),
+        (Some(list @ RawBsonRef::Array(_)), Some(_)) => Ok(Some(list)),
         (Some(_), Some(_)) => Ok(None),
     }
 }
@@ -42,7 +44,7 @@ fn write_within(
         (Some(value), None) => write(writer, value, numbers).map(|()| true),
         (Some(RawBsonRef::Document(inner)), Some(rest)) => write_within(writer, inner, rest, numbers),
         (Some(RawBsonRef::Array(items)), Some(rest)) => {
-            write_each(writer, items, rest, numbers).map(|()| true)
+            write_each(writer, items, rest, numbers, MAX_DEPTH).map(|()| true)
         }
         _ => Ok(false),
     }
@@ -53,14 +55,16 @@ fn write_each(
     items: &RawArray,
     path: &str,
     numbers: Numbers,
+    levels: usize,
 ) -> Result<(), BridgeError> {
+    let levels = levels.checked_sub(1).ok_or_else(|| too_deep(MAX_DEPTH))?;
     writer.begin_array();
     for item in items {
         match item.map_err(unreadable)? {
             RawBsonRef::Document(inner) => {
                 write_within(writer, inner, path, numbers)?;
             }
-            RawBsonRef::Array(inner) => write_each(writer, inner, path, numbers)?,
+            RawBsonRef::Array(inner) => write_each(writer, inner, path, numbers, levels)?,
             _ => {}
         }
     }
@@ -95,7 +99,8 @@ mod tests {
             assert_eq!(writer.into_text(), json, "{path}");
         }
         assert!(matches!(find(&document, "a.b").unwrap(), Some(RawBsonRef::Int32(1))));
-        for missing in ["a.c", "l.b", "a.b.c", "x"] {
+        assert!(matches!(find(&document, "l.b").unwrap(), Some(RawBsonRef::Array(_))));
+        for missing in ["a.c", "a.b.c", "x"] {
             assert!(find(&document, missing).unwrap().is_none(), "{missing}");
         }
     }

@@ -1,9 +1,10 @@
 //! Documents without a schema: nested fields, lists, dates, what is missing, and what a sample says of them.
 
 use mongodb::bson::{DateTime, doc};
+use protocol::QueryOptions;
 use serde_json::json;
 
-use crate::asking::{call, count, open, query};
+use crate::asking::{call, count, open, query, raw};
 use crate::server::Scratch;
 
 #[tokio::test]
@@ -107,6 +108,70 @@ async fn a_sample_tells_the_fields_of_a_collection_without_schema() {
         .collect();
     assert_eq!(shown, ["_id int false true", "a int|string false false", "n.x string false false"]);
     assert_eq!(schema.row_count, 2);
+    bridge.close().await;
+    scratch.drop().await;
+}
+
+#[tokio::test]
+async fn no_rows_with_a_total_are_no_rows() {
+    let scratch = Scratch::new().await;
+    scratch
+        .insert("c", vec![doc! {"_id": 1, "a": 1}, doc! {"_id": 2, "a": 2}, doc! {"_id": 3, "a": 2}])
+        .await;
+    let bridge = open(&scratch.config()).await.unwrap();
+    let options = QueryOptions::parse(&raw(json!({"limit": 0, "total": true, "where": {"a": 2}}))).unwrap();
+    let stream = bridge.query(&call(), "c", options).await.unwrap();
+    let (rows, tail) = bridge_conformance::collect(stream).await.unwrap();
+    assert_eq!((rows.len(), tail.total), (0, Some(2)));
+    bridge.close().await;
+    scratch.drop().await;
+}
+
+#[tokio::test]
+async fn a_list_is_nothing_to_page_by_wherever_it_stands_in_the_page() {
+    let scratch = Scratch::new().await;
+    scratch
+        .insert(
+            "c",
+            vec![
+                doc! {"_id": 1, "a": [1, 10], "l": [{"x": 5}]},
+                doc! {"_id": 2, "a": 5, "l": {"x": 6}},
+                doc! {"_id": 3, "a": 7, "l": {"x": 7}},
+            ],
+        )
+        .await;
+    let bridge = open(&scratch.config()).await.unwrap();
+    for field in ["a", "l.x"] {
+        let options = json!({"orderBy": {"field": field}, "keyset": true, "limit": 2});
+        let answer = query(&*bridge, "c", options).await;
+        let refused =
+            matches!(&answer, Err(bridge_core::BridgeError::Invalid(it)) if it.field.contains(field));
+        assert!(refused, "{field}: {answer:?}");
+    }
+    bridge.close().await;
+    scratch.drop().await;
+}
+
+#[tokio::test]
+async fn text_that_is_no_finite_number_adds_nothing_to_a_sum() {
+    let scratch = Scratch::new().await;
+    let values: Vec<mongodb::bson::Bson> = vec![
+        5.into(),
+        "7".into(),
+        "NaN".into(),
+        "Infinity".into(),
+        "-inf".into(),
+        "x".into(),
+        f64::NAN.into(),
+    ];
+    scratch.insert("c", values.into_iter().map(|value| doc! {"a": value}).collect()).await;
+    let bridge = open(&scratch.config()).await.unwrap();
+    let options =
+        json!({"measures": {"sum": {"agg": "sum", "column": "a"}, "avg": {"agg": "avg", "column": "a"}}});
+    let options = protocol::AggregateOptions::parse(&raw(options)).unwrap();
+    let stream = bridge.aggregate(&call(), "c", options).await.unwrap();
+    let (buckets, _) = bridge_conformance::collect(stream).await.unwrap();
+    assert_eq!(buckets[0]["measures"], json!({"sum": 12, "avg": 6}));
     bridge.close().await;
     scratch.drop().await;
 }

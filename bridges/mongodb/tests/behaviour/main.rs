@@ -10,10 +10,13 @@
 
 #[path = "../support/asking.rs"]
 mod asking;
+#[path = "../support/pretend.rs"]
+mod pretend;
 #[path = "../support/server.rs"]
 mod server;
 
 mod access;
 mod fields;
+mod hostile;
 mod recovery;
 mod streams;

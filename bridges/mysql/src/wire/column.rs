@@ -6,6 +6,10 @@ use super::packet::Fields;
 /// The character set of what is no text.
 const BINARY: u16 = 63;
 const UNSIGNED: u16 = 0x0020;
+/// Compared byte by byte. Columns of bits do not say this of themselves.
+const BINARY_VALUE: u16 = 0x0080;
+/// An alias has up to 256 characters of four bytes. What is longer is cut.
+const NAME_LIMIT: usize = 1024;
 /// MariaDB's kinds of extended metadata.
 const EXTENDED_TYPE: u8 = 0;
 const EXTENDED_FORMAT: u8 = 1;
@@ -46,10 +50,10 @@ pub(crate) enum ColumnType {
     Time,
     /// Bits, the highest byte first.
     Bit,
-    /// MySQL's JSON, which is always one value.
+    /// Bits that are digits as text: what MariaDB's `MIN` and `MAX` make of them.
+    BitDigits,
+    /// One value, or so the server says.
     Json,
-    /// MariaDB's JSON: text that was checked when it was written, or so it is hoped.
-    JsonText,
     /// SRID and well-known binary.
     Geometry,
     /// Singles.
@@ -65,7 +69,8 @@ impl Column {
         for _catalog_schema_table_origin in 0..4 {
             fields.string()?;
         }
-        let name = String::from_utf8_lossy(fields.string()?).into_owned().into_boxed_str();
+        let name = fields.string()?;
+        let name = String::from_utf8_lossy(name.get(..NAME_LIMIT).unwrap_or(name)).into();
         fields.string()?;
         let extended = if extended { Extended::read(fields.string()?)? } else { Extended::Nothing };
         fields.length()?;
@@ -94,13 +99,14 @@ impl ColumnType {
             10 | 14 => Self::Date,
             7 | 12 | 17 | 18 => Self::DateTime,
             11 | 19 => Self::Time,
+            16 if flags & BINARY_VALUE != 0 => Self::BitDigits,
             16 => Self::Bit,
             245 => Self::Json,
             255 => Self::Geometry,
             242 => Self::Vector,
             // Strings of every length, sets and enumerations.
             15 | 247..=254 => match extended {
-                Extended::Json if charset != BINARY => Self::JsonText,
+                Extended::Json if charset != BINARY => Self::Json,
                 Extended::Vector => Self::Vector,
                 _ if charset == BINARY => Self::Bytes,
                 _ => Self::Text,
@@ -121,8 +127,8 @@ impl ColumnType {
             Self::Date | Self::DateTime | Self::Time => Width::Short,
             Self::Decimal
             | Self::Bit
+            | Self::BitDigits
             | Self::Json
-            | Self::JsonText
             | Self::Geometry
             | Self::Vector
             | Self::Text

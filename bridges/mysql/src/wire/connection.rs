@@ -8,11 +8,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bridge_net::Address;
 use futures::FutureExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connector::Connector;
-use super::dial::Address;
 use super::link::{Link, Scan};
 use super::login::Session;
 use super::packet::{self, END, ERROR, Ended, Fields, LOCAL_INFILE, OK, Param, server_error};
@@ -23,6 +23,9 @@ use super::{Column, ConnectOptions, RowView, TimeLimit, WireError};
 const KILL_INTERVAL: Duration = Duration::from_millis(500);
 /// A goodbye that does not get through in this time is not worth more.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Columns of a result: what a select list may have.
+const MAX_COLUMNS: u64 = 4_096;
 
 const COM_QUERY: u8 = 0x03;
 const COM_PING: u8 = 0x0E;
@@ -276,6 +279,9 @@ impl Connection {
                     Some(&(OK | ERROR)) => self.end_of_command(&packet)?,
                     _ => {
                         let columns = self.link.judge(Fields(&packet).length())?;
+                        if columns > MAX_COLUMNS {
+                            return Err(self.link.violation("more columns than a result can have"));
+                        }
                         self.phase = if columns == 0 { Phase::Rows } else { Phase::Columns(columns) };
                     }
                 }

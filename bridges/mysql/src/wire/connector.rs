@@ -1,18 +1,16 @@
 //! From options to a connection: names to addresses, addresses in turn, and what `ssl-mode` prefers.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bridge_net::{Address, IpFamily, TlsClient, attempt_end};
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
-use super::dial::{self, Address, TlsClient};
+use super::dial;
 use super::link::Link;
 use super::login::{self, Session};
-use super::{ConnectOptions, Endpoint, Roots, TlsError, TlsMode, WireError, tls};
+use super::{ConnectOptions, Endpoint, Roots, TlsMode, WireError, tls};
 
 /// A statement that changes one of these settings in its session is reported, and the session is not used again. MySQL
 /// passes over names that it does not know, MariaDB refuses them.
@@ -100,7 +98,7 @@ impl Connector {
         let options = &self.0.options;
         let client = self.tls_client(address)?;
         let first = self.attempt(address, client.as_ref()).await;
-        let gives_up = options.tls.mode == TlsMode::Preferred && options.tls.roots == Roots::System;
+        let gives_up = options.tls.mode == TlsMode::Preferred && options.tls.roots == Roots::Unset;
         match first {
             Err(WireError::Tls(_)) if gives_up => self.attempt(address, None).await,
             decided => decided,
@@ -120,9 +118,7 @@ impl Connector {
     fn tls_client(&self, address: &Address) -> Result<Option<TlsClient>, WireError> {
         match (address, &self.0.options.endpoint, &self.0.tls) {
             (Address::Tcp(_), Endpoint::Tcp { host, .. }, Some(config)) => {
-                let name =
-                    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
-                Ok(Some(TlsClient { config: Arc::clone(config), name }))
+                Ok(Some(TlsClient::new(Arc::clone(config), host)?))
             }
             _ => Ok(None),
         }
@@ -132,8 +128,9 @@ impl Connector {
         match &self.0.options.endpoint {
             Endpoint::Unix { path } => Ok(vec![Address::Unix(path.clone())]),
             Endpoint::Tcp { host, port } => {
-                let resolved = timeout_at(deadline, resolve(host, *port)).await;
-                let resolved = resolved.map_err(|_| WireError::Timeout)??;
+                let resolved = timeout_at(deadline, bridge_net::resolve(host, *port, IpFamily::Any)).await;
+                let resolved = resolved.map_err(|_| WireError::Timeout)?;
+                let resolved = resolved.map_err(|source| WireError::Dns { host: host.to_owned(), source })?;
                 Ok(resolved.into_iter().map(Address::Tcp).collect())
             }
         }
@@ -145,21 +142,7 @@ impl Connector {
         deadline: Instant,
         work: impl Future<Output = Result<T, WireError>>,
     ) -> Result<T, WireError> {
-        let own = self.0.options.connect_timeout.and_then(|limit| Instant::now().checked_add(limit));
-        let end = own.map_or(deadline, |own| own.min(deadline));
+        let end = attempt_end(self.0.options.connect_timeout, deadline);
         timeout_at(end, work).await.map_err(|_| WireError::Timeout)?
     }
-}
-
-/// The addresses of `host`, at least one.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, WireError> {
-    if let Ok(literal) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(literal, port)]);
-    }
-    let failed = |source| WireError::Dns { host: host.to_owned(), source };
-    let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
-    if found.is_empty() {
-        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
-    }
-    Ok(found)
 }

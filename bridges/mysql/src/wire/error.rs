@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 
-use super::Pem;
+use super::TlsError;
 
 /// Why connecting or running a statement failed.
 #[derive(Debug, thiserror::Error)]
@@ -96,45 +95,6 @@ pub(crate) mod number {
     pub(crate) const CLIENT_INTERACTION_TIMEOUT: u16 = 4031;
     pub(crate) const STATEMENT_TIMEOUT_MARIADB: u16 = 1969;
     pub(crate) const STATEMENT_TIMEOUT_MYSQL: u16 = 3024;
-}
-
-/// Why there is no encrypted connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    #[error("the server does not offer TLS")]
-    NotOffered,
-    #[error("the server's certificate is refused: {0}")]
-    Certificate(#[source] rustls::Error),
-    #[error("the TLS handshake failed: {0}")]
-    Handshake(#[source] io::Error),
-    #[error("host \"{0}\" cannot be the name in a certificate")]
-    Name(String),
-    #[error("cannot read {path}: {source}")]
-    File {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("{pem} holds no {wanted} in PEM form")]
-    Unusable { pem: Pem, wanted: &'static str },
-    #[error("the client certificate and its key are refused: {0}")]
-    Identity(#[source] rustls::Error),
-    #[error("ssl-mode verify_ca needs a certificate of an authority")]
-    NoRoots,
-    #[error("the system has no root certificates")]
-    NoSystemRoots,
-    #[error("TLS cannot be set up: {0}")]
-    Setup(#[source] rustls::Error),
-}
-
-impl TlsError {
-    /// Tells a refused certificate from other failures of a handshake.
-    pub(super) fn from_handshake(error: io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(reason @ rustls::Error::InvalidCertificate(_)) => Self::Certificate(reason.clone()),
-            _ => Self::Handshake(error),
-        }
-    }
 }
 
 /// Why the login failed, other than by the server's word.

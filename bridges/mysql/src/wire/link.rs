@@ -7,11 +7,12 @@ use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 
+use bridge_net::buffer::{Inbox, LARGE};
+use bridge_net::{Socket, TlsClient};
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::buffer::{Inbox, LARGE};
-use super::dial::{self, Socket, TlsClient};
+use super::dial;
 use super::packet::{FRAME_FULL, HEADER_BYTES, OK, frame_length};
 use super::{Column, RowView, WireError};
 
@@ -258,6 +259,8 @@ fn scan_rows<B>(
     let end = loop {
         let Some(length) = frame_length(rest) else { break Ok(Scan::Starved) };
         match rest.get(HEADER_BYTES) {
+            // What follows is not its first byte.
+            _ if length == 0 => break Ok(Scan::Other),
             Some(&OK) => {}
             Some(_) => break Ok(Scan::Other),
             None => break Ok(Scan::Starved),

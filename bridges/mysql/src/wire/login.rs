@@ -1,7 +1,9 @@
 //! The login: the server's greeting, TLS, authentication (MySQL internals manual, "Connection Phase").
 
+use bridge_net::{Socket, TlsClient};
+
 use super::auth::{self, CACHING_SHA2, NATIVE};
-use super::dial::{Privacy, Socket, TlsClient};
+use super::dial::Privacy;
 use super::link::Link;
 use super::packet::{CUT_SHORT, ERROR, Fields, OK, capability, push_string, server_error};
 use super::{ConnectOptions, TlsError, WireError};

@@ -1,9 +1,8 @@
 //! Everything that decides how a connection is made. Names and meanings are those of MySQL's own clients.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use bridge_net::{ClientIdentity, Endpoint, Roots};
 use protocol::Secret;
 
 use super::packet::FRAME_FULL;
@@ -58,24 +57,13 @@ pub(crate) enum TimeLimit {
     Hint,
 }
 
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    Tcp {
-        host: String,
-        port: u16,
-    },
-    /// The socket file itself, such as `/run/mysqld/mysqld.sock`.
-    Unix {
-        path: PathBuf,
-    },
-}
-
 /// Encryption of TCP connections. Unix sockets are never encrypted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsOptions {
     pub(crate) mode: TlsMode,
+    /// `ssl-ca`.
     pub(crate) roots: Roots,
+    /// `ssl-cert` and `ssl-key`.
     pub(crate) identity: Option<ClientIdentity>,
 }
 
@@ -93,48 +81,4 @@ pub(crate) enum TlsMode {
     /// As [`VerifyCa`](Self::VerifyCa), and an alternative name of the certificate is the host; the system's roots where
     /// none were given.
     VerifyIdentity,
-}
-
-/// `ssl-ca`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Roots {
-    /// Those of the system, for [`TlsMode::VerifyIdentity`] alone: anyone can get a certificate from a public authority.
-    #[default]
-    System,
-    Given(Pem),
-}
-
-/// `ssl-cert` and `ssl-key`; the key as PKCS#8, SEC1 or PKCS#1.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientIdentity {
-    pub(crate) certificate: Pem,
-    pub(crate) key: Pem,
-}
-
-/// Certificates or a key in PEM form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pem {
-    File(PathBuf),
-    Text(Secret),
-}
-
-impl Pem {
-    /// Text where it looks like PEM, else a path.
-    pub(crate) fn of(value: &str) -> Self {
-        if value.contains("-----BEGIN") {
-            Self::Text(value.to_owned().into())
-        } else {
-            Self::File(value.into())
-        }
-    }
-}
-
-/// Where it is, never what it says.
-impl fmt::Display for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Text(_) => f.write_str("the text that was given"),
-        }
-    }
 }

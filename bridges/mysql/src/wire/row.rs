@@ -25,6 +25,11 @@ impl<'a> RowView<'a> {
         Ok(Self { nulls, values: fields.rest(), columns })
     }
 
+    /// How many bytes it has.
+    pub(crate) fn size(&self) -> usize {
+        self.nulls.len() + self.values.len()
+    }
+
     /// The values in column order; `None` is SQL's NULL.
     #[inline]
     pub(crate) fn values(&self) -> Values<'a> {

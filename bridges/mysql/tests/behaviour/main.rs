@@ -13,7 +13,10 @@ mod asking;
 mod catalog;
 #[path = "../support/database.rs"]
 mod database;
+#[path = "../support/fake.rs"]
+mod fake;
 mod guard;
+mod hostile;
 mod restart;
 #[path = "../support/server.rs"]
 mod server;

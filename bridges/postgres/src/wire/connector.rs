@@ -1,20 +1,17 @@
 //! From options to a connection: names to addresses, addresses in turn, and the fallbacks of `sslmode`.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use bridge_net::{Address, attempt_end};
 use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
-use super::dial::{self, Address, Dialed, Privacy, Route, Security, TlsClient};
+use super::dial::{self, Dialed, Privacy, Route, Security, TlsClient};
 use super::error::sqlstate;
 use super::link::Link;
 use super::{
-    CancelToken, ConnectOptions, Connection, DnsError, Endpoint, IpFamily, TlsError, TlsMode, WireError,
-    startup, tls,
+    CancelToken, ConnectOptions, Connection, DnsError, Endpoint, IpFamily, TlsMode, WireError, startup, tls,
 };
 
 /// Makes connections to one database. Certificates and keys are read once, when it is loaded.
@@ -70,8 +67,7 @@ impl Connector {
         host: &str,
         deadline: Instant,
     ) -> Result<Connection, WireError> {
-        let own = self.options.connect_timeout.and_then(|limit: Duration| Instant::now().checked_add(limit));
-        let end = own.map_or(deadline, |own| own.min(deadline));
+        let end = attempt_end(self.options.connect_timeout, deadline);
         timeout_at(end, self.connect_at(address, host)).await.map_err(|_| WireError::Timeout)?
     }
 
@@ -104,10 +100,8 @@ impl Connector {
         match (address, &self.tls) {
             (Address::Unix(_), _) | (_, None) => Ok(None),
             (Address::Tcp(_), Some(config)) => {
-                let name =
-                    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
-                let negotiation = self.options.tls.negotiation;
-                Ok(Some(TlsClient { config: Arc::clone(config), name, negotiation }))
+                let tls = bridge_net::TlsClient::new(Arc::clone(config), host)?;
+                Ok(Some(TlsClient { tls, negotiation: self.options.tls.negotiation }))
             }
         }
     }
@@ -161,43 +155,15 @@ fn is_worth_another_address(error: &WireError) -> bool {
     }
 }
 
-/// The addresses of `host`, at least one; a literal address is its own, whatever the family.
+/// The addresses of `host`, at least one.
 async fn resolve(host: &str, port: u16, family: IpFamily) -> Result<Vec<SocketAddr>, DnsError> {
-    if let Ok(literal) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(literal, port)]);
-    }
-    let failed = |cause| DnsError { host: host.to_owned(), family, cause };
-    let found = tokio::net::lookup_host((host, port)).await.map_err(failed)?;
-    let wanted: Vec<_> = found.filter(|address| is_of_family(address, family)).collect();
-    if wanted.is_empty() {
-        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the name has no such address")));
-    }
-    Ok(wanted)
-}
-
-fn is_of_family(address: &SocketAddr, family: IpFamily) -> bool {
-    match family {
-        IpFamily::V4 => address.is_ipv4(),
-        IpFamily::V6 => address.is_ipv6(),
-        IpFamily::Any => true,
-    }
+    let resolved = bridge_net::resolve(host, port, family).await;
+    resolved.map_err(|cause| DnsError { host: host.to_owned(), family, cause })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_literal_address_is_not_filtered_by_family() {
-        let resolved = resolve("127.0.0.1", 5432, IpFamily::V6).await.unwrap();
-        assert_eq!(resolved, ["127.0.0.1:5432".parse().unwrap()]);
-    }
-
-    #[tokio::test]
-    async fn a_name_gives_addresses_of_the_family_only() {
-        let resolved = resolve("localhost", 5432, IpFamily::V4).await.unwrap();
-        assert_eq!(resolved, ["127.0.0.1:5432".parse().unwrap()]);
-    }
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_is_named_with_the_family() {

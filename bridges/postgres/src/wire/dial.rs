@@ -2,55 +2,20 @@
 //!
 //! Used for sessions and for cancel requests alike, so that a cancel goes the same way as what it cancels.
 
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
+use bridge_net::{Address, Socket, connect_tcp};
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use super::certificate::server_end_point;
 use super::{TlsError, TlsNegotiation, WireError};
-
-/// A query may be silent for long while it works, so a dead peer is only found by asking.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-
-/// A byte stream of any transport.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Socket for S {}
 
 /// One way to one server.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) address: Address,
     pub(super) security: Security,
-}
-
-/// A resolved address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => path.display().fmt(f),
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -61,11 +26,10 @@ pub(super) enum Security {
     Encrypted(TlsClient),
 }
 
-/// What a handshake needs.
+/// What a handshake needs, and how it begins.
 #[derive(Clone, Debug)]
 pub(super) struct TlsClient {
-    pub(super) config: Arc<ClientConfig>,
-    pub(super) name: ServerName<'static>,
+    pub(super) tls: bridge_net::TlsClient,
     pub(super) negotiation: TlsNegotiation,
 }
 
@@ -95,17 +59,10 @@ pub(super) async fn open(route: &Route) -> Result<Dialed, WireError> {
             Ok(Dialed { socket: Box::new(socket), privacy: Privacy::Local })
         }
         Address::Tcp(address) => {
-            let socket = TcpStream::connect(address).await.map_err(failed)?;
-            tune(&socket).map_err(failed)?;
+            let socket = connect_tcp(*address).await.map_err(failed)?;
             secure(socket, &route.security).await
         }
     }
-}
-
-fn tune(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 async fn secure(mut socket: TcpStream, security: &Security) -> Result<Dialed, WireError> {
@@ -144,8 +101,7 @@ async fn is_offered(socket: &mut TcpStream, client: &TlsClient) -> Result<bool, 
 }
 
 async fn handshake(socket: TcpStream, client: &TlsClient) -> Result<Dialed, WireError> {
-    let connector = TlsConnector::from(Arc::clone(&client.config));
-    let stream = connector.connect(client.name.clone(), socket).await.map_err(TlsError::from_handshake)?;
+    let stream = client.tls.connect(socket).await.map_err(TlsError::from_handshake)?;
     let chain = stream.get_ref().1.peer_certificates();
     let end_point = chain.and_then(|chain| server_end_point(chain.first()?));
     Ok(Dialed { socket: Box::new(stream), privacy: Privacy::Encrypted { end_point } })

@@ -7,11 +7,11 @@ use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 
+use bridge_net::Socket;
+use bridge_net::buffer::{Inbox, LARGE};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::buffer::{Inbox, LARGE};
-use super::dial::Socket;
 use super::message::{Backend, HEADER_BYTES, Header};
 use super::rows::{Scan, scan_rows};
 use super::{RowView, WireError};

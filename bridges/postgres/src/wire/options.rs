@@ -1,9 +1,8 @@
 //! Everything that decides how a connection is made. Names and meanings are those of libpq where it has them.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use bridge_net::{ClientIdentity, Endpoint, IpFamily, Roots};
 use protocol::{ROW_LIMIT_BYTES, Secret};
 
 /// How to reach a server and who to be there.
@@ -60,32 +59,13 @@ impl ConnectOptions {
 /// The wire form of a row may be longer than its JSON, for which the limit is meant.
 const ROW_SLACK_BYTES: usize = 1024 * 1024;
 
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    Tcp {
-        host: String,
-        port: u16,
-    },
-    /// The socket file itself, such as `/run/postgresql/.s.PGSQL.5432`.
-    Unix {
-        path: PathBuf,
-    },
-}
-
-/// Which addresses of a host name count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IpFamily {
-    V4,
-    V6,
-    Any,
-}
-
 /// Encryption of TCP connections. Unix sockets are never encrypted, as in libpq.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsOptions {
     pub(crate) mode: TlsMode,
+    /// `sslrootcert`.
     pub(crate) roots: Roots,
+    /// `sslcert` and `sslkey`.
     pub(crate) identity: Option<ClientIdentity>,
     pub(crate) negotiation: TlsNegotiation,
     pub(crate) channel_binding: ChannelBinding,
@@ -107,53 +87,6 @@ pub(crate) enum TlsMode {
     /// As [`VerifyCa`](Self::VerifyCa), and an alternative name of the certificate is the host. Unlike libpq, rustls does
     /// not look at the common name.
     VerifyFull,
-}
-
-/// `sslrootcert`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Roots {
-    /// Nothing was said: [`TlsMode::VerifyFull`] uses the system's roots, [`TlsMode::VerifyCa`] is refused.
-    #[default]
-    Unset,
-    /// The system's roots. Only with [`TlsMode::VerifyFull`]: anyone can get a certificate from a public authority.
-    System,
-    /// These. A server certificate may be its own root unless it is marked as an authority, which rustls refuses.
-    Given(Pem),
-}
-
-/// `sslcert` and `sslkey`; the key as PKCS#8, SEC1 or PKCS#1.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientIdentity {
-    pub(crate) certificate: Pem,
-    pub(crate) key: Pem,
-}
-
-/// Certificates or a key in PEM form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pem {
-    File(PathBuf),
-    Text(Secret),
-}
-
-impl Pem {
-    /// Text where it looks like PEM, else a path.
-    pub(crate) fn of(value: &str) -> Self {
-        if value.contains("-----BEGIN") {
-            Self::Text(value.to_owned().into())
-        } else {
-            Self::File(value.into())
-        }
-    }
-}
-
-/// Where it is, never what it says.
-impl fmt::Display for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Text(_) => f.write_str("the text that was given"),
-        }
-    }
 }
 
 /// `sslnegotiation`.

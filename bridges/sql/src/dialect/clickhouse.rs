@@ -28,6 +28,7 @@ pub const CLICKHOUSE: Dialect = Dialect {
     literal: None,
     matching_case: Matching { template: "#1 LIKE #2", syntax: PatternSyntax::Backslash },
     matching_any_case: Matching { template: "#1 ILIKE #2", syntax: PatternSyntax::Backslash },
+    narrows_enums: false,
     unique_keys: false,
     uuid_order: Some("toString(#1)"),
     finite: Some("if(isFinite(#1), #1, NULL)"),

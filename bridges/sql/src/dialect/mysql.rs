@@ -22,7 +22,8 @@ pub const MYSQL: Dialect = Dialect {
     row_comparison: false,
     nulls: Nulls::Smallest,
     paging: Paging::Limit { unlimited: Some("18446744073709551615"), bound: true },
-    text_cast: "CAST(#1 AS CHAR)",
+    // Compared by its characters: the session's collation takes texts for equal that are not.
+    text_cast: "CAST(#1 AS CHAR) COLLATE utf8mb4_bin",
     text_casts: &[],
     literal: None,
     matching_case: Matching {
@@ -33,6 +34,7 @@ pub const MYSQL: Dialect = Dialect {
         template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
         syntax: PatternSyntax::Like,
     },
+    narrows_enums: true,
     unique_keys: true,
     uuid_order: None,
     finite: None,

@@ -33,6 +33,7 @@ pub const SQLITE: Dialect = Dialect {
         template: "semilayer_fold(#1) LIKE semilayer_fold(#2) ESCAPE '!'",
         syntax: PatternSyntax::Like,
     },
+    narrows_enums: false,
     unique_keys: true,
     uuid_order: None,
     finite: None,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use bridge_net::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use crate::wire::cancel::CancelToken;
-use crate::wire::dial::{Address, Route, Security};
+use crate::wire::dial::{Route, Security};
 use crate::wire::link::Link;
 use crate::wire::session::Session;
 use crate::wire::{ConnectOptions, Connection, Endpoint, Format, Query, ResultFormats, WireError};

@@ -7,11 +7,11 @@
 /// Holds the answer to a point query.
 const SMALL: usize = 8 * 1024;
 /// Few enough reads for a stream of rows; more did not measure better.
-pub(super) const LARGE: usize = 64 * 1024;
+pub const LARGE: usize = 64 * 1024;
 
 /// Bytes received and not yet consumed.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub struct Inbox {
     /// All of it is initialised, so that reading needs no zeroing.
     storage: Vec<u8>,
     start: usize,
@@ -20,18 +20,26 @@ pub(super) struct Inbox {
     filled_up: bool,
 }
 
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Inbox {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { storage: vec![0; SMALL], start: 0, end: 0, filled_up: false }
     }
 
     /// What was received, oldest first.
-    pub(super) fn bytes(&self) -> &[u8] {
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
         self.storage.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Forgets the first `count` bytes, or all if there are fewer. Returns how many it forgot.
-    pub(super) fn consume(&mut self, count: usize) -> usize {
+    #[inline]
+    pub fn consume(&mut self, count: usize) -> usize {
         let count = count.min(self.end - self.start);
         self.start += count;
         if self.start == self.end {
@@ -42,7 +50,7 @@ impl Inbox {
     }
 
     /// Room for the next read, never empty. The caller consumes what it can first: only an unfinished message grows us.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub fn room(&mut self) -> &mut [u8] {
         if self.filled_up && self.storage.len() < LARGE {
             self.resize(LARGE);
         } else if self.storage.len() - self.end < SMALL / 2 {
@@ -55,20 +63,20 @@ impl Inbox {
     }
 
     /// Notes that a read put `count` bytes into [`room`](Self::room).
-    pub(super) fn received(&mut self, count: usize) {
+    pub fn received(&mut self, count: usize) {
         self.end = self.end.saturating_add(count).min(self.storage.len());
         self.filled_up = self.end == self.storage.len();
     }
 
     /// Gives memory back while nothing is going on.
-    pub(super) fn shrink(&mut self) {
+    pub fn shrink(&mut self) {
         if self.start == self.end && self.storage.len() > SMALL {
             *self = Self::new();
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    /// How many bytes of memory it takes.
+    pub fn capacity(&self) -> usize {
         self.storage.len()
     }
 
