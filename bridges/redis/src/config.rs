@@ -7,7 +7,7 @@ use std::time::Duration;
 use bridge_core::{ConfigFields, ConfigMistakes};
 use protocol::{Secret, SourceConfig};
 
-use crate::wire::{ConnectOptions, Endpoint, Pem, TlsMode, TlsOptions};
+use crate::wire::{ClientIdentity, ConnectOptions, Endpoint, Pem, Roots, TlsMode, TlsOptions};
 
 pub(crate) const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_POOL: usize = 3;
@@ -130,7 +130,8 @@ fn tls(fields: &mut ConfigFields<'_>, target: &Target) -> TlsOptions {
         let missing = if key.is_none() { "tlsKey" } else { "tlsCert" };
         fields.mistake(missing, "a PEM file or its text: a client certificate and its key go together");
     }
-    TlsOptions { mode, roots, identity: certificate.zip(key) }
+    let identity = certificate.zip(key).map(|(certificate, key)| ClientIdentity { certificate, key });
+    TlsOptions { mode, roots: roots.map(Roots::Given).unwrap_or_default(), identity }
 }
 
 /// 0 leaves the time to the job's deadline.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bridge_core::{BridgeError, Call};
+use bridge_net::attempt_end;
 use protocol::PoolUse;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -115,8 +116,7 @@ impl Inner {
     }
 
     async fn connect(&self, deadline: Instant) -> Result<Connection, BridgeError> {
-        let own = self.options.connect_timeout.and_then(|limit| Instant::now().checked_add(limit));
-        let end = own.map_or(deadline, |own| own.min(deadline));
+        let end = attempt_end(self.options.connect_timeout, deadline);
         match timeout_at(end, self.dial()).await {
             Ok(connected) => connected.map_err(while_connecting),
             Err(_) if Instant::now() >= deadline => Err(BridgeError::Timeout),

@@ -98,7 +98,7 @@ impl Run {
         let members = |members| Feed::Members(Box::new(members));
         let feed = match opened.table {
             Table::Elements(collection) => {
-                Feed::Elements(Box::new(Elements::new(target.as_bytes(), collection)))
+                Feed::Elements(Box::new(Elements::new(target.as_bytes(), collection, call.row_limit)))
             }
             Table::Members => members(match keys(target, filter) {
                 KeyRange::Matching(pattern) => Members::matching(pattern, call.row_limit),
@@ -108,6 +108,16 @@ impl Run {
             }),
         };
         Self { lease: opened.lease, feed }
+    }
+
+    /// The same where only keys are looked at: values are not fetched, unless keys were named that need not be there.
+    pub(crate) fn over_keys_of(opened: Opened, target: &str, filter: &Filter, call: &Call) -> Self {
+        match (opened.table, keys(target, filter)) {
+            (Table::Members, KeyRange::Matching(pattern)) => Self::over_keys(opened.lease, pattern),
+            (Table::Members, KeyRange::Listed(_)) | (Table::Elements(_), _) => {
+                Self::over(opened, target, filter, call)
+            }
+        }
     }
 
     /// The keys that match a pattern, without their values.
@@ -122,8 +132,14 @@ impl Run {
     }
 
     /// The elements of a list or a stream after one of them; nothing where there can be no such element.
-    pub(crate) fn after(opened: Opened, target: &str, collection: Collection, cursor: &str) -> Option<Self> {
-        let elements = Elements::new(target.as_bytes(), collection).after(cursor)?;
+    pub(crate) fn after(
+        opened: Opened,
+        target: &str,
+        collection: Collection,
+        cursor: &str,
+        call: &Call,
+    ) -> Option<Self> {
+        let elements = Elements::new(target.as_bytes(), collection, call.row_limit).after(cursor)?;
         Some(Self { lease: opened.lease, feed: Feed::Elements(Box::new(elements)) })
     }
 
@@ -166,20 +182,22 @@ impl Run {
         Ok(())
     }
 
-    /// Takes what was asked for and is not wanted any more, so that the connection can be lent again. A server that is
-    /// slow at it loses the connection.
+    /// Comes to rest, so that the connection can be lent again. A server that is slow at it loses the connection, which is
+    /// not to be used any more then.
     async fn rest(&mut self) {
-        let rest = async {
-            loop {
-                match self.step(Some(0), &mut |_| Ok(()))? {
-                    Step::Rows => {}
-                    Step::Send => self.lease.flush().await?,
-                    Step::Receive => self.lease.fill().await?,
-                    Step::End => return Ok::<(), BridgeError>(()),
-                }
+        let _given_up = timeout(REST_LIMIT, self.drain()).await;
+    }
+
+    /// Takes what was asked for and is not wanted any more.
+    async fn drain(&mut self) -> Result<(), BridgeError> {
+        loop {
+            match self.step(Some(0), &mut |_| Ok(()))? {
+                Step::Rows => {}
+                Step::Send => self.lease.flush().await?,
+                Step::Receive => self.lease.fill().await?,
+                Step::End => return Ok(()),
             }
-        };
-        let _given_up = timeout(REST_LIMIT, rest).await;
+        }
     }
 
     /// Ends the run and keeps the connection.
@@ -198,7 +216,10 @@ pub(crate) async fn count(
     let mut total: u64 = 0;
     if !filter.is_everything() {
         let mut test = Test::new(filter, None);
-        let mut run = Run::over(opened, target, filter, call);
+        let mut run = match test.is_of_keys() {
+            true => Run::over_keys_of(opened, target, filter, call),
+            false => Run::over(opened, target, filter, call),
+        };
         run.each(&mut |record| {
             total += u64::from(test.admits(record)?);
             Ok(())

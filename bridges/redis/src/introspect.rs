@@ -1,6 +1,6 @@
 //! What there is: prefixes and collections, and the columns of one of them by a sample of its rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use bridge_core::{BridgeError, Call, ColumnSchema, TargetSchema};
 use protocol::{Filter, RawObject};
@@ -12,6 +12,8 @@ use crate::values::{KEY, Record, Renderer, Shape, View};
 
 /// Targets that are listed; a database with more of them names its keys in another way.
 const MOST_TARGETS: usize = 10_000;
+/// Bytes of their names.
+const TARGET_BYTES: usize = 8 * 1024 * 1024;
 /// Rows that are looked at.
 const SAMPLE: u64 = 1_000;
 /// Bytes of them.
@@ -24,19 +26,26 @@ const MOST_COLUMNS: usize = 2_000;
 pub(crate) async fn list(pool: &Pool, call: &Call) -> Result<Vec<String>, BridgeError> {
     let mut targets: BTreeSet<String> = BTreeSet::new();
     let mut alone: BTreeSet<String> = BTreeSet::new();
+    let mut bytes = 0;
     let mut run = Run::over_keys(pool.lease(call).await?, b"*".to_vec());
     run.each(&mut |record| {
         let Some(key) = record.key_text() else { return Ok(()) };
         match key.split_once(':') {
             Some((prefix, _)) if prefix.is_empty() || targets.contains(prefix) => {}
             Some((prefix, _)) => {
+                bytes += prefix.len();
                 targets.insert(prefix.to_owned());
             }
             None => {
+                bytes += key.len();
                 alone.insert(key.to_owned());
             }
         }
-        if targets.len() + alone.len() > MOST_TARGETS { Err(too_many()) } else { Ok(()) }
+        if targets.len() + alone.len() > MOST_TARGETS || bytes > TARGET_BYTES {
+            Err(too_many())
+        } else {
+            Ok(())
+        }
     })
     .await?;
     with_elements(run.into_lease(), alone, &mut targets).await?;
@@ -45,7 +54,7 @@ pub(crate) async fn list(pool: &Pool, call: &Call) -> Result<Vec<String>, Bridge
 
 fn too_many() -> BridgeError {
     BridgeError::query(format!(
-        "the database has more than {MOST_TARGETS} prefixes of keys: name the target instead of listing them"
+        "the database has more than {MOST_TARGETS} prefixes of keys, or very long ones: name the target instead of listing them"
     ))
 }
 
@@ -91,6 +100,8 @@ struct Sample {
     rows: u64,
     bytes: usize,
     columns: Vec<Column>,
+    /// Where a column is.
+    places: HashMap<String, usize>,
     renderer: Renderer,
     text: String,
 }
@@ -112,10 +123,10 @@ impl Sample {
         let row = RawObject::from_text(&self.text)
             .map_err(|error| BridgeError::Internal(format!("a row is not an object: {error}")))?;
         for (name, value) in row.iter() {
-            let found = self.columns.iter().position(|column| column.name == name);
-            let column = match found {
+            let column = match self.places.get(name).copied() {
                 None if self.columns.len() >= MOST_COLUMNS => continue,
                 None => {
+                    self.places.insert(name.to_owned(), self.columns.len());
                     self.columns.push(Column { name: name.to_owned(), kinds: BTreeSet::new(), rows: 0 });
                     self.columns.last_mut()
                 }

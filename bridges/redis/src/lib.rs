@@ -17,13 +17,14 @@ mod wire;
 use std::sync::LazyLock;
 
 use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
-    answer_rows,
+    BoxFuture, Bridge, BridgeError, Call, Columns, ConfigMistakes, Counted, Driver, RowStream, RowWriter,
+    TargetSchema, answer_rows,
 };
 use bridge_reduce::{Limits, Reducer, Schema};
 use protocol::{
     AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Direction, Field, FieldKind, Filter,
-    Keyset, Manifest, OrderBy, PoolUse, QueryOptions, ReadOptions, SearchOptions, SourceConfig, Tail,
+    Keyset, Manifest, Measure, MeasureKind, OrderBy, PoolUse, QueryOptions, ReadOptions, SearchOptions,
+    SourceConfig, Tail,
 };
 
 use crate::config::Settings;
@@ -160,7 +161,7 @@ impl Source {
                 let table = opened.table;
                 let run = match cursor {
                     None => Run::over(opened, target, &selection.filter, call),
-                    Some(cursor) => Run::after(opened, target, collection, cursor)
+                    Some(cursor) => Run::after(opened, target, collection, cursor, call)
                         .ok_or_else(translate::foreign_cursor)?,
                 };
                 Ok(Box::new(Stream::new(run, table, target, selection, call)))
@@ -208,6 +209,10 @@ impl Source {
     ) -> Result<RowStream, BridgeError> {
         let joins = options.joins.clone();
         let opened = open(&self.pool, call, target).await?;
+        if counts_rows_only(&options) {
+            let (total, _lease) = execute::count(opened, target, &options.filter, call).await?;
+            return total_alone(&options, total, call);
+        }
         let mut wanted = options.filter.clone();
         if opened.table == Table::Members && !options.ids.is_empty() {
             options.ids = ids(target, &options.ids);
@@ -239,6 +244,41 @@ impl Source {
         drop(run);
         Ok(answer_rows(reducer.finish()?, Tail::default()))
     }
+}
+
+/// Whether one bucket is asked for, and nothing of it but how many rows it has.
+fn counts_rows_only(options: &AggregateOptions) -> bool {
+    let counts = |measure: &Measure| {
+        measure.kind == MeasureKind::Count && measure.column.is_none() && measure.filter.is_everything()
+    };
+    options.dimensions.is_empty()
+        && options.joins.is_empty()
+        && options.ids.is_empty()
+        && options.sample.is_none()
+        && options.having.is_everything()
+        && options.limit != Some(0)
+        && options.measures.iter().all(|(_, measure)| counts(measure))
+}
+
+/// The bucket of all rows.
+fn total_alone(options: &AggregateOptions, total: u64, call: &Call) -> Result<RowStream, BridgeError> {
+    let columns = Columns::new(["dims", "measures", "count"]);
+    let mut writer = RowWriter::new(call.row_limit);
+    writer.begin_row();
+    writer.key(&columns, 0);
+    writer.begin_object();
+    writer.end_object();
+    writer.key(&columns, 1);
+    writer.begin_object();
+    for (name, _) in &options.measures {
+        writer.object_key(name);
+        writer.unsigned_safe(total);
+    }
+    writer.end_object();
+    writer.key(&columns, 2);
+    writer.unsigned_safe(total);
+    writer.end_row()?;
+    Ok(answer_rows(writer.take().into_iter().collect(), Tail::default()))
 }
 
 impl Bridge for Source {

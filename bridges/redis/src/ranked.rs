@@ -10,12 +10,20 @@ use crate::values::{KEY, Key, Record, Renderer, Shape, View};
 
 /// What the best rows so far may take.
 const MEMORY: usize = 64 * 1024 * 1024;
+/// What a row takes beside its text and its key.
+const ENTRY: usize = 96;
 
 /// A row that may be among the best.
 struct Found {
     score: f64,
     key: Vec<u8>,
     text: String,
+}
+
+impl Found {
+    fn size(&self) -> usize {
+        ENTRY + self.text.len() + self.key.len()
+    }
 }
 
 /// The rows that hold most of the words, best first; equals by their keys.
@@ -38,6 +46,7 @@ pub(crate) async fn search(
         renderer: Renderer::ranked(),
         keep: usize::try_from(options.limit).unwrap_or(usize::MAX),
         found: Vec::new(),
+        used: 0,
         text: String::new(),
     };
     let mut run = Run::over(opened, target, &options.filter, call);
@@ -53,6 +62,7 @@ struct Best {
     renderer: Renderer,
     keep: usize,
     found: Vec<Found>,
+    used: usize,
     text: String,
 }
 
@@ -69,16 +79,18 @@ impl Best {
             Key::Bytes(key) => key.to_vec(),
             Key::Index(index) => index.to_be_bytes().to_vec(),
         };
-        self.found.push(Found { score, key, text });
-        if self.found.len() / 2 >= self.keep.max(1) {
+        text.shrink_to_fit();
+        let found = Found { score, key, text };
+        self.used += found.size();
+        self.found.push(found);
+        if self.found.len() / 2 >= self.keep.max(1) || self.used > MEMORY {
             self.sort_out();
-            let used: usize = self.found.iter().map(|found| found.text.len() + found.key.len()).sum();
-            if used > MEMORY {
-                let limit = MEMORY / (1024 * 1024);
-                return Err(BridgeError::query(format!(
-                    "the rows found take more than {limit} MiB: ask for fewer with limit or select"
-                )));
-            }
+        }
+        if self.used > MEMORY {
+            let limit = MEMORY / (1024 * 1024);
+            return Err(BridgeError::query(format!(
+                "the rows found take more than {limit} MiB: ask for fewer with limit or select"
+            )));
         }
         Ok(())
     }
@@ -87,6 +99,7 @@ impl Best {
         self.found
             .sort_by(|left, right| right.score.total_cmp(&left.score).then_with(|| left.key.cmp(&right.key)));
         self.found.truncate(self.keep);
+        self.used = self.found.iter().map(Found::size).sum();
     }
 
     fn answer(mut self, call: &Call) -> Result<RowStream, BridgeError> {

@@ -99,7 +99,8 @@ fn starting(prefix: &str, start: &str) -> KeyRange {
     let beyond = start.bytes().skip(prefix.len());
     let mut pattern = glob(prefix);
     pattern.pop();
-    if start.is_ascii() && start.len() > prefix.len() {
+    // A prefix beyond ASCII may be equal to one of another length.
+    if start.is_ascii() && prefix.is_ascii() && start.len() > prefix.len() {
         // The lower cases of two characters beyond ASCII, the Kelvin sign and the dotted I, begin with these letters.
         for byte in beyond.take_while(|byte| !matches!(byte.to_ascii_lowercase(), b'i' | b'k')) {
             if byte.is_ascii_alphabetic() {

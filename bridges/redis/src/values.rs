@@ -10,6 +10,7 @@
 mod json;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -247,12 +248,12 @@ impl<'a> Row<'a, '_> {
                 out.push(',');
             }
             out.push_str(key);
-            match self.cell(column) {
-                Some(cell) => {
-                    cell.push(view, out);
-                }
-                None if column == BASE64 => self.push_encoded(out, encoded),
-                None => out.push_str("null"),
+            if column == BASE64 && self.has_bytes() {
+                self.push_encoded(out, encoded);
+            } else if let Some(cell) = self.cell(column) {
+                cell.push(view, out);
+            } else {
+                out.push_str("null");
             }
         }
     }
@@ -279,12 +280,26 @@ impl<'a> Row<'a, '_> {
 
     /// Whether the object itself has a field of a name that is ours.
     fn has_reserved(&self, text: &str) -> bool {
-        self.scan.fields.iter().any(|field| self.is_reserved(field.name(text)))
+        self.scan.fields.iter().any(|field| self.is_reserved(self.scan.name(field, text)))
     }
 
     /// `_base64` is reserved only where it is said.
     fn is_reserved(&self, name: &str) -> bool {
-        name == KEY || (name == SCORE && (self.ranked || self.record.score.is_some()))
+        name == KEY
+            || (name == SCORE && (self.ranked || self.record.score.is_some()))
+            || (name == BASE64 && self.has_bytes())
+    }
+
+    /// Whether anything of the row is not text.
+    fn has_bytes(&self) -> bool {
+        let in_key = matches!(self.record.key, Key::Bytes(key) if !is_text(key));
+        in_key
+            || match self.body {
+                Body::Nothing | Body::Object { .. } | Body::Json { .. } => false,
+                Body::Bytes(bytes) => !is_text(bytes),
+                Body::Pairs(pairs) => named(pairs).any(|(_, value)| !is_text(value)),
+                Body::Whole { reply, .. } => has_bytes(reply),
+            }
     }
 
     /// Every field but the key, in their own order.
@@ -295,8 +310,11 @@ impl<'a> Row<'a, '_> {
         match self.body {
             Body::Nothing => {}
             Body::Object { text, .. } => {
-                for field in self.scan.fields.iter().filter(|field| !self.is_reserved(field.name(text))) {
-                    visit(field.name(text), object_cell(field, text));
+                for field in &self.scan.fields {
+                    let name = self.scan.name(field, text);
+                    if !self.is_reserved(name) {
+                        visit(name, object_cell(field, text));
+                    }
                 }
             }
             Body::Json { .. } | Body::Bytes(_) => visit(VALUE, self.value()),
@@ -321,7 +339,7 @@ impl<'a> Row<'a, '_> {
             (SCORE, _) if self.record.score.is_some() => self.record.score.map(Cell::Score),
             (_, Body::Nothing) => None,
             (_, Body::Object { text, .. }) => {
-                let field = self.scan.fields.iter().find(|field| field.name(text) == name)?;
+                let field = self.scan.fields.iter().find(|field| self.scan.name(field, text) == name)?;
                 Some(object_cell(field, text))
             }
             (_, Body::Pairs(pairs)) => {
@@ -354,12 +372,36 @@ fn object_cell<'a>(field: &json::Field, text: &'a str) -> Cell<'a> {
     if field.inexact { Cell::Digits(value) } else { Cell::Json { text: value, spaced: field.spaced } }
 }
 
-/// Names and values in turn. A name that is not UTF-8 is shown with replacement characters.
+/// Names and values in turn; of those with one name the last, which an entry of a stream can have. A name that is not UTF-8
+/// is shown with replacement characters.
 fn named(pairs: &[Reply]) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
-    pairs.chunks_exact(2).filter_map(|pair| {
+    const FEW: usize = 48;
+    let mut last: HashMap<Cow<'_, str>, usize> = HashMap::new();
+    if pairs.len() > FEW {
+        let names = pairs.iter().step_by(2).map(shown);
+        last.extend(names.enumerate().map(|(index, name)| (name, index)));
+    }
+    pairs.chunks_exact(2).enumerate().filter_map(move |(index, pair)| {
         let (name, value) = pair.first().zip(pair.get(1))?;
-        Some((String::from_utf8_lossy(name.bytes()), value.bytes()))
+        let (name, value) = (shown(name), value.bytes());
+        let is_last = match last.get(&name) {
+            Some(last) => *last == index,
+            None => pairs.iter().step_by(2).skip(index + 1).all(|later| shown(later) != name),
+        };
+        is_last.then_some((name, value))
     })
+}
+
+fn shown(name: &Reply) -> Cow<'_, str> {
+    String::from_utf8_lossy(name.bytes())
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok()
+}
+
+fn has_bytes(reply: &Reply) -> bool {
+    !is_text(reply.bytes()) || reply.entries().iter().any(has_bytes)
 }
 
 /// A comma, unless nothing has been written since `start`.
@@ -597,11 +639,33 @@ mod tests {
             rendered(Content::Pairs(&hash), &Shape::All, View::Rows),
             r#"{"_key":"t:1","a":"/g==","b":"text","_base64":["a"]}"#
         );
+        let named = [bytes(b"_base64"), bytes(b"mine"), bytes(b"a"), bytes(&[0xfe])];
+        let row = rendered(Content::Pairs(&named), &Shape::All, View::Rows);
+        assert_eq!(row, r#"{"_key":"t:1","a":"/g==","_base64":["a"]}"#);
+        let shape = Shape::new(&Projection::Columns(vec!["_base64".to_owned()]));
+        assert_eq!(rendered(Content::Pairs(&named), &shape, View::Rows), r#"{"_base64":["a"]}"#);
         let shape = Shape::new(&Projection::Renamed(vec![
             ("mark".to_owned(), "_base64".to_owned()),
             ("b \"".to_owned(), "b".to_owned()),
         ]));
         assert_eq!(rendered(Content::Pairs(&hash), &shape, View::Rows), r#"{"mark":["a"],"b \"":"text"}"#);
+    }
+
+    #[test]
+    fn of_fields_with_one_name_the_last_counts_in_streams_too() {
+        let mut pairs = vec![bytes(b"a"), bytes(b"1"), bytes(b"b"), bytes(b"2"), bytes(b"a"), bytes(b"3")];
+        assert_eq!(
+            rendered(Content::Pairs(&pairs), &Shape::All, View::Rows),
+            r#"{"_key":"t:1","b":"2","a":"3"}"#
+        );
+        let one = Shape::new(&Projection::Columns(vec!["a".to_owned()]));
+        assert_eq!(rendered(Content::Pairs(&pairs), &one, View::Rows), r#"{"a":"3"}"#);
+        for number in 0..100 {
+            pairs.extend([bytes(format!("n{}", number % 60).as_bytes()), bytes(b"x")]);
+        }
+        let many: serde_json::Value =
+            serde_json::from_str(&rendered(Content::Pairs(&pairs), &Shape::All, View::Rows)).unwrap();
+        assert_eq!((many.as_object().unwrap().len(), &many["a"]), (63, &serde_json::json!("3")));
     }
 
     #[test]

@@ -18,9 +18,10 @@ mod resp;
 mod startup;
 mod tls;
 
+pub(crate) use bridge_net::{ClientIdentity, Endpoint, Pem, Roots};
 pub(crate) use connection::Connection;
 pub(crate) use dial::Dialer;
 pub(crate) use error::{ServerError, TlsError, WireError};
-pub(crate) use options::{ConnectOptions, Endpoint, Pem, TlsMode, TlsOptions};
-pub(crate) use resp::{Assembler, Kind, Reply};
+pub(crate) use options::{ConnectOptions, TlsMode, TlsOptions};
+pub(crate) use resp::{Assembler, Kind, Reply, Token};
 pub(crate) use startup::log_in;

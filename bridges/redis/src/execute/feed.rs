@@ -4,6 +4,7 @@
 //! drives it can stop at any point. Questions go out ahead of answers, so that the server works while rows are written:
 //! at most two windows of values are under way, and a window is as many keys as about half a megabyte has.
 
+mod answer;
 mod elements;
 mod members;
 
@@ -11,7 +12,7 @@ use bridge_core::BridgeError;
 
 use crate::error::while_running;
 use crate::values::Record;
-use crate::wire::{Connection, ServerError, WireError};
+use crate::wire::{Connection, Kind, ServerError, Token, WireError};
 
 pub(crate) use elements::{Collection, Elements};
 pub(crate) use members::Members;
@@ -22,6 +23,8 @@ const FIRST_WINDOW: usize = 16;
 const LARGEST_WINDOW: usize = 1_000;
 /// The bytes that a window aims at.
 const WINDOW_BYTES: usize = 512 * 1024;
+/// What a value may be longer than its row: it may have spaces that the row has not.
+const SLACK: usize = 1024 * 1024;
 
 /// What a feed did, or needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,22 @@ impl Feed {
 fn next_window(window: usize, count: usize, bytes: usize) -> usize {
     let average = (bytes / count.max(1)).max(1);
     (WINDOW_BYTES / average).clamp(1, LARGEST_WINDOW).min(window.saturating_mul(4))
+}
+
+/// A value's bytes.
+fn bulk(connection: &Connection, token: Token) -> Result<&[u8], BridgeError> {
+    match token.kind {
+        Kind::Bulk => Ok(connection.bytes(token)),
+        Kind::Status | Kind::Error | Kind::Integer(_) | Kind::Null | Kind::Array(_) => Err(unexpected()),
+    }
+}
+
+/// A value that is too large for a row is told with the limit of rows.
+fn too_large(error: WireError, row_limit: usize) -> BridgeError {
+    match while_running(error) {
+        BridgeError::RowTooLarge { .. } => BridgeError::RowTooLarge { limit: row_limit },
+        other => other,
+    }
 }
 
 fn refused(error: ServerError) -> BridgeError {

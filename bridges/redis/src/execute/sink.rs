@@ -37,6 +37,7 @@ pub(crate) struct Test {
     renderer: Renderer,
     /// Whether a stored object can be looked into as it stands: nobody asks for what the bridge adds.
     as_stored: bool,
+    of_keys: bool,
     text: String,
 }
 
@@ -49,8 +50,16 @@ impl Test {
         let mut layout = Layout::new(schema);
         let matcher = (!filter.is_everything()).then(|| Matcher::new(filter, &mut layout));
         let changed = changed.map(|changed| (layout.slot(&changed.column), changed.since));
-        let as_stored = !filter.condition().fields().into_iter().any(is_added);
-        Self { layout, matcher, changed, renderer: Renderer::default(), as_stored, text: String::new() }
+        let columns = filter.condition().fields();
+        Self {
+            layout,
+            matcher,
+            as_stored: !columns.iter().any(|column| is_added(column)),
+            of_keys: changed.is_none() && columns.iter().all(|column| *column == KEY),
+            changed,
+            renderer: Renderer::default(),
+            text: String::new(),
+        }
     }
 
     /// An order over rows that [`admitted`](Self::admitted) gives, and the slots of its columns.
@@ -58,6 +67,11 @@ impl Test {
         self.as_stored &= !order_by.iter().any(|order| is_added(&order.field));
         let slots = order_by.iter().map(|order| self.layout.slot(&order.field)).collect();
         (Order::new(order_by, Nulls::default(), &mut self.layout), slots)
+    }
+
+    /// Whether nothing but keys is looked at.
+    pub(crate) fn is_of_keys(&self) -> bool {
+        self.of_keys
     }
 
     /// Whether a row is wanted.

@@ -91,7 +91,12 @@ impl Stream {
             }
             let Some(run) = self.run.as_mut() else { return Ok(self.writer.take()) };
             if self.sink.is_full() {
-                run.rest().await;
+                // The total is counted over the same connection, however long this takes.
+                if self.count_total {
+                    run.drain().await?
+                } else {
+                    run.rest().await
+                }
                 self.finish().await?;
                 continue;
             }
@@ -185,7 +190,7 @@ impl Sink {
         writer.begin_row();
         writer.json(&self.text);
         writer.end_row()?;
-        if self.paged {
+        if self.paged && self.left == Some(0) {
             self.last = Some(match record.key {
                 Key::Bytes(key) => cursor_of(key),
                 Key::Index(index) => index.to_string(),

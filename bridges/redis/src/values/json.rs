@@ -28,8 +28,8 @@ pub(crate) enum Found {
 pub(crate) struct Field {
     /// The name without its quotes, where no escape is in it.
     pub(crate) name: Range<usize>,
-    /// The name where there is one.
-    pub(crate) unescaped: Option<String>,
+    /// Where the name is in [`Scan::unescaped`], if there is one.
+    unescaped: Option<usize>,
     pub(crate) value: Range<usize>,
     /// Whether there is space between the value's tokens.
     pub(crate) spaced: bool,
@@ -38,10 +38,6 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    pub(crate) fn name<'a>(&'a self, text: &'a str) -> &'a str {
-        self.unescaped.as_deref().unwrap_or_else(|| text.get(self.name.clone()).unwrap_or_default())
-    }
-
     pub(crate) fn value<'a>(&self, text: &'a str) -> &'a str {
         text.get(self.value.clone()).unwrap_or_default()
     }
@@ -51,12 +47,15 @@ impl Field {
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     pub(crate) fields: Vec<Field>,
+    /// Names that had escapes in them.
+    unescaped: Vec<String>,
 }
 
 impl Scan {
     /// Nothing when the text is not JSON, is deeper than rows may be, or says half of a surrogate pair.
     pub(crate) fn read(&mut self, text: &str) -> Option<Found> {
         self.fields.clear();
+        self.unescaped.clear();
         let mut cursor = Cursor { text: text.as_bytes(), at: 0, spaced: false };
         cursor.skip_space();
         cursor.spaced = false;
@@ -72,6 +71,14 @@ impl Scan {
         (cursor.at == cursor.text.len()).then_some(found)
     }
 
+    /// The name of a field of the text that was read last.
+    pub(crate) fn name<'a>(&'a self, field: &Field, text: &'a str) -> &'a str {
+        match field.unescaped.and_then(|index| self.unescaped.get(index)) {
+            Some(name) => name,
+            None => text.get(field.name.clone()).unwrap_or_default(),
+        }
+    }
+
     fn object(&mut self, cursor: &mut Cursor<'_>, text: &str) -> Option<Found> {
         let mut plain = true;
         let mut count = 0;
@@ -83,7 +90,10 @@ impl Scan {
             }
             count += 1;
             cursor.skip_space();
-            let name = cursor.string()?;
+            let quote = cursor.at;
+            let escaped = cursor.string()?;
+            let name = quote + 1..cursor.at - 1;
+            let unescaped = if escaped { Some(self.unescape(text.get(quote..cursor.at)?)?) } else { None };
             cursor.skip_space();
             if !cursor.takes(b':') {
                 return None;
@@ -97,17 +107,18 @@ impl Scan {
             let bytes = text.as_bytes().get(value.clone())?;
             let inexact =
                 matches!(bytes.first(), Some(b'-' | b'0'..=b'9')) && !is_exact(text.get(value.clone())?);
-            let unescaped = match name.escaped {
-                true => Some(serde_json::from_str(text.get(name.whole)?).ok()?),
-                false => None,
-            };
             plain &= !spaced && !inexact;
-            self.fields.push(Field { name: name.inside, unescaped, value, spaced, inexact });
+            self.fields.push(Field { name, unescaped, value, spaced, inexact });
             cursor.skip_space();
         }
         plain &= !cursor.spaced;
         plain &= !self.drop_repeated(text);
         Some(Found::Object { plain })
+    }
+
+    fn unescape(&mut self, name: &str) -> Option<usize> {
+        self.unescaped.push(serde_json::from_str(name).ok()?);
+        Some(self.unescaped.len() - 1)
     }
 
     /// Of fields with one name the last counts, as every reader has it. Returns whether there were any.
@@ -120,9 +131,9 @@ impl Scan {
         let mut repeated: Vec<usize> = Vec::new();
         if before <= FEW {
             for (index, field) in self.fields.iter().enumerate() {
-                let name = field.name(text);
+                let name = self.name(field, text);
                 let later = self.fields.get(index + 1..).unwrap_or_default();
-                if later.iter().any(|other| other.name(text) == name) {
+                if later.iter().any(|other| self.name(other, text) == name) {
                     repeated.push(index);
                 }
             }
@@ -130,7 +141,7 @@ impl Scan {
             let mut seen = std::collections::HashSet::with_capacity(before);
             let backwards = self.fields.iter().enumerate().rev();
             repeated.extend(
-                backwards.filter(|(_, field)| !seen.insert(field.name(text))).map(|(index, _)| index),
+                backwards.filter(|(_, field)| !seen.insert(self.name(field, text))).map(|(index, _)| index),
             );
         }
         if repeated.is_empty() {
@@ -151,10 +162,7 @@ impl Scan {
     fn may_repeat(&self, text: &str) -> bool {
         let mut met = 0_u128;
         self.fields.iter().any(|field| {
-            let name = field.unescaped.as_ref().map_or_else(
-                || text.as_bytes().get(field.name.clone()).unwrap_or_default(),
-                |name| name.as_bytes(),
-            );
+            let name = self.name(field, text).as_bytes();
             let ends = usize::from(name.first().copied().unwrap_or(0)) * 5
                 + usize::from(name.last().copied().unwrap_or(0)) * 11;
             let bit = 1_u128 << ((name.len() * 37 + ends) % 128);
@@ -170,13 +178,14 @@ pub(crate) fn is_exact(number: &str) -> bool {
     if number.len() <= EXACT_DIGITS {
         return true;
     }
-    match number.parse::<i64>() {
-        Ok(integer) => integer.unsigned_abs() <= MAX_SAFE_INTEGER,
-        Err(_) => {
-            let exact = bridge_reduce::Number::parse(number);
-            let nearest = number.parse().ok().and_then(bridge_reduce::Number::from_f64);
-            exact.is_some() && exact == nearest
-        }
+    if let Ok(integer) = number.parse::<i64>() {
+        return integer.unsigned_abs() <= MAX_SAFE_INTEGER;
+    }
+    let Ok(nearest) = number.parse::<f64>() else { return false };
+    // Most long numbers are doubles that somebody has printed.
+    nearest.is_finite() && zmij::Buffer::new().format_finite(nearest) == number || {
+        let exact = bridge_reduce::Number::parse(number);
+        exact.is_some() && exact == bridge_reduce::Number::from_f64(nearest)
     }
 }
 
@@ -245,12 +254,6 @@ fn is_plain(eight: &[u8]) -> bool {
     let backslash = zero(eight ^ (ONES * 0x5c));
     let control = eight.wrapping_sub(ONES * 0x20) & !eight;
     (quote | backslash | control) & HIGHS == 0
-}
-
-struct Name {
-    whole: Range<usize>,
-    inside: Range<usize>,
-    escaped: bool,
 }
 
 impl Cursor<'_> {
@@ -360,8 +363,8 @@ impl Cursor<'_> {
         (self.at > from).then_some(())
     }
 
-    fn string(&mut self) -> Option<Name> {
-        let from = self.at;
+    /// Returns whether an escape is in it.
+    fn string(&mut self) -> Option<bool> {
         if !self.takes(b'"') {
             return None;
         }
@@ -381,9 +384,8 @@ impl Cursor<'_> {
                 _ => self.at += 1,
             }
         }
-        let inside = from + 1..self.at;
         self.at += 1;
-        Some(Name { whole: from..self.at, inside, escaped })
+        Some(escaped)
     }
 
     fn escape(&mut self) -> Option<()> {
@@ -425,7 +427,10 @@ mod tests {
     fn names(text: &str) -> Vec<(String, String)> {
         let mut scan = Scan::default();
         scan.read(text).unwrap();
-        scan.fields.iter().map(|field| (field.name(text).to_owned(), field.value(text).to_owned())).collect()
+        scan.fields
+            .iter()
+            .map(|field| (scan.name(field, text).to_owned(), field.value(text).to_owned()))
+            .collect()
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -1,11 +1,11 @@
 //! One connection: commands that wait to be sent, bytes that wait to be read, and how many replies are still owed.
 
+use bridge_net::Socket;
 use bytes::{Buf, BytesMut};
 use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::WireError;
-use super::dial::Socket;
 use super::resp::{self, Assembler, Reply, Token};
 
 /// What is asked of the socket at once.
@@ -53,6 +53,20 @@ impl Connection {
         resp::token(&self.inbox, limit).inspect_err(|_| self.broken = true)
     }
 
+    /// The value at the front, where it is one and all there, and how many bytes it takes with what is around it.
+    #[inline]
+    pub(crate) fn value(&self, limit: usize) -> Option<(&[u8], usize)> {
+        let (from, to) = resp::value(&self.inbox, limit)?;
+        Some((self.inbox.get(from..to)?, to + 2))
+    }
+
+    /// The token that stands `before` bytes behind the front.
+    pub(crate) fn peek_after(&mut self, before: usize, limit: usize) -> Result<Option<Token>, WireError> {
+        let rest = self.inbox.get(before..).unwrap_or_default();
+        let token = resp::token(rest, limit).inspect_err(|_| self.broken = true)?;
+        Ok(token.map(|token| Token { from: before + token.from, to: before + token.to, ..token }))
+    }
+
     /// A token's bytes.
     pub(crate) fn bytes(&self, token: Token) -> &[u8] {
         self.inbox.get(token.from..token.to).unwrap_or_default()
@@ -65,7 +79,13 @@ impl Connection {
 
     /// Passes over the front.
     pub(crate) fn advance(&mut self, token: Token) {
-        self.inbox.advance(token.used.min(self.inbox.len()));
+        self.pass(token.used);
+    }
+
+    /// Passes over so many bytes.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: usize) {
+        self.inbox.advance(count.min(self.inbox.len()));
     }
 
     /// A reply has been read to its end.
@@ -75,12 +95,18 @@ impl Connection {
 
     /// Goes on with a reply from what was received; nothing when more is needed.
     pub(crate) fn assemble(&mut self, assembler: &mut Assembler) -> Result<Option<Reply>, WireError> {
-        let taken = assembler.take(&self.inbox);
-        let (reply, used) = taken.inspect_err(|_| self.broken = true)?;
-        self.inbox.advance(used);
+        let reply = self.assemble_part(assembler)?;
         if reply.is_some() {
             self.settle();
         }
+        Ok(reply)
+    }
+
+    /// The same with an entry of a reply.
+    pub(crate) fn assemble_part(&mut self, assembler: &mut Assembler) -> Result<Option<Reply>, WireError> {
+        let taken = assembler.take(&self.inbox);
+        let (reply, used) = taken.inspect_err(|_| self.broken = true)?;
+        self.inbox.advance(used);
         Ok(reply)
     }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 
 use super::Pem;
 
@@ -100,20 +99,23 @@ impl std::error::Error for ServerError {}
 pub(crate) enum TlsError {
     #[error("TLS failed")]
     Handshake(#[source] io::Error),
-    #[error("cannot read {path}")]
-    File {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
     #[error("{pem} holds no usable {wanted}")]
     Unusable { pem: Pem, wanted: &'static str },
     #[error("\"{0}\" is no name that a certificate can have")]
     Name(String),
     #[error("the client certificate and its key do not go together")]
     Identity(#[source] rustls::Error),
-    #[error("the system has no root certificates")]
-    NoSystemRoots,
-    #[error("TLS cannot be set up")]
-    Setup(#[source] rustls::Error),
+    #[error(transparent)]
+    Setup(bridge_net::TlsError),
+}
+
+impl From<bridge_net::TlsError> for TlsError {
+    fn from(error: bridge_net::TlsError) -> Self {
+        match error {
+            bridge_net::TlsError::Unusable { pem, wanted } => Self::Unusable { pem, wanted },
+            bridge_net::TlsError::Name(host) => Self::Name(host),
+            bridge_net::TlsError::Identity(source) => Self::Identity(source),
+            other => Self::Setup(other),
+        }
+    }
 }

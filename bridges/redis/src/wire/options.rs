@@ -1,9 +1,8 @@
 //! Everything that decides how a connection is made.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use bridge_net::{ClientIdentity, Endpoint, Roots};
 use protocol::Secret;
 
 /// How to reach a server and who to be there.
@@ -21,30 +20,14 @@ pub(crate) struct ConnectOptions {
     pub(crate) connect_timeout: Option<Duration>,
 }
 
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    Tcp { host: String, port: u16 },
-    Unix { path: PathBuf },
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix { path } => path.display().fmt(f),
-        }
-    }
-}
-
 /// Encryption of TCP connections. Unix sockets are never encrypted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsOptions {
     pub(crate) mode: TlsMode,
     /// The authorities that may have signed the server's certificate; the system's without.
-    pub(crate) roots: Option<Pem>,
+    pub(crate) roots: Roots,
     /// The client's certificate and its key.
-    pub(crate) identity: Option<(Pem, Pem)>,
+    pub(crate) identity: Option<ClientIdentity>,
 }
 
 /// How much of TLS is wanted. Redis has a port of its own for it, so nothing is negotiated.
@@ -58,32 +41,4 @@ pub(crate) enum TlsMode {
     VerifyCa,
     /// As [`VerifyCa`](Self::VerifyCa), and an alternative name of the certificate is the host.
     VerifyFull,
-}
-
-/// Certificates or a key in PEM form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pem {
-    File(PathBuf),
-    Text(Secret),
-}
-
-impl Pem {
-    /// Text where it looks like PEM, else a path.
-    pub(crate) fn of(value: &str) -> Self {
-        if value.contains("-----BEGIN") {
-            Self::Text(value.to_owned().into())
-        } else {
-            Self::File(value.into())
-        }
-    }
-}
-
-/// Where it is, never what it says.
-impl fmt::Display for Pem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            Self::Text(_) => f.write_str("the text that was given"),
-        }
-    }
 }

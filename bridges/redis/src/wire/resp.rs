@@ -77,6 +77,27 @@ pub(crate) fn token(buffer: &[u8], limit: usize) -> Result<Option<Token>, WireEr
     Ok(Some(found))
 }
 
+/// Where the value at the beginning of `buffer` stands, if it is one, all there and not above `limit`: the short way for
+/// what there is most of. [`token`] says why it is not.
+#[inline]
+pub(crate) fn value(buffer: &[u8], limit: usize) -> Option<(usize, usize)> {
+    const LONGEST: usize = 10;
+    let digits = buffer.strip_prefix(b"$")?;
+    let mut length = 0_usize;
+    let mut at = 0;
+    while let Some(digit @ b'0'..=b'9') = digits.get(at) {
+        length = length * 10 + usize::from(digit - b'0');
+        at += 1;
+        if at > LONGEST {
+            return None;
+        }
+    }
+    let from = at + 3;
+    let to = from + length;
+    let ends = digits.get(at..at + 2) == Some(b"\r\n") && buffer.get(to..to + 2) == Some(b"\r\n");
+    (at > 0 && ends && length <= limit).then_some((from, to))
+}
+
 fn number(digits: &[u8]) -> Result<i64, WireError> {
     let text = std::str::from_utf8(digits).ok();
     text.and_then(|text| text.parse().ok()).ok_or(WireError::Protocol("a number that is none"))
@@ -120,7 +141,7 @@ pub(crate) enum Reply {
     Integer(i64),
     /// A value, or a status.
     Bytes(Vec<u8>),
-    Error(ServerError),
+    Error(Box<ServerError>),
     Array(Vec<Reply>),
 }
 
@@ -148,7 +169,7 @@ impl Reply {
     /// The reply, unless it is an error.
     pub(crate) fn checked(self) -> Result<Self, WireError> {
         match self {
-            Self::Error(error) => Err(WireError::Server(error)),
+            Self::Error(error) => Err(WireError::Server(*error)),
             other => Ok(other),
         }
     }
@@ -192,7 +213,7 @@ impl Assembler {
     fn push(&mut self, kind: Kind, bytes: &[u8]) -> Result<Option<Reply>, WireError> {
         let mut reply = match kind {
             Kind::Status | Kind::Bulk => Reply::Bytes(bytes.to_vec()),
-            Kind::Error => Reply::Error(ServerError::parse(bytes)),
+            Kind::Error => Reply::Error(Box::new(ServerError::parse(bytes))),
             Kind::Integer(number) => Reply::Integer(number),
             Kind::Null => Reply::Null,
             Kind::Array(0) => Reply::Array(Vec::new()),
@@ -243,6 +264,11 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_of_a_reply_takes_no_more_than_the_budget_says() {
+        assert!(size_of::<Reply>() <= TOKEN_COST, "{}", size_of::<Reply>());
+    }
+
+    #[test]
     fn a_value_above_the_limit_is_refused_at_its_header() {
         assert!(matches!(token(b"$1000001\r\n", 1_000_000), Err(WireError::TooLarge { limit: 1_000_000 })));
         assert!(matches!(whole(b"*1000000000\r\n"), Err(WireError::TooLarge { .. })));
@@ -250,6 +276,28 @@ mod tests {
         assert!(whole(many.as_bytes()).unwrap().is_some());
         let more = format!("*4\r\n{}", format!("*240\r\n{}", "$-1\r\n".repeat(240)).repeat(4));
         assert!(matches!(whole(more.as_bytes()), Err(WireError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn the_short_way_to_a_value_agrees_with_the_long_one() {
+        let texts: [&[u8]; 9] = [
+            b"$2\r\nab\r\n",
+            b"$0\r\n\r\nrest",
+            b"$-1\r\n",
+            b"$2\r\nab",
+            b"$\r\n\r\n",
+            b"$101\r\n",
+            b"$99999999999999999999\r\n",
+            b"+OK\r\n",
+            b"$2\r\nabc\r\n",
+        ];
+        for text in texts {
+            let long = match token(text, 100) {
+                Ok(Some(Token { kind: Kind::Bulk, from, to, .. })) => Some((from, to)),
+                Ok(_) | Err(_) => None,
+            };
+            assert_eq!(value(text, 100), long, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The login: who, which database, and what kind of server it is.
 
+use protocol::Secret;
+
 use super::{ConnectOptions, Connection, Reply, ServerError, WireError};
 
 /// What `CLIENT LIST` shows.
@@ -8,13 +10,18 @@ const CLIENT_NAME: &[u8] = b"semilayer-runner";
 /// Logs in and selects the database. A server that shows a part of the keys only is refused, or rows would be missing
 /// without a word.
 pub(crate) async fn log_in(connection: &mut Connection, options: &ConnectOptions) -> Result<(), WireError> {
+    let done = introduce(connection, options).await;
+    done.map_err(|error| without_password(error, options.password.as_ref()))
+}
+
+async fn introduce(connection: &mut Connection, options: &ConnectOptions) -> Result<(), WireError> {
     if let Some(password) = &options.password {
         let password = password.expose().as_bytes();
         let reply = match &options.user {
             Some(user) => connection.ask(&[b"AUTH", user.as_bytes(), password]).await?,
             None => connection.ask(&[b"AUTH", password]).await?,
         };
-        reply.checked().map_err(without_arguments)?;
+        reply.checked()?;
     }
     if options.database > 0 {
         connection.ask(&[b"SELECT", options.database.to_string().as_bytes()]).await?.checked()?;
@@ -30,11 +37,13 @@ pub(crate) async fn log_in(connection: &mut Connection, options: &ConnectOptions
 }
 
 /// A server that does not know a command repeats its arguments, and here the password is one.
-fn without_arguments(error: WireError) -> WireError {
+fn without_password(error: WireError, password: Option<&Secret>) -> WireError {
     match error {
         WireError::Server(ServerError { code, message }) => {
-            let message = message.split(", with args").next().unwrap_or_default().to_owned();
-            WireError::Server(ServerError { code, message })
+            let message = message.split(", with args").next().unwrap_or_default();
+            let repeats = password.is_some_and(|password| message.contains(password.expose()));
+            let message = if repeats { "the server repeats the password" } else { message };
+            WireError::Server(ServerError { code, message: message.to_owned() })
         }
         other => other,
     }

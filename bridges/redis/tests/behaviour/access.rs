@@ -4,7 +4,7 @@ use bridge_core::{BridgeError, Driver};
 use semilayer_bridge_redis::Redis;
 use serde_json::{Value, json};
 
-use crate::asking::{connect, count, open, query, read, settings};
+use crate::asking::{aggregate, connect, count, open, query, read, settings};
 use crate::server::{Prefix, Victim, server, valkey};
 
 async fn refused(config: Value) -> String {
@@ -229,6 +229,24 @@ async fn keys_that_are_named_are_fetched_and_not_searched_for() {
     );
     let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut admin).unwrap();
     assert!(!stats.contains("cmdstat_scan:") && !stats.contains("cmdstat_keys:"), "{stats}");
+}
+
+#[tokio::test]
+async fn what_only_keys_say_is_counted_without_values() {
+    let victim = Victim::start();
+    let mut admin = victim.client();
+    redis::cmd("MSET").arg(&["t:a1", "{}", "t:a2", "{}", "t:b1", "{}"]).exec(&mut admin).unwrap();
+    let bridge = open(victim.config()).await;
+    redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut admin).unwrap();
+    let asked = json!({"measures": {"n": {"agg": "count"}}});
+    let all = json!({"dims": {}, "measures": {"n": 3}, "count": 3});
+    assert_eq!(aggregate(&*bridge, "t", asked.clone()).await.unwrap(), [all]);
+    let none = json!({"dims": {}, "measures": {"n": 0}, "count": 0});
+    assert_eq!(aggregate(&*bridge, "u", asked).await.unwrap(), [none]);
+    let asked = json!({"where": {"_key": {"$startsWith": "t:A"}}});
+    assert_eq!(count(&*bridge, "t", asked).await.unwrap(), 2);
+    let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut admin).unwrap();
+    assert!(!stats.contains("cmdstat_mget:") && !stats.contains("cmdstat_get:"), "{stats}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bridge_core::{BridgeError, Call};
 use futures::future::join_all;
+use protocol::SearchOptions;
 use serde_json::json;
 
 use crate::asking::{ample, collect, connect, count, open, options, query};
@@ -240,6 +241,28 @@ async fn an_order_over_more_than_fits_is_refused_and_a_limit_makes_it_fit() {
     assert_eq!((best[0]["n"].as_u64(), best[1]["n"].as_u64()), (Some(79), Some(78)));
     let slim = query(&*bridge, "t", json!({"orderBy": {"n": "desc"}, "select": ["n"]})).await.unwrap();
     assert_eq!(slim.len(), 80);
+    let search = serde_json::value::to_raw_value(&json!({"query": "x", "limit": 1_000})).unwrap();
+    let found = bridge.search(&ample(), "t", SearchOptions::parse(&search).unwrap()).await.map(|_| ());
+    assert!(found.unwrap_err().to_string().contains("64 MiB"));
+}
+
+#[tokio::test]
+async fn large_elements_after_small_ones_come_one_by_one() {
+    let victim = Victim::start();
+    let mut admin = victim.client();
+    redis::cmd("RPUSH").arg("list").arg(vec!["small"; 400]).exec(&mut admin).unwrap();
+    let large = "x".repeat(1024 * 1024);
+    for _ in 0..140 {
+        redis::cmd("RPUSH").arg("list").arg(&large).exec(&mut admin).unwrap();
+    }
+    let bridge = open(victim.config()).await;
+    let mut rows = bridge.query(&ample(), "list", options(json!({}))).await.unwrap();
+    let mut count = 0;
+    while let Some(batch) = rows.next(64 * 1024).await.unwrap() {
+        assert!(batch.rows.len() < 3 * 1024 * 1024, "{}", batch.rows.len());
+        count += batch.count;
+    }
+    assert_eq!(count, 540);
 }
 
 #[tokio::test]

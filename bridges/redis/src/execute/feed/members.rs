@@ -8,23 +8,22 @@ use std::collections::VecDeque;
 
 use bridge_core::BridgeError;
 
-use super::{FIRST_WINDOW, Step, Visit, next_window, refused, unexpected};
+use super::answer::{Answer, Next};
+use super::{FIRST_WINDOW, SLACK, Step, Visit, next_window, refused, too_large, unexpected};
 use crate::error::while_running;
 use crate::execute::keys::{Keys, Seen};
 use crate::values::{Content, Key, Record};
-use crate::wire::{Assembler, Connection, Kind, Reply, ServerError};
+use crate::wire::{Assembler, Connection, Kind, Reply, ServerError, WireError};
 
 /// Keys that one step of a scan looks at, while nothing is known.
 const FIRST_COUNT: usize = 100;
 const LARGEST_COUNT: usize = 1_000;
-/// What one answer of a scan may have: far more than the largest count of the longest usual keys.
-const SCAN_LIMIT: usize = 64 * 1024 * 1024;
+/// What keys may take that wait for their values: far more than the largest count of the longest usual keys.
+const PENDING_LIMIT: usize = 64 * 1024 * 1024;
 /// Windows under way at once.
 const AHEAD: usize = 2;
 /// An element of a collection takes at least so many bytes of its row: two quotes and a comma.
 const SMALLEST_ELEMENT: usize = 3;
-/// What a value may be longer than its row: it may have spaces that the row has not.
-const SLACK: usize = 1024 * 1024;
 
 pub(crate) struct Members {
     scan: Option<Scan>,
@@ -54,7 +53,7 @@ struct Scan {
 /// The answers that will come, in their order. Windows are boxed, because each of their rows takes its answer out of the
 /// queue and puts it back.
 enum Expected {
-    Keys(Assembler),
+    Keys(Answer),
     Strings(Box<Window>),
     Types(Box<Window>, Vec<Type>),
     Sizes(Box<Window>, Vec<Type>),
@@ -141,7 +140,7 @@ impl Members {
             return Ok(if asked { Step::Send } else { Step::End });
         };
         match expected {
-            Expected::Keys(assembler) => self.take_keys(connection, assembler, needed, visit),
+            Expected::Keys(answer) => self.take_keys(connection, answer, needed, visit),
             Expected::Strings(window) => self.take_strings(connection, window, needed, visit),
             Expected::Types(window, types) => self.take_types(connection, window, types),
             Expected::Sizes(window, types) => self.take_sizes(connection, window, types),
@@ -159,7 +158,7 @@ impl Members {
         let few = self.pending.len() < self.window.saturating_mul(AHEAD);
         if let Some(scan) = self.scan.as_mut().filter(|scan| !scan.asked && !scan.done && few && more_keys) {
             scan.ask(connection);
-            self.expected.push_back(Expected::Keys(Assembler::new(SCAN_LIMIT)));
+            self.expected.push_back(Expected::Keys(Answer::scan()));
         }
         let windows = if self.in_order { 1 } else { AHEAD };
         while self.windows < windows && !self.pending.is_empty() {
@@ -194,27 +193,42 @@ impl Members {
     fn take_keys(
         &mut self,
         connection: &mut Connection,
-        mut assembler: Assembler,
+        mut answer: Answer,
         needed: Option<u64>,
         visit: &mut Visit<'_>,
     ) -> Result<Step, BridgeError> {
-        let Some(reply) = connection.assemble(&mut assembler).map_err(while_running)? else {
-            self.expected.push_front(Expected::Keys(assembler));
-            return Ok(Step::Receive);
-        };
-        let reply = reply.checked().map_err(while_running)?;
-        let (Some(scan), [cursor, keys]) = (self.scan.as_mut(), reply.entries()) else {
-            return Err(unexpected());
-        };
-        scan.answered(cursor.bytes());
-        let new = keys.entries().iter().map(Reply::bytes).filter(|key| scan.seen.is_new(key));
-        if self.keys_only {
-            for key in new {
-                visit(&Record { key: Key::Bytes(key), score: None, content: Content::Unread })?;
+        let Some(scan) = self.scan.as_mut() else { return Err(unexpected()) };
+        loop {
+            match answer.next(connection)? {
+                Next::Receive => {
+                    self.expected.push_front(Expected::Keys(answer));
+                    return Ok(Step::Receive);
+                }
+                Next::Cursor(cursor) => scan.goes_on(cursor),
+                Next::Entries(_) => {}
+                Next::Entry => {
+                    let room = PENDING_LIMIT.saturating_sub(self.pending.size());
+                    let Some((key, used)) = connection.value(room) else {
+                        if connection.peek(room).map_err(while_running)?.is_some() {
+                            return Err(unexpected());
+                        }
+                        self.expected.push_front(Expected::Keys(answer));
+                        return Ok(Step::Receive);
+                    };
+                    if scan.seen.is_new(key) {
+                        if self.keys_only {
+                            visit(&Record { key: Key::Bytes(key), score: None, content: Content::Unread })?;
+                        } else {
+                            self.pending.push(key);
+                        }
+                    }
+                    connection.pass(used);
+                    answer.took_one();
+                }
+                Next::End => break,
             }
-        } else {
-            new.for_each(|key| self.pending.push(key));
         }
+        scan.asked = false;
         Ok(if self.ask(connection, needed) { Step::Send } else { Step::Rows })
     }
 
@@ -226,40 +240,65 @@ impl Members {
         visit: &mut Visit<'_>,
     ) -> Result<Step, BridgeError> {
         let limit = self.row_limit.saturating_add(SLACK);
+        if self.take_value(connection, &mut window, limit, visit)? {
+            self.expected.push_front(Expected::Strings(window));
+            return Ok(Step::Rows);
+        }
+        if window.begun && window.at >= window.keys.len() {
+            connection.settle();
+            return self.strings_done(connection, *window, needed);
+        }
         let Some(token) = connection.peek(limit).map_err(|error| self.too_large(error))? else {
             self.expected.push_front(Expected::Strings(window));
             return Ok(Step::Receive);
         };
         match token.kind {
-            Kind::Error => return Err(refused(ServerError::parse(connection.bytes(token)))),
+            Kind::Error if !window.begun => {
+                let error = ServerError::parse(connection.bytes(token));
+                connection.advance(token);
+                connection.settle();
+                return Err(refused(error));
+            }
             Kind::Array(count) if !window.begun && count == window.keys.len() => window.begun = true,
             Kind::Null if window.begun => {
                 window.other.push(window.keys.get(window.at));
                 window.at += 1;
             }
+            // One of an ordered window that has to wait for another before it.
             Kind::Bulk if window.begun => {
-                let key = window.keys.get(window.at);
-                // After a key whose value comes later, the others of an ordered window come later, too.
-                if self.in_order && !window.other.is_empty() {
-                    window.other.push(key);
-                } else {
-                    let content = Content::Value(connection.bytes(token));
-                    visit(&Record { key: Key::Bytes(key), score: None, content })?;
-                }
+                window.other.push(window.keys.get(window.at));
                 window.bytes += token.used;
                 window.at += 1;
             }
-            Kind::Array(_) | Kind::Null | Kind::Bulk | Kind::Status | Kind::Integer(_) => {
+            Kind::Array(_) | Kind::Null | Kind::Bulk | Kind::Status | Kind::Error | Kind::Integer(_) => {
                 return Err(unexpected());
             }
         }
         connection.advance(token);
-        if window.at < window.keys.len() {
-            self.expected.push_front(Expected::Strings(window));
-            return Ok(Step::Rows);
+        self.expected.push_front(Expected::Strings(window));
+        Ok(Step::Rows)
+    }
+
+    /// Takes a value that is all there; one, because whoever takes it may have enough. Returns whether there was one.
+    fn take_value(
+        &mut self,
+        connection: &mut Connection,
+        window: &mut Window,
+        limit: usize,
+        visit: &mut Visit<'_>,
+    ) -> Result<bool, BridgeError> {
+        // After a key whose value comes later, the others of an ordered window come later, too.
+        let later = self.in_order && !window.other.is_empty();
+        if !window.begun || later || window.at >= window.keys.len() {
+            return Ok(false);
         }
-        connection.settle();
-        self.strings_done(connection, *window, needed)
+        let Some((value, used)) = connection.value(limit) else { return Ok(false) };
+        let key = Key::Bytes(window.keys.get(window.at));
+        visit(&Record { key, score: None, content: Content::Value(value) })?;
+        connection.pass(used);
+        window.bytes += used;
+        window.at += 1;
+        Ok(true)
     }
 
     fn strings_done(
@@ -334,7 +373,7 @@ impl Members {
                     }
                     // It has become something else meanwhile: the key as it was is gone.
                     Reply::Error(error) if error.is("WRONGTYPE") => *kind = Type::Gone,
-                    Reply::Error(error) => return Err(refused(error)),
+                    Reply::Error(error) => return Err(refused(*error)),
                     Reply::Null | Reply::Bytes(_) | Reply::Array(_) => return Err(unexpected()),
                 }
             }
@@ -400,7 +439,7 @@ impl Members {
         match &reply {
             Reply::Null => {}
             Reply::Error(error) if error.is("WRONGTYPE") => {}
-            Reply::Error(error) => return Err(refused(error.clone())),
+            Reply::Error(error) => return Err(refused((**error).clone())),
             Reply::Bytes(bytes) => visit(&Record { key, score: None, content: Content::Value(bytes) })?,
             // Redis has no empty collections: the key has gone between the questions.
             Reply::Array(entries) if entries.is_empty() => {}
@@ -419,11 +458,8 @@ impl Members {
     }
 
     /// The caller is told his own limit.
-    fn too_large(&self, error: crate::wire::WireError) -> BridgeError {
-        match while_running(error) {
-            BridgeError::RowTooLarge { .. } => BridgeError::RowTooLarge { limit: self.row_limit },
-            other => other,
-        }
+    fn too_large(&self, error: WireError) -> BridgeError {
+        too_large(error, self.row_limit)
     }
 }
 
@@ -441,10 +477,9 @@ impl Scan {
         self.count = self.count.saturating_mul(4).min(LARGEST_COUNT);
     }
 
-    fn answered(&mut self, cursor: &[u8]) {
-        self.asked = false;
-        self.done = cursor == b"0";
-        self.cursor = cursor.to_vec();
+    fn goes_on(&mut self, cursor: Option<Vec<u8>>) {
+        self.done = cursor.is_none();
+        self.cursor = cursor.unwrap_or_default();
     }
 }
 
