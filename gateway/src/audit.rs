@@ -2,7 +2,7 @@
 //!
 //! Rows are written behind the request, in batches of one transaction each. Nothing is dropped: work is accepted once there
 //! is room for its row ([`Audit::reserve`]), so that requests wait when the store is behind. Refusals of strangers wait
-//! for nothing and nobody: many of a kind become one row ([`refusals`]). A change by an operator is different: its row is
+//! for nothing and nobody: many of a kind become one row (module `refusals`). A change by an operator is different: its row is
 //! written in the transaction of the change itself (see [`crate::control`]), so that neither exists without the other.
 
 pub(crate) mod refusals;

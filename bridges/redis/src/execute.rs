@@ -2,7 +2,7 @@
 //!
 //! [`feed`] says where rows come from, [`sink`] which of them are wanted and how they are written. [`Run`] is the two
 //! with a connection. Rows as they are found stream ([`stream`]); rows in an order are collected within a limit of memory
-//! ([`sorted`]); rows in the order of their keys are read along a window of keys ([`window`]).
+//! ([`mod@sorted`]); rows in the order of their keys are read along a window of keys ([`window`]).
 
 mod feed;
 mod keys;
