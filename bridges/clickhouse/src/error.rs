@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bridge_core::BridgeError;
+use bridge_core::{BridgeError, with_causes};
 use bridge_net::{Pem, TlsError};
 use bridge_sql::SqlError;
 use thiserror::Error;
@@ -158,21 +158,6 @@ pub(crate) fn of_sql(error: SqlError) -> BridgeError {
 fn refused(exception: Exception) -> BridgeError {
     let native = (exception.code > 0).then(|| exception.code.to_string());
     BridgeError::Query { message: exception.message.clone(), native, source: Some(exception.into()) }
-}
-
-/// The error with what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let words = source.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -84,3 +84,19 @@ impl From<RequestError> for BridgeError {
         }
     }
 }
+
+/// An error's words with those of its causes, each said once: for messages about connections, whose causes say what to
+/// mend.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let words = source.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = source.source();
+    }
+    text
+}

@@ -15,7 +15,7 @@ mod schema;
 pub use batch::{Columns, RowBatch, RowWriter};
 pub use bridge::{BoxFuture, Bridge, Call, Counted, Driver, RowStream, Rows, answer_rows};
 pub use config::{ConfigFields, ConfigMistakes};
-pub use error::BridgeError;
+pub use error::{BridgeError, with_causes};
 pub use number::{js_number, push_json_f32, push_json_f64};
 pub use position::Position;
 pub use schema::{ColumnSchema, TargetSchema};

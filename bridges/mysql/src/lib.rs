@@ -23,7 +23,7 @@ use bridge_core::{
 };
 use bridge_sql::{Select, Sql, SqlError, Table};
 use protocol::{
-    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Filter, Keyset, Manifest, PoolUse,
+    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Filter, Manifest, PoolUse,
     QueryOptions, ReadOptions, SearchOptions, SourceConfig,
 };
 
@@ -222,16 +222,6 @@ fn may_be_stale(error: &BridgeError) -> bool {
     is_stale_catalog(error) || matches!(error, BridgeError::Invalid(_))
 }
 
-/// Paging by key without named columns needs a primary key; a table without one answers its first page without a cursor.
-fn without_key(table: &Table, mut options: QueryOptions) -> QueryOptions {
-    if table.primary_key.is_empty()
-        && matches!(&options.keyset, Some(Keyset { tiebreak: None, cursor: None }))
-    {
-        options.keyset = None;
-    }
-    options
-}
-
 impl Bridge for Opened {
     fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>> {
         Box::pin(async move {
@@ -250,7 +240,11 @@ impl Bridge for Opened {
         Box::pin(async move {
             let total = options.total.then(|| options.filter.clone());
             let plan = |table: &Table| {
-                bridge_sql::query(&self.flavor.dialect, table, &without_key(table, options.clone()))
+                bridge_sql::query(
+                    &self.flavor.dialect,
+                    table,
+                    &bridge_sql::without_key(table, options.clone()),
+                )
             };
             self.select(call, target, plan, total).await
         })

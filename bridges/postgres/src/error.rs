@@ -1,6 +1,6 @@
 //! What the server and the way to it can say, and what a caller is told.
 
-use bridge_core::BridgeError;
+use bridge_core::{BridgeError, with_causes};
 use bridge_sql::SqlError;
 
 use crate::wire::{ServerError, WireError};
@@ -105,21 +105,6 @@ fn refused(server: ServerError) -> BridgeError {
         message.push(')');
     }
     BridgeError::Query { message, native: Some(server.code.clone()), source: Some(server.into()) }
-}
-
-/// The error with what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let words = source.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

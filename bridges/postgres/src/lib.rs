@@ -23,8 +23,8 @@ use bridge_core::{
 };
 use bridge_sql::{Select, Sql, SqlError, Table};
 use protocol::{
-    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Filter, Invalid, JobKind, Keyset,
-    Manifest, PoolUse, QueryOptions, ReadOptions, SearchMethod, SearchOptions, SimilarOptions, SourceConfig,
+    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Filter, Invalid, JobKind, Manifest,
+    PoolUse, QueryOptions, ReadOptions, SearchMethod, SearchOptions, SimilarOptions, SourceConfig,
 };
 
 use crate::config::Settings;
@@ -305,16 +305,6 @@ fn may_be_stale(error: &BridgeError) -> bool {
     is_stale_catalog(error) || matches!(error, BridgeError::Invalid(_))
 }
 
-/// Paging by key without named columns needs a primary key; a table without one answers its first page without a cursor.
-fn without_key(table: &Table, mut options: QueryOptions) -> QueryOptions {
-    if table.primary_key.is_empty()
-        && matches!(&options.keyset, Some(Keyset { tiebreak: None, cursor: None }))
-    {
-        options.keyset = None;
-    }
-    options
-}
-
 impl Bridge for Opened {
     fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>> {
         Box::pin(async move {
@@ -333,7 +323,11 @@ impl Bridge for Opened {
         Box::pin(async move {
             let total = options.total.then(|| options.filter.clone());
             let plan = |table: &Table| {
-                bridge_sql::query(self.dialects.plain(), table, &without_key(table, options.clone()))
+                bridge_sql::query(
+                    self.dialects.plain(),
+                    table,
+                    &bridge_sql::without_key(table, options.clone()),
+                )
             };
             self.select(call, target, plan, total).await
         })

@@ -1,8 +1,6 @@
 //! What the server and the way to it can say, and what a caller is told.
 
-use std::error::Error;
-
-use bridge_core::BridgeError;
+use bridge_core::{BridgeError, with_causes};
 
 use crate::wire::{ServerError, WireError};
 
@@ -62,21 +60,6 @@ fn refused(server: ServerError) -> BridgeError {
 
 fn is_login(server: &ServerError) -> bool {
     ["WRONGPASS", "NOAUTH"].contains(&server.code.as_str()) || server.message.contains("AUTH")
-}
-
-/// The error with what caused it, in one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let words = source.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -26,6 +26,6 @@ pub use pattern::PatternSyntax;
 pub use ranked::{
     Ranking, own_column, search, search_by_containment, search_fields, similar, write_vector_of,
 };
-pub use select::{Level, Select, count, query, read};
+pub use select::{Level, Select, count, query, read, without_key};
 pub use table::{Column, Kind, Repertoire, Table, parse_target};
 pub use text::{Param, Printed, Sql, SqlText, Value};

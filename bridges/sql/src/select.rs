@@ -90,6 +90,17 @@ pub fn query(dialect: &Dialect, table: &Table, options: &QueryOptions) -> Result
     request.select()
 }
 
+/// The same options for a table that may have no primary key. Paging by key without named columns needs one; a table
+/// without it answers its first page without a cursor.
+pub fn without_key(table: &Table, mut options: QueryOptions) -> QueryOptions {
+    if table.primary_key.is_empty()
+        && matches!(&options.keyset, Some(Keyset { tiebreak: None, cursor: None }))
+    {
+        options.keyset = None;
+    }
+    options
+}
+
 /// One page of a scan in the order of the primary key.
 ///
 /// Rows are those whose tracking column is later than `changed_since`. Without a column called `updated_at`, which is
