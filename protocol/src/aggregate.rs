@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::filter::Filter;
 use crate::json::{Kind, Object};
-use crate::options::{filter, limit};
+use crate::options::{Writer, double_json, filter, limit};
 use crate::{Direction, Invalid, RequestError, Scalar};
 
 const MAX_DIMENSIONS: usize = 32;
@@ -227,6 +227,30 @@ impl AggregateOptions {
         Ok(options)
     }
 
+    /// The options as JSON, for a job frame or a plugin.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.filter("candidatesWhere", &self.filter);
+        if let Some(sample) = self.sample {
+            out.raw("sample", &double_json(sample));
+        }
+        out.list("ids", &self.ids, scalar_json);
+        out.list("dimensions", &self.dimensions, Dimension::to_json);
+        if !self.measures.is_empty() {
+            let mut measures = Writer::new();
+            self.measures.iter().for_each(|(name, measure)| measures.raw(name, &measure.to_json()));
+            out.raw("measures", &measures.finish());
+        }
+        out.filter("having", &self.having);
+        out.list("sort", &self.sort, SortKey::to_json);
+        out.limit(self.limit);
+        if let Some(column) = &self.change_tracking_column {
+            out.text("changeTrackingColumn", column);
+        }
+        out.list("joins", &self.joins, Join::to_json);
+        out.finish()
+    }
+
     fn check(&self) -> Result<(), Invalid> {
         if self.dimensions.len() > MAX_DIMENSIONS {
             return Err(Invalid::new("dimensions", format!("at most {MAX_DIMENSIONS}")));
@@ -264,6 +288,139 @@ impl AggregateOptions {
         }
         Ok(())
     }
+}
+
+impl Dimension {
+    fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.text("field", &self.field);
+        if let Some(bucket) = &self.bucket {
+            out.raw("bucket", &bucket.to_json());
+        }
+        if self.name != self.field {
+            out.text("as", &self.name);
+        }
+        if let Some(from) = &self.from {
+            out.text("from", from);
+        }
+        out.finish()
+    }
+}
+
+impl Bucket {
+    fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        match self {
+            Self::Calendar(unit) => return format!("\"{}\"", unit.as_str()),
+            Self::Step(step) => {
+                out.text("type", "numeric");
+                out.raw("step", &double_json(*step));
+            }
+            Self::Breaks(breaks) => {
+                out.text("type", "numeric");
+                out.list("breaks", breaks, |bound| double_json(*bound));
+            }
+            Self::Geohash { precision, columns } => {
+                out.text("type", "geohash");
+                out.raw("precision", &precision.to_string());
+                columns.write(&mut out);
+            }
+            Self::H3 { resolution, columns } => {
+                out.text("type", "h3");
+                out.raw("resolution", &resolution.to_string());
+                columns.write(&mut out);
+            }
+        }
+        out.finish()
+    }
+}
+
+impl GeoColumns {
+    fn write(&self, out: &mut Writer) {
+        match self {
+            Self::LatLng { lat, lng } => {
+                out.text("latField", lat);
+                out.text("lngField", lng);
+            }
+            Self::Point(point) => out.text("geoField", point),
+        }
+    }
+}
+
+impl Measure {
+    fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.text("agg", self.kind.as_str());
+        if let Some(column) = &self.column {
+            out.text("column", column);
+        }
+        match self.kind {
+            MeasureKind::Percentile(p) => out.raw("p", &double_json(p)),
+            MeasureKind::TopK(k) => out.raw("k", &k.to_string()),
+            MeasureKind::Count
+            | MeasureKind::CountDistinct
+            | MeasureKind::Sum
+            | MeasureKind::Avg
+            | MeasureKind::Min
+            | MeasureKind::Max
+            | MeasureKind::First
+            | MeasureKind::Last
+            | MeasureKind::Rate => {}
+        }
+        if self.accuracy == Accuracy::Fast {
+            out.text("accuracy", "fast");
+        }
+        out.filter("where", &self.filter);
+        out.finish()
+    }
+}
+
+impl MeasureKind {
+    /// The wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::CountDistinct => "count_distinct",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Percentile(_) => "percentile",
+            Self::TopK(_) => "top_k",
+            Self::First => "first",
+            Self::Last => "last",
+            Self::Rate => "rate",
+        }
+    }
+}
+
+impl SortKey {
+    fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.text("key", &self.key);
+        out.text("dir", self.direction.as_str());
+        out.finish()
+    }
+}
+
+impl Join {
+    fn to_json(&self) -> String {
+        let mut on = Writer::new();
+        on.text("local", &self.local);
+        on.text("foreign", &self.foreign);
+        let mut out = Writer::new();
+        out.text("target", &self.target);
+        out.text("alias", &self.alias);
+        out.text("kind", "left");
+        out.raw("on", &on.finish());
+        out.finish()
+    }
+}
+
+fn scalar_json(scalar: &Scalar) -> String {
+    let mut out = String::new();
+    scalar.write_json(&mut out);
+    out
 }
 
 /// Filters report mistakes below `where`; here the field has another name.
@@ -542,6 +699,22 @@ mod tests {
         let twice = r#"{"target":"c","alias":"c","kind":"left","on":{"local":"a","foreign":"b"}}"#;
         assert!(refusal(&format!(r#"{{"joins":[{twice},{twice}]}}"#)).contains("Duplicate join alias"));
         assert!(refusal(r#"{"dimensions":[{"field":"a","from":"c"}]}"#).contains("unknown join alias"));
+    }
+
+    #[test]
+    fn options_read_back() {
+        let text = concat!(
+            r#"{"candidatesWhere":{"a":{"$eq":1}},"sample":0.25,"ids":[7,"x"],"dimensions":[{"field":"at","bucket":"month","as":"m"},"#,
+            r#"{"field":"n","bucket":{"type":"numeric","step":0.5},"from":"c"},"#,
+            r#"{"field":"p","bucket":{"type":"geohash","precision":6,"latField":"y","lngField":"x"}}],"#,
+            r#""measures":{"n":{"agg":"count"},"p":{"agg":"percentile","column":"v","p":0.5,"accuracy":"fast"},"#,
+            r#""t":{"agg":"top_k","column":"v","k":3,"where":{"v":{"$gt":0}}}},"having":{"n":{"$gte":2}},"#,
+            r#""sort":[{"key":"n","dir":"desc"}],"limit":5,"changeTrackingColumn":"at","#,
+            r#""joins":[{"target":"other","alias":"c","kind":"left","on":{"local":"a","foreign":"b"}}]}"#
+        );
+        let options = parse(text).unwrap();
+        assert_eq!(options.to_json(), text);
+        assert_eq!(AggregateOptions::default().to_json(), "{}");
     }
 
     #[test]

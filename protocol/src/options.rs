@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::filter::Filter;
 use crate::json::{Kind, Object, text};
-use crate::{Invalid, RequestError, Scalar, Timestamp};
+use crate::{Invalid, RequestError, Timestamp};
 
 /// Page size of `read` when the job does not say.
 const DEFAULT_READ_LIMIT: u64 = 1_000;
@@ -206,35 +206,21 @@ impl QueryOptions {
     /// The options as JSON, for a job frame.
     pub fn to_json(&self) -> String {
         let mut out = Writer::new();
-        if !self.filter.is_everything() {
-            out.raw("where", &self.filter.to_json());
-        }
-        if !self.order_by.is_empty() {
-            out.raw("orderBy", &order_json(&self.order_by));
-        }
-        if let Some(limit) = self.limit {
-            out.raw("limit", &limit.to_string());
-        }
+        out.filter("where", &self.filter);
+        out.order_by(&self.order_by);
+        out.limit(self.limit);
         if self.offset > 0 {
             out.raw("offset", &self.offset.to_string());
         }
-        match &self.projection {
-            Projection::All => {}
-            Projection::Columns(columns) => out.raw("select", &texts_json(columns)),
-            Projection::Renamed(pairs) => {
-                let mut project = Writer::new();
-                pairs.iter().for_each(|(name, column)| project.text(name, column));
-                out.raw("project", &project.finish());
-            }
-        }
+        out.projection(&self.projection);
         if self.total {
             out.raw("total", "true");
         }
         if let Some(keyset) = &self.keyset {
-            out.raw(
-                "keyset",
-                &keyset.tiebreak.as_ref().map_or_else(|| "true".to_owned(), |columns| texts_json(columns)),
-            );
+            match &keyset.tiebreak {
+                Some(columns) => out.texts("keyset", columns),
+                None => out.raw("keyset", "true"),
+            }
             if let Some(cursor) = &keyset.cursor {
                 out.text("cursor", cursor);
             }
@@ -314,6 +300,33 @@ impl ReadOptions {
             total: object.boolean("total")?.unwrap_or(false),
         })
     }
+
+    /// The options as JSON, for a job frame or a plugin; page size and tracking column are always there. A page has columns
+    /// under their own names only, so the names of [`Projection::Renamed`] are left out.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.limit(Some(self.limit));
+        if let Some(cursor) = &self.cursor {
+            out.text("cursor", cursor);
+        }
+        match &self.projection {
+            Projection::All => {}
+            Projection::Columns(columns) => out.raw("fields", &texts_json(columns)),
+            Projection::Renamed(pairs) => {
+                let columns: std::collections::BTreeSet<&String> =
+                    pairs.iter().map(|(_, column)| column).collect();
+                out.raw("fields", &texts_json(columns));
+            }
+        }
+        if let Some(since) = self.changed_since {
+            out.text("changedSince", &since.to_string());
+        }
+        out.text("changeTrackingColumn", &self.change_tracking_column);
+        if self.total {
+            out.raw("total", "true");
+        }
+        out.finish()
+    }
 }
 
 /// Options of a `count` job.
@@ -328,6 +341,13 @@ impl CountOptions {
     pub fn parse(raw: &RawValue) -> Result<Self, RequestError> {
         let object = Object::parse(raw).map_err(|invalid| invalid.within("options"))?;
         Ok(Self { filter: filter(&object, "where")? })
+    }
+
+    /// The options as JSON, for a job frame.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.filter("where", &self.filter);
+        out.finish()
     }
 }
 
@@ -354,6 +374,16 @@ impl BatchReadOptions {
             order_by: order_by(&object)?,
             limit: limit(&object)?,
         })
+    }
+
+    /// The options as JSON, for a job frame.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.filter("where", &self.filter);
+        out.projection(&self.projection);
+        out.order_by(&self.order_by);
+        out.limit(self.limit);
+        out.finish()
     }
 }
 
@@ -387,37 +417,34 @@ fn cursor(object: &Object<'_>) -> Result<Option<String>, Invalid> {
     Ok(object.text("cursor")?.filter(|cursor| !cursor.is_empty()))
 }
 
-fn order_json(keys: &[OrderBy]) -> String {
-    let entry = |key: &OrderBy| {
-        let mut out = Writer::new();
-        out.text("field", &key.field);
-        out.text("dir", key.direction.as_str());
-        out.finish()
-    };
-    format!("[{}]", keys.iter().map(entry).collect::<Vec<_>>().join(","))
+fn order_json(key: &OrderBy) -> String {
+    let mut out = Writer::new();
+    out.text("field", &key.field);
+    out.text("dir", key.direction.as_str());
+    out.finish()
 }
 
-fn texts_json(texts: &[String]) -> String {
+fn texts_json<'a>(texts: impl IntoIterator<Item = &'a String>) -> String {
     let mut out = String::from("[");
-    for (index, text) in texts.iter().enumerate() {
-        if index > 0 {
+    for text in texts {
+        if out.len() > 1 {
             out.push(',');
         }
-        Scalar::Text(text.clone()).write_json(&mut out);
+        crate::json::push_text(&mut out, text);
     }
     out.push(']');
     out
 }
 
 /// Writes one JSON object, in the order of the calls.
-struct Writer(String);
+pub(crate) struct Writer(String);
 
 impl Writer {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(String::from("{"))
     }
 
-    fn raw(&mut self, key: &str, json: &str) {
+    pub(crate) fn raw(&mut self, key: &str, json: &str) {
         if self.0.len() > 1 {
             self.0.push(',');
         }
@@ -426,16 +453,62 @@ impl Writer {
         self.0.push_str(json);
     }
 
-    fn text(&mut self, key: &str, value: &str) {
+    pub(crate) fn text(&mut self, key: &str, value: &str) {
         let mut json = String::new();
         crate::json::push_text(&mut json, value);
         self.raw(key, &json);
     }
 
-    fn finish(mut self) -> String {
+    pub(crate) fn texts(&mut self, key: &str, values: &[String]) {
+        self.raw(key, &texts_json(values));
+    }
+
+    /// A list of what `json` makes of the items; nothing when there are none.
+    pub(crate) fn list<T>(&mut self, key: &str, items: &[T], json: impl Fn(&T) -> String) {
+        if !items.is_empty() {
+            self.raw(key, &format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(",")));
+        }
+    }
+
+    /// A filter; nothing when it asks nothing.
+    pub(crate) fn filter(&mut self, key: &str, filter: &Filter) {
+        if !filter.is_everything() {
+            self.raw(key, &filter.to_json());
+        }
+    }
+
+    pub(crate) fn projection(&mut self, projection: &Projection) {
+        match projection {
+            Projection::All => {}
+            Projection::Columns(columns) => self.texts("select", columns),
+            Projection::Renamed(pairs) => {
+                let mut project = Self::new();
+                pairs.iter().for_each(|(name, column)| project.text(name, column));
+                self.raw("project", &project.finish());
+            }
+        }
+    }
+
+    pub(crate) fn limit(&mut self, limit: Option<u64>) {
+        if let Some(limit) = limit {
+            self.raw("limit", &limit.to_string());
+        }
+    }
+
+    fn order_by(&mut self, keys: &[OrderBy]) {
+        self.list("orderBy", keys, order_json);
+    }
+
+    pub(crate) fn finish(mut self) -> String {
         self.0.push('}');
         self.0
     }
+}
+
+/// A double as JSON, in the fewest digits that read back. What JSON cannot say is `null`, which no reader here takes for
+/// a number.
+pub(crate) fn double_json(value: f64) -> String {
+    serde_json::Number::from_f64(value).map_or_else(|| "null".to_owned(), |number| number.to_string())
 }
 
 #[cfg(test)]
@@ -484,6 +557,23 @@ mod tests {
         let options = QueryOptions::parse(&raw(text)).unwrap();
         assert_eq!(options.to_json(), text);
         assert_eq!(QueryOptions::parse(&raw(&options.to_json())).unwrap(), options);
+    }
+
+    #[test]
+    fn pages_of_a_scan_read_back() {
+        let text = r#"{"limit":5,"cursor":"a\"b","fields":["x","y"],"changedSince":"2026-01-02T03:04:05.678Z","changeTrackingColumn":"at","total":true}"#;
+        let options = ReadOptions::parse(&raw(text)).unwrap();
+        assert_eq!(options.to_json(), text);
+        let default = ReadOptions::default();
+        assert_eq!(default.to_json(), r#"{"limit":1000,"changeTrackingColumn":"updated_at"}"#);
+        assert_eq!(ReadOptions::parse(&raw(&default.to_json())).unwrap(), default);
+    }
+
+    #[test]
+    fn a_page_of_a_scan_has_no_other_names() {
+        let pairs = [("a", "y"), ("b", "x"), ("c", "y")].map(|(name, column)| (name.into(), column.into()));
+        let options = ReadOptions { projection: Projection::Renamed(pairs.into()), ..ReadOptions::default() };
+        assert!(options.to_json().contains(r#""fields":["x","y"]"#));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::filter::Filter;
 use crate::json::{Kind, Object, finite};
-use crate::options::{filter, limit, projection};
+use crate::options::{Writer, double_json, filter, limit, projection};
 use crate::{Invalid, Projection, RequestError, Scalar};
 
 /// The key of a row's score. A column of this name is not part of ranked rows.
@@ -67,6 +67,19 @@ impl SearchOptions {
             limit: ranked_limit(&object)?,
             projection: projection(&object)?,
         })
+    }
+
+    /// The options as JSON, for a job frame or a plugin; the limit is always there.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        out.text("query", &self.query);
+        if let Some(fields) = &self.fields {
+            out.texts("fields", fields);
+        }
+        out.filter("where", &self.filter);
+        out.limit(Some(self.limit));
+        out.projection(&self.projection);
+        out.finish()
     }
 
     /// The query's distinct words in lower case, in their order; the first 16. Never empty.
@@ -154,6 +167,20 @@ pub enum Metric {
     Dot,
 }
 
+impl Metric {
+    /// All metrics.
+    pub const ALL: [Self; 3] = [Self::Cosine, Self::L2, Self::Dot];
+
+    /// The wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cosine => "cosine",
+            Self::L2 => "l2",
+            Self::Dot => "dot",
+        }
+    }
+}
+
 impl SimilarOptions {
     /// Reads a `similar` job's options.
     ///
@@ -176,6 +203,25 @@ impl SimilarOptions {
             projection: projection(&object)?,
         })
     }
+
+    /// The options as JSON, for a job frame or a plugin; metric and limit are always there.
+    pub fn to_json(&self) -> String {
+        let mut out = Writer::new();
+        match &self.to {
+            SimilarTo::Vector(vector) => out.list("vector", vector, |number| double_json(*number)),
+            SimilarTo::Row(id) => {
+                let mut json = String::new();
+                id.write_json(&mut json);
+                out.raw("id", &json);
+            }
+        }
+        out.text("field", &self.field);
+        out.text("metric", self.metric.as_str());
+        out.filter("where", &self.filter);
+        out.limit(Some(self.limit));
+        out.projection(&self.projection);
+        out.finish()
+    }
 }
 
 fn vector(object: &Object<'_>) -> Result<Option<Vec<f64>>, Invalid> {
@@ -192,12 +238,9 @@ fn vector(object: &Object<'_>) -> Result<Option<Vec<f64>>, Invalid> {
 }
 
 fn metric(object: &Object<'_>) -> Result<Metric, Invalid> {
-    match object.text("metric")?.as_deref() {
-        None | Some("cosine") => Ok(Metric::Cosine),
-        Some("l2") => Ok(Metric::L2),
-        Some("dot") => Ok(Metric::Dot),
-        Some(_) => Err(Invalid::new("metric", "\"cosine\", \"l2\" or \"dot\"")),
-    }
+    let Some(name) = object.text("metric")? else { return Ok(Metric::default()) };
+    let metric = Metric::ALL.into_iter().find(|metric| metric.as_str() == name);
+    metric.ok_or_else(|| Invalid::new("metric", "\"cosine\", \"l2\" or \"dot\""))
 }
 
 fn ranked_limit(object: &Object<'_>) -> Result<u64, Invalid> {

@@ -10,9 +10,10 @@ use jiff::civil;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use semilayer_protocol::{
-    AggregateOptions, BatchReadOptions, Chunk, Comparison, CountOptions, Decoded, Direction, Filter,
-    GatewayFrame, Keyset, Number, OrderBy, Projection, QueryOptions, ReadOptions, RunnerFrame, Scalar,
-    SearchMethod, SearchOptions, SimilarOptions, Tail, Test, TextMatch, Timestamp, Where,
+    Accuracy, AggregateOptions, BatchReadOptions, Bucket, CalendarUnit, Chunk, Comparison, CountOptions,
+    Decoded, Dimension, Direction, Filter, GatewayFrame, GeoColumns, Join, Keyset, Measure, MeasureKind,
+    Metric, Number, OrderBy, Projection, QueryOptions, ReadOptions, RunnerFrame, Scalar, SearchMethod,
+    SearchOptions, SimilarOptions, SimilarTo, SortKey, Tail, Test, TextMatch, Timestamp, Where,
     decode_gateway_frame, decode_runner_frame,
 };
 use serde_json::Value;
@@ -49,6 +50,48 @@ proptest! {
         let again = QueryOptions::parse(&json).unwrap();
         prop_assert_eq!(again.filter.condition(), options.filter.condition());
         prop_assert_eq!(QueryOptions { filter: options.filter.clone(), ..again }, options);
+    }
+
+    #[test]
+    fn scan_options_read_back_from_their_json(options in read_options()) {
+        let json = RawValue::from_string(options.to_json()).unwrap();
+        prop_assert_eq!(ReadOptions::parse(&json).unwrap(), options);
+    }
+
+    #[test]
+    fn count_and_batch_options_read_back_from_their_json(options in query_options()) {
+        let count = CountOptions { filter: options.filter.clone() };
+        let json = RawValue::from_string(count.to_json()).unwrap();
+        let again = CountOptions::parse(&json).unwrap();
+        prop_assert_eq!(again.filter.condition(), count.filter.condition());
+        let QueryOptions { filter, order_by, limit, projection, .. } = options;
+        let batch = BatchReadOptions { filter, projection, order_by, limit };
+        let json = RawValue::from_string(batch.to_json()).unwrap();
+        let again = BatchReadOptions::parse(&json).unwrap();
+        prop_assert_eq!(BatchReadOptions { filter: plain(&again.filter), ..again }, batch);
+    }
+
+    #[test]
+    fn aggregate_options_read_back_from_their_json(options in aggregate_options()) {
+        let json = RawValue::from_string(options.to_json()).unwrap();
+        let mut again = AggregateOptions::parse(&json).unwrap();
+        (again.filter, again.having) = (plain(&again.filter), plain(&again.having));
+        again.measures.iter_mut().for_each(|(_, measure)| measure.filter = plain(&measure.filter));
+        prop_assert_eq!(again, options);
+    }
+
+    #[test]
+    fn search_options_read_back_from_their_json(options in search_options()) {
+        let json = RawValue::from_string(options.to_json()).unwrap();
+        let again = SearchOptions::parse(&json).unwrap();
+        prop_assert_eq!(SearchOptions { filter: plain(&again.filter), ..again }, options);
+    }
+
+    #[test]
+    fn similar_options_read_back_from_their_json(options in similar_options()) {
+        let json = RawValue::from_string(options.to_json()).unwrap();
+        let again = SimilarOptions::parse(&json).unwrap();
+        prop_assert_eq!(SimilarOptions { filter: plain(&again.filter), ..again }, options);
     }
 
     #[test]
@@ -366,25 +409,43 @@ fn where_text() -> impl Strategy<Value = String> {
     tree.prop_map(|tree| tree.to_string())
 }
 
-fn query_options() -> impl Strategy<Value = QueryOptions> {
-    let order_by = (name(), any::<bool>()).prop_map(|(field, descending)| OrderBy {
-        field,
-        direction: if descending { Direction::Descending } else { Direction::Ascending },
-    });
-    let columns = prop::collection::btree_set(any::<String>(), 1..4);
-    let projection = prop_oneof![
+/// The filter without how it was written: an `$and` that the writer needs is no operator of the caller's.
+fn plain(filter: &Filter) -> Filter {
+    Filter::from_where(filter.condition().clone())
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    prop_oneof![Just(Filter::everything()), condition().prop_map(Filter::from_where)]
+}
+
+fn direction() -> impl Strategy<Value = Direction> {
+    any::<bool>().prop_map(|down| if down { Direction::Descending } else { Direction::Ascending })
+}
+
+fn columns() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::btree_set(any::<String>(), 1..4).prop_map(|columns| columns.into_iter().collect())
+}
+
+fn projection() -> impl Strategy<Value = Projection> {
+    prop_oneof![
         Just(Projection::All),
-        columns.prop_map(|columns| Projection::Columns(columns.into_iter().collect())),
+        columns().prop_map(Projection::Columns),
         btree_map(any::<String>(), any::<String>(), 1..4)
             .prop_map(|pairs| Projection::Renamed(pairs.into_iter().collect())),
-    ];
+    ]
+}
+
+fn cursor() -> impl Strategy<Value = Option<String>> {
+    proptest::option::of("(?s).{1,20}")
+}
+
+fn query_options() -> impl Strategy<Value = QueryOptions> {
+    let order_by = (name(), direction()).prop_map(|(field, direction)| OrderBy { field, direction });
     let tiebreak = proptest::option::of(vec(any::<String>(), 1..3));
-    let cursor = proptest::option::of("(?s).{1,20}");
     let keyset =
-        proptest::option::of((tiebreak, cursor).prop_map(|(tiebreak, cursor)| Keyset { tiebreak, cursor }));
-    let filter = prop_oneof![Just(Filter::everything()), condition().prop_map(Filter::from_where)];
+        proptest::option::of((tiebreak, cursor()).prop_map(|(tiebreak, cursor)| Keyset { tiebreak, cursor }));
     let limit = proptest::option::of(any::<u64>());
-    (filter, vec(order_by, 0..3), limit, any::<u64>(), projection, any::<bool>(), keyset).prop_map(
+    (filter(), vec(order_by, 0..3), limit, any::<u64>(), projection(), any::<bool>(), keyset).prop_map(
         |(filter, order_by, limit, offset, projection, total, keyset)| QueryOptions {
             filter,
             order_by,
@@ -394,6 +455,151 @@ fn query_options() -> impl Strategy<Value = QueryOptions> {
             projection,
             total,
             keyset,
+        },
+    )
+}
+
+fn read_options() -> impl Strategy<Value = ReadOptions> {
+    let fields = prop_oneof![Just(Projection::All), columns().prop_map(Projection::Columns)];
+    // Years from 1 to 9999.
+    let since = proptest::option::of(-62_135_596_800_000_000_i64..253_402_300_800_000_000);
+    (any::<u64>(), cursor(), fields, since, any::<String>(), any::<bool>()).prop_map(
+        |(limit, cursor, projection, since, change_tracking_column, total)| ReadOptions {
+            limit,
+            cursor,
+            projection,
+            changed_since: since.map(Timestamp::from_micros),
+            change_tracking_column,
+            total,
+        },
+    )
+}
+
+/// Any double but infinities and NaN.
+fn finite() -> impl Strategy<Value = f64> {
+    prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO
+}
+
+fn bucket() -> impl Strategy<Value = Bucket> {
+    let columns = || {
+        prop_oneof![
+            (name(), name()).prop_map(|(lat, lng)| GeoColumns::LatLng { lat, lng }),
+            name().prop_map(GeoColumns::Point),
+        ]
+    };
+    let breaks = vec(finite(), 2..6).prop_filter_map("two different bounds", |mut breaks| {
+        breaks.sort_by(f64::total_cmp);
+        breaks.dedup();
+        (breaks.len() > 1).then_some(breaks)
+    });
+    let step = (prop::num::f64::POSITIVE | prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL)
+        .prop_filter("above 0", |step| *step > 0.0 && step.is_finite());
+    prop_oneof![
+        prop::sample::select(CalendarUnit::ALL.to_vec()).prop_map(Bucket::Calendar),
+        step.prop_map(Bucket::Step),
+        breaks.prop_map(Bucket::Breaks),
+        (1_u8..=12, columns()).prop_map(|(precision, columns)| Bucket::Geohash { precision, columns }),
+        (0_u8..=15, columns()).prop_map(|(resolution, columns)| Bucket::H3 { resolution, columns }),
+    ]
+}
+
+fn measure() -> impl Strategy<Value = Measure> {
+    let point = (1_u32..1_000).prop_map(|p| f64::from(p) / 1_000.0);
+    let kind = prop_oneof![
+        prop::sample::select(vec![
+            MeasureKind::Count,
+            MeasureKind::CountDistinct,
+            MeasureKind::Sum,
+            MeasureKind::Avg,
+            MeasureKind::Min,
+            MeasureKind::Max,
+            MeasureKind::First,
+            MeasureKind::Last,
+            MeasureKind::Rate,
+        ]),
+        point.prop_map(MeasureKind::Percentile),
+        (1_u32..=10_000).prop_map(MeasureKind::TopK),
+    ];
+    (kind, any::<bool>(), name(), any::<bool>(), filter()).prop_map(
+        |(kind, without_column, column, fast, filter)| Measure {
+            kind,
+            column: (kind != MeasureKind::Count || !without_column).then_some(column),
+            accuracy: if fast { Accuracy::Fast } else { Accuracy::Exact },
+            filter,
+        },
+    )
+}
+
+fn aggregate_options() -> impl Strategy<Value = AggregateOptions> {
+    let join = |(alias, target, local, foreign)| Join { alias, target, local, foreign };
+    let alias = "[a-su-z_][A-Za-z0-9_]{0,3}";
+    let joins = btree_map(alias, (any::<String>(), name(), name()), 0..3).prop_map(move |joins| {
+        joins
+            .into_iter()
+            .map(|(alias, (target, local, foreign))| join((alias, target, local, foreign)))
+            .collect()
+    });
+    let from = proptest::option::of(any::<prop::sample::Index>());
+    let dimensions = btree_map(name(), (name(), proptest::option::of(bucket()), from), 0..4);
+    let measures = btree_map("[a-z]{1,4}", measure(), 0..4);
+    let having = proptest::option::of((test(), any::<prop::sample::Index>()));
+    let sort = (any::<String>(), direction()).prop_map(|(key, direction)| SortKey { key, direction });
+    let sample = proptest::option::of((1_u32..1_000).prop_map(|part| f64::from(part) / 1_000.0));
+    let scope = (filter(), sample, vec(scalar(), 0..3), proptest::option::of(name()));
+    (scope, dimensions, measures, having, vec(sort, 0..3), proptest::option::of(any::<u64>()), joins)
+        .prop_map(
+            |(scope, dimensions, measures, having, sort, limit, joins): (_, _, _, _, _, _, Vec<Join>)| {
+                let (filter, sample, ids, change_tracking_column) = scope;
+                let dimension = |(name, (field, bucket, from)): (_, (_, _, Option<prop::sample::Index>))| {
+                    let from = from.filter(|_| !joins.is_empty()).map(|from| from.get(&joins).alias.clone());
+                    Dimension { field, bucket, name, from }
+                };
+                let measures: Vec<(String, Measure)> = measures.into_iter().collect();
+                let having = having.map(|(test, which)| {
+                    let name = if measures.is_empty() { "count" } else { &which.get(&measures).0 };
+                    Filter::from_where(Where::field(name, test))
+                });
+                AggregateOptions {
+                    filter,
+                    sample,
+                    ids,
+                    dimensions: dimensions.into_iter().map(dimension).collect(),
+                    having: having.unwrap_or_default(),
+                    measures,
+                    sort,
+                    limit,
+                    change_tracking_column,
+                    joins,
+                }
+            },
+        )
+}
+
+fn search_options() -> impl Strategy<Value = SearchOptions> {
+    let query = "(?s).{0,20}[^\\s].{0,20}";
+    (query, proptest::option::of(vec(any::<String>(), 1..4)), filter(), 0_u64..=1_000, projection()).prop_map(
+        |(query, fields, filter, limit, projection)| SearchOptions {
+            query,
+            fields,
+            filter,
+            limit,
+            projection,
+        },
+    )
+}
+
+fn similar_options() -> impl Strategy<Value = SimilarOptions> {
+    let id = scalar().prop_filter("no id is null", |id| *id != Scalar::Null);
+    let to = prop_oneof![vec(finite(), 1..5).prop_map(SimilarTo::Vector), id.prop_map(SimilarTo::Row)];
+    let metric = prop::sample::select(Metric::ALL.to_vec());
+    (to, name(), metric, filter(), 0_u64..=1_000, projection()).prop_map(
+        |(to, field, metric, filter, limit, projection)| SimilarOptions {
+            to,
+            field,
+            metric,
+            filter,
+            limit,
+            projection,
         },
     )
 }

@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn the_systems_roots_are_no_file_wherever_they_are_named() {
+        for config in [
+            r#"{"url":"https://h/d?sslrootcert=system"}"#,
+            r#"{"host":"h","protocol":"https","sslrootcert":"system"}"#,
+        ] {
+            let tls = read(config).unwrap().tls.unwrap();
+            assert!(!matches!(tls.roots, Roots::Given(_)), "{config}: {tls:?}");
+            assert_eq!(tls.check, Check::ChainAndName);
+        }
+    }
+
+    #[test]
     fn roots_that_are_given_are_used() {
         let check = |json: &str| read(json).unwrap().tls.unwrap().check;
         assert_eq!(check(r#"{"host":"h","sslmode":"require"}"#), Check::Nothing);

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// What a table that has become another one answers: unknown column, table or function, types that no longer fit, a
 /// label that an enum has lost.
-const STALE_CATALOG: [u32; 8] = [10, 16, 36, 43, 47, 53, 60, 691];
+pub(crate) const STALE_CATALOG: &[&str] = &["10", "16", "36", "43", "47", "53", "60", "691"];
 /// `TIMEOUT_EXCEEDED`, `SOCKET_TIMEOUT`.
 const TIMEOUTS: [u32; 2] = [159, 209];
 /// `UNKNOWN_USER`, `WRONG_PASSWORD`, `REQUIRED_PASSWORD`, `IP_ADDRESS_NOT_ALLOWED`, `AUTHENTICATION_FAILED`.
@@ -139,20 +139,9 @@ pub(crate) fn while_running(error: RequestError) -> BridgeError {
     }
 }
 
-/// Whether the table may have changed since it was looked at.
-pub(crate) fn is_stale_catalog(error: &BridgeError) -> bool {
-    matches!(error, BridgeError::Query { native: Some(code), .. }
-        if code.parse().is_ok_and(|code: u32| STALE_CATALOG.contains(&code)))
-}
-
 /// Refusals of a translation name ClickHouse's bridge, not its dialect.
 pub(crate) fn of_sql(error: SqlError) -> BridgeError {
-    match error {
-        SqlError::Invalid(invalid) => BridgeError::Invalid(invalid),
-        SqlError::Unsupported { what, .. } => {
-            BridgeError::UnsupportedKind { what, bridge: crate::NAME.to_owned() }
-        }
-    }
+    error.of_bridge(crate::NAME)
 }
 
 fn refused(exception: Exception) -> BridgeError {
@@ -184,6 +173,7 @@ mod tests {
         assert!(matches!(failed(159), BridgeError::Timeout));
         assert!(matches!(failed(394), BridgeError::Query { .. }));
         assert!(matches!(failed(516), BridgeError::Unreachable { .. }));
-        assert!(is_stale_catalog(&failed(47)) && !is_stale_catalog(&failed(241)));
+        let is_told = |code| matches!(failed(code), BridgeError::Query { native: Some(code), .. } if STALE_CATALOG.contains(&code.as_str()));
+        assert!(is_told(47) && !is_told(241));
     }
 }

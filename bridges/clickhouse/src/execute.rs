@@ -2,25 +2,35 @@
 
 mod session;
 mod sink;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod told;
 
 use bridge_core::{BoxFuture, BridgeError, Call, RowBatch, RowWriter, Rows as RowsOut};
-use bridge_sql::{AggregatePlan, Select, Sql};
-use protocol::{SearchMethod, Tail};
+use bridge_net::Interrupted;
+use bridge_sql::{Sql, Statement};
+use protocol::{ROW_LIMIT_BYTES, Tail};
 use tokio::time::Instant;
 
 pub(crate) use self::session::Session;
 
 use self::sink::{Progress, Sink};
 use crate::config::BinaryColumns;
-use crate::connect::{Answer, Interrupted, Lease, Pool, Question, StatementId};
+use crate::connect::{Answer, Ask, Lease, Pool, Question, StatementId};
 use crate::error::{RequestError, while_running};
 use crate::translate::{Dialects, params};
 use crate::values::{Encoding, Input, Stop, Type};
 
 /// Rows one after the other, behind the names and types of their columns.
 pub(crate) const FORMAT: &str = "RowBinaryWithNamesAndTypes";
-/// A name or a type is not longer, and a table has no more columns.
+/// Names and types of columns are not longer, and no table has more of them.
 const HEADER_LIMIT: usize = 16 * 1024 * 1024;
+const MOST_COLUMNS: usize = 65_536;
+/// What is taken whole is not longer: the catalog's answers, and a vector.
+const TEXTS_LIMIT: usize = 64 * 1024 * 1024;
+/// What a row of it takes besides its text.
+const ROW_BYTES: usize = 64;
+/// A row of which so much has come, and more is missing, is read again when as much has come once more, or nothing comes.
+const LARGE: usize = 64 * 1024;
 
 /// One call's way to the server.
 #[derive(Clone, Copy)]
@@ -105,21 +115,32 @@ impl Access<'_> {
         mut answer: Answer,
         columns: &[Column],
     ) -> Result<(Vec<Vec<Option<String>>>, Lease), BridgeError> {
-        let kinds: Vec<Type> = columns.iter().filter_map(|column| Type::parse(&column.native)).collect();
+        let kinds: Option<Vec<Type>> = columns.iter().map(|column| Type::parse(&column.native)).collect();
+        let kinds = kinds.ok_or_else(|| unreadable(Stop::Bad("a catalog of other types")))?;
         let mut rows = Vec::new();
+        let mut taken = 0_usize;
         loop {
             let mut input = Input::new(answer.ready());
             let mut read = 0;
             while input.left() > 0 {
                 let row: Result<Vec<_>, Stop> = kinds.iter().map(|kind| kind.key_text(&mut input)).collect();
                 match row {
+                    Ok(_) if answer.ready().len() - input.left() == read => {
+                        return Err(unreadable(Stop::Bad("rows of no bytes")));
+                    }
                     Ok(row) => rows.push(row),
                     Err(Stop::More(_)) => break,
                     Err(stop) => return Err(unreadable(stop)),
                 }
                 read = answer.ready().len() - input.left();
+                taken = taken.saturating_add(ROW_BYTES);
             }
+            taken = taken.saturating_add(read);
             answer.consume(read);
+            answer.needs(answer.ready().len() + 1);
+            if taken.saturating_add(answer.ready().len()) > TEXTS_LIMIT {
+                return Err(unreadable(Stop::Bad("more than was asked for")));
+            }
             let more = self.pool.bounded(self.deadline(), answer.more()).await?.map_err(while_running)?;
             if !more && answer.ready().is_empty() {
                 return Ok((rows, answer.into_lease()));
@@ -135,6 +156,16 @@ impl Access<'_> {
     }
 }
 
+impl Running {
+    /// Whether the answer has the columns of its statement. One of nothing at all has none.
+    pub(crate) fn has_columns(&self, wanted: usize) -> Result<(), BridgeError> {
+        if self.columns.len() == wanted || (self.columns.is_empty() && self.answer.is_ended()) {
+            return Ok(());
+        }
+        Err(while_running(RequestError::Nonsense("rows of other columns than were asked for")))
+    }
+}
+
 /// Reads the names and types of the columns. An answer of nothing at all has none.
 async fn begin(mut answer: Answer) -> Result<Running, RequestError> {
     loop {
@@ -146,6 +177,7 @@ async fn begin(mut answer: Answer) -> Result<Running, RequestError> {
             Err(Stop::More(_)) if answer.ready().len() < HEADER_LIMIT => {}
             Err(_) => return Err(RequestError::Nonsense("rows without names")),
         }
+        answer.needs(answer.ready().len() + 1);
         if !answer.more().await? {
             return match answer.ready().is_empty() {
                 true => Ok(Running { answer, columns: Vec::new() }),
@@ -166,6 +198,14 @@ async fn begin(mut answer: Answer) -> Result<Running, RequestError> {
 fn header(bytes: &[u8]) -> Result<(Vec<Column>, usize), Stop> {
     let mut input = Input::new(bytes);
     let count = input.count()?;
+    if count > MOST_COLUMNS {
+        return Err(Stop::Bad("a table of too many columns"));
+    }
+    // It is looked through before anything is made of it, because it may come in many pieces.
+    let mut ahead = input;
+    for _ in 0..2 * count {
+        ahead.string()?;
+    }
     let mut texts = || input.string().map(|text| String::from_utf8_lossy(text).into_owned());
     let mut names = Vec::new();
     for _ in 0..count {
@@ -176,14 +216,6 @@ fn header(bytes: &[u8]) -> Result<(Vec<Column>, usize), Stop> {
         columns.push(Column { name, native: texts()? });
     }
     Ok((columns, bytes.len() - input.left()))
-}
-
-/// What becomes of each row.
-pub(crate) enum Shape {
-    /// A row of a select.
-    Row(Select),
-    /// A bucket of an aggregate.
-    Bucket(AggregatePlan),
 }
 
 /// A row stream.
@@ -208,26 +240,21 @@ pub(crate) struct Source {
 
 impl ChRows {
     /// `encodings` has one for each column.
-    pub(crate) fn new(source: Source, running: Running, shape: Shape, encodings: Vec<Encoding>) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        running: Running,
+        statement: Statement,
+        encodings: Vec<Encoding>,
+    ) -> Self {
+        let Statement { shape, total, method } = statement;
         Self {
             answer: Some(running.answer),
             writer: RowWriter::new(source.call.row_limit),
             sink: Sink::new(shape, encodings, source.call.row_limit),
             source,
-            total: None,
-            tail: Tail::default(),
+            total,
+            tail: Tail { method, ..Tail::default() },
         }
-    }
-
-    /// The same, counting in the end.
-    pub(crate) fn with_total(self, total: Option<Sql>) -> Self {
-        Self { total, ..self }
-    }
-
-    /// The same, saying how it found its rows.
-    pub(crate) fn by_method(mut self, method: SearchMethod) -> Self {
-        self.tail.method = Some(method);
-        self
     }
 
     async fn fill(&mut self, room: usize) -> Result<Option<RowBatch>, BridgeError> {
@@ -251,6 +278,8 @@ impl ChRows {
             if !self.writer.is_empty() && until == deadline {
                 until = deadline.min(Instant::now() + Call::LINGER);
             }
+            answer.needs(wanted);
+            let there = answer.ready().len();
             while answer.ready().len() < wanted && !answer.is_ended() {
                 match self.source.pool.bounded(until, answer.more()).await {
                     Ok(more) => {
@@ -259,6 +288,20 @@ impl ChRows {
                     // What waits for more rows leaves without them; what has none is late.
                     Err(Interrupted::Late) if !self.writer.is_empty() => return Ok(self.writer.take()),
                     Err(interrupted) => return Err(interrupted.into()),
+                }
+                if answer.is_held() {
+                    break;
+                }
+            }
+            let ample = if there > LARGE { self.sink.at_most(there * 2) } else { 0 };
+            while answer.ready().len() < ample && !answer.is_ended() && !answer.is_held() {
+                let pause = deadline.min(Instant::now() + Call::LINGER);
+                match self.source.pool.bounded(pause, answer.more()).await {
+                    Ok(more) => {
+                        more.map_err(while_running)?;
+                    }
+                    Err(Interrupted::Late) => break,
+                    Err(closed @ Interrupted::Closed) => return Err(closed.into()),
                 }
             }
         }
@@ -309,6 +352,7 @@ fn unreadable(stop: Stop) -> BridgeError {
         Stop::NotText => BridgeError::query(
             "a column by which pages go holds bytes that are no text; name it in the source's binaryColumns",
         ),
+        Stop::TooLarge => BridgeError::RowTooLarge { limit: ROW_LIMIT_BYTES },
         Stop::More(_) => BridgeError::Internal("a row that was cut".to_owned()),
     }
 }

@@ -1,21 +1,13 @@
 //! What is in the database, from the `system` tables: they show a role what it may read.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
 use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
-use bridge_sql::{Column, Kind, Param, Sql, Table, Value, parse_target};
+use bridge_sql::{Column, Extent, Kind, Param, Sql, Table, Value, parse_target};
+use protocol::Timestamp;
 
 use crate::config::BinaryColumns;
 use crate::error::UNKNOWN_TABLE;
 use crate::execute::Access;
 use crate::values::Type;
-
-/// Tables that are remembered; more than a request can make us keep.
-const REMEMBERED: usize = 1_024;
-/// How long a table is believed to be what it was. A failure that a change explains forgets it at once.
-const BELIEVED: Duration = Duration::from_secs(60);
 
 /// One row a column. Its own scalars are evaluated once.
 const COLUMNS: &str = "\
@@ -44,39 +36,9 @@ pub(crate) struct Relation {
     parts: [String; 2],
 }
 
-/// Tables as they were when last looked at.
-#[derive(Default)]
-pub(crate) struct Catalog(Mutex<HashMap<String, (Instant, Arc<Relation>)>>);
-
-impl Catalog {
-    /// The table called `target`.
-    pub(crate) async fn relation(
-        &self,
-        access: Access<'_>,
-        target: &str,
-    ) -> Result<Arc<Relation>, BridgeError> {
-        if let Some(relation) = self.remembered(target) {
-            return Ok(relation);
-        }
-        let relation = Arc::new(look_up(access, target).await?);
-        let mut relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if relations.len() >= REMEMBERED {
-            relations.clear();
-        }
-        relations.insert(target.to_owned(), (Instant::now(), Arc::clone(&relation)));
-        Ok(relation)
-    }
-
-    /// The table, when it is known already.
-    pub(crate) fn remembered(&self, target: &str) -> Option<Arc<Relation>> {
-        let relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, relation) = relations.get(target)?;
-        (seen.elapsed() < BELIEVED).then(|| Arc::clone(relation))
-    }
-
-    /// Forgets a table that may have changed.
-    pub(crate) fn forget(&self, target: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+impl AsRef<Table> for Relation {
+    fn as_ref(&self) -> &Table {
+        &self.table
     }
 }
 
@@ -116,7 +78,8 @@ pub(crate) async fn indices(
     Ok(rows.into_iter().filter_map(pair).collect())
 }
 
-async fn look_up(access: Access<'_>, target: &str) -> Result<Relation, BridgeError> {
+/// The table called `target`.
+pub(crate) async fn look_up(access: Access<'_>, target: &str) -> Result<Relation, BridgeError> {
     let named = parse_target(access.dialects.plain(), target)?;
     let parts = match named.as_slice() {
         [name] => [access.database.to_owned(), name.clone()],
@@ -235,6 +198,7 @@ impl Described {
         };
         let nullable = may_be_null(&self.kind, parsed.as_ref());
         Column {
+            extent: parsed.as_ref().map(|kind| extent_of(kind.not_null())).unwrap_or_default(),
             labels: parsed.as_ref().map(Type::labels).unwrap_or_default(),
             // Not part of `SELECT *` either.
             hidden: matches!(self.default_kind.as_str(), "MATERIALIZED" | "ALIAS"),
@@ -292,6 +256,43 @@ fn kind_of(kind: &Type) -> Kind {
         | Type::Array(_)
         | Type::Tuple(_)
         | Type::Map(..) => Kind::Other,
+    }
+}
+
+/// What operands may be beyond.
+fn extent_of(kind: &Type) -> Extent {
+    let digits = |all: u8, scale: u8| Extent::Digits {
+        whole: u16::from(all.saturating_sub(scale)),
+        scale: u16::from(scale),
+    };
+    let integers = |least, greatest| Extent::Integers { least, greatest };
+    match kind {
+        // As many digits as the bits hold: sums and products may have more than the type says.
+        Type::Decimal32(scale) => digits(10, *scale),
+        Type::Decimal64(scale) => digits(19, *scale),
+        Type::Decimal128(scale) => digits(39, *scale),
+        Type::Decimal256(scale) => digits(76, *scale),
+        Type::Int128 => {
+            integers("-170141183460469231731687303715884105728", "170141183460469231731687303715884105727")
+        }
+        Type::UInt128 => integers("0", "340282366920938463463374607431768211455"),
+        Type::Int256 => integers(
+            "-57896044618658097711785492504343953926634992332820282019728792003956564819968",
+            "57896044618658097711785492504343953926634992332820282019728792003956564819967",
+        ),
+        Type::UInt256 => {
+            integers("0", "115792089237316195423570985008687907853269984665640564039457584007913129639935")
+        }
+        Type::DateTime64(scale) => match scale.checked_sub(6) {
+            Some(beyond @ 1..=3) => {
+                let ticks = 10_i64.pow(u32::from(beyond));
+                let at = Timestamp::from_micros;
+                Extent::Instants { first: at(i64::MIN / ticks), last: at(i64::MAX / ticks) }
+            }
+            _ => Extent::OfItsKind,
+        },
+        Type::FixedString(bytes) => Extent::Padded { bytes: *bytes },
+        _ => Extent::OfItsKind,
     }
 }
 

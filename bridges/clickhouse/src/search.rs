@@ -2,7 +2,8 @@
 
 use bridge_core::{BridgeError, Call, RowStream, answer_rows};
 use bridge_sql::{
-    Param, Ranking, Select, Sql, SqlError, SqlText, Table, Value, own_column, search_by_containment,
+    Engine, Param, Ranking, Select, Sql, SqlError, SqlText, Statement, Table, Value, own_column,
+    search_by_containment,
 };
 use protocol::{
     Filter, Invalid, Metric, Projection, QueryOptions, Scalar, SearchMethod, SearchOptions, SimilarOptions,
@@ -23,49 +24,39 @@ const TOKEN_INDICES: [&str; 4] = ["tokenbf_v1", "text", "inverted", "full_text"]
 pub(crate) async fn search(
     opened: &Opened,
     call: &Call,
-    target: &str,
+    relation: &Relation,
     options: &SearchOptions,
 ) -> Result<RowStream, BridgeError> {
-    let attempt = || async {
-        let relation = opened.catalog.relation(opened.access(call), target).await?;
-        let indexed = token_fields(&indices(opened.access(call), &relation).await?, &relation.table);
-        let (select, method) = plan_search(opened, &relation, options, indexed).map_err(of_sql)?;
-        let rows = opened.rows(call, &relation, &options.projection, select).await?;
-        Ok(Box::new(rows.by_method(method)) as RowStream)
-    };
-    opened.with_current(&[target], attempt).await
+    let indexed = token_fields(&indices(opened.access(call), relation).await?, &relation.table);
+    let (select, method) = plan_search(opened, relation, options, indexed).map_err(of_sql)?;
+    opened.rows(call, (), relation, Statement { method: Some(method), ..select.into() }).await
 }
 
 /// Rows ranked by the distance of vectors.
 pub(crate) async fn similar(
     opened: &Opened,
     call: &Call,
-    target: &str,
+    relation: &Relation,
     options: &SimilarOptions,
 ) -> Result<RowStream, BridgeError> {
-    let attempt = || async {
-        let relation = opened.catalog.relation(opened.access(call), target).await?;
-        is_vector(&relation.table, &options.field)?;
-        let vector = match &options.to {
-            SimilarTo::Vector(vector) => vector.clone(),
-            SimilarTo::Row(id) => vector_of(opened, call, &relation, id, &options.field).await?,
-        };
-        if vector.is_empty() {
-            return Ok(answer_rows(Vec::new(), Tail::default()));
-        }
-        let indexed = indices(opened.access(call), &relation).await?;
-        let ranking = Distance {
-            field: &options.field,
-            metric: options.metric,
-            by_index: has_vector_index(&indexed, options),
-            vector,
-        };
-        let dialect = opened.dialects.plain();
-        let select = bridge_sql::similar(dialect, &relation.table, options, &ranking).map_err(of_sql)?;
-        let rows = opened.rows(call, &relation, &options.projection, select).await?;
-        Ok(Box::new(rows) as RowStream)
+    is_vector(&relation.table, &options.field)?;
+    let vector = match &options.to {
+        SimilarTo::Vector(vector) => vector.clone(),
+        SimilarTo::Row(id) => vector_of(opened, call, relation, id, &options.field).await?,
     };
-    opened.with_current(&[target], attempt).await
+    if vector.is_empty() {
+        return Ok(answer_rows(Vec::new(), Tail::default()));
+    }
+    let indexed = indices(opened.access(call), relation).await?;
+    let ranking = Distance {
+        field: &options.field,
+        metric: options.metric,
+        by_index: has_vector_index(&indexed, options, vector.len()),
+        vector,
+    };
+    let dialect = opened.dialects.plain();
+    let select = bridge_sql::similar(dialect, &relation.table, options, &ranking).map_err(of_sql)?;
+    opened.rows(call, (), relation, select.into()).await
 }
 
 /// A column with an index of its tokens.
@@ -79,7 +70,7 @@ struct TokenField {
 fn token_fields(indices: &[(String, String)], table: &Table) -> Vec<TokenField> {
     let knows_tokens = |kind: &str| {
         let name = kind.split('(').next().unwrap_or_default();
-        TOKEN_INDICES.contains(&name) && !kind.contains("gram")
+        TOKEN_INDICES.contains(&name) && !kind.to_ascii_lowercase().contains("gram")
     };
     let field = |(_, expression): &(String, String)| {
         let inner = expression.strip_prefix("lower(").and_then(|rest| rest.strip_suffix(')'));
@@ -233,17 +224,20 @@ impl Ranking for Distance<'_> {
     }
 }
 
-/// Whether an index finds what is near by this metric: `vector_similarity('hnsw', 'L2Distance', 3)`.
-fn has_vector_index(indices: &[(String, String)], options: &SimilarOptions) -> bool {
+/// Whether an index finds what is near by this metric, and takes vectors of this length:
+/// `vector_similarity('hnsw', 'L2Distance', 3)`.
+fn has_vector_index(indices: &[(String, String)], options: &SimilarOptions, length: usize) -> bool {
     let metric = match options.metric {
         Metric::Cosine => "'cosineDistance'",
         Metric::L2 => "'L2Distance'",
         Metric::Dot => return false,
     };
     indices.iter().any(|(kind, expression)| {
-        kind.starts_with("vector_similarity(")
-            && kind.contains(metric)
-            && expression.trim_matches('`') == options.field
+        let mut arguments =
+            kind.strip_prefix("vector_similarity(").into_iter().flat_map(|rest| rest.split(','));
+        let is_metric = arguments.nth(1).is_some_and(|argument| argument.trim() == metric);
+        let dimensions = arguments.next().map(|argument| argument.trim().trim_end_matches(')').parse());
+        is_metric && dimensions == Some(Ok(length)) && expression.trim_matches('`') == options.field
     })
 }
 
@@ -251,7 +245,11 @@ fn is_vector(table: &Table, field: &str) -> Result<(), Invalid> {
     let refused = || Invalid::new("field", "a column of arrays of Float32 or Float64");
     let column = table.column(field).ok_or_else(refused)?;
     match Type::parse(&column.native) {
-        Some(Type::Array(element)) if element.is_float() && !column.native.contains("QBit(") => Ok(()),
+        Some(Type::Array(element))
+            if element.is_float() && element.not_null() == &*element && !column.native.contains("QBit(") =>
+        {
+            Ok(())
+        }
         _ => Err(refused()),
     }
 }

@@ -14,18 +14,32 @@ use crate::values::Type;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dialects(Dialect);
 
+/// Parameters of one statement, whose text must not become too long for a field.
+const MOST_PARAMS: usize = 10_000;
+/// What a request has besides them: the statement, and settings.
+const OTHER_FIELDS: usize = 100;
+
 /// How values show whose bytes cannot be read as they are: as JSON that the server writes.
 pub(crate) const SHOWN_AS_JSON: &str = "toJSONString(#1)";
 /// States of aggregate functions are bytes.
 const SHOWN_AS_BYTES: &str = "base64Encode(toString(#1))";
 
 impl Dialects {
-    /// `latitude_first`: the server's `geoToH3` takes its arguments in that order.
-    pub(crate) fn new(latitude_first: bool) -> Self {
-        let cell =
-            if latitude_first { "toString(geoToH3(#1, #2, #3))" } else { "toString(geoToH3(#2, #1, #3))" };
+    /// `latitude_first`: the server's `geoToH3` takes its arguments in that order. `fields`: so many a form may have, 0 for
+    /// any number; every parameter is one.
+    pub(crate) fn new(latitude_first: bool, fields: Option<usize>) -> Self {
+        let cell = if latitude_first {
+            "toString(geoToH3(toFloat64(#1), toFloat64(#2), #3))"
+        } else {
+            "toString(geoToH3(toFloat64(#2), toFloat64(#1), #3))"
+        };
         let aggregates = Aggregates { h3: Some(Cell { cell, point: None }), ..CLICKHOUSE.aggregates };
-        Self(Dialect { aggregates, shown, tie, ..CLICKHOUSE })
+        let max_params = match fields {
+            None => CLICKHOUSE.max_params,
+            Some(0) => MOST_PARAMS,
+            Some(fields) => fields.saturating_sub(OTHER_FIELDS).clamp(1, MOST_PARAMS),
+        };
+        Self(Dialect { aggregates, shown, tie, max_params, ..CLICKHOUSE })
     }
 
     pub(crate) fn plain(&self) -> &Dialect {

@@ -9,8 +9,10 @@ mod input;
 mod types;
 mod wide;
 
+use std::collections::BTreeSet;
+
 use bridge_core::RowWriter;
-use protocol::Timestamp;
+use protocol::{ROW_LIMIT_BYTES, Timestamp};
 use uuid::Uuid;
 
 pub(crate) use self::input::{Input, Stop};
@@ -60,11 +62,12 @@ impl Encoding {
 /// A server's JSON is valid; what is not would break the whole answer, so it is looked at.
 fn write_json(kind: &Type, input: &mut Input<'_>, out: &mut RowWriter) -> Result<(), Stop> {
     let Type::String = kind else { return Err(Stop::Bad("JSON that is no text")) };
-    let text = std::str::from_utf8(input.string()?).map_err(|_| Stop::Bad("JSON that is no UTF-8"))?;
-    if serde_json::from_str::<&serde_json::value::RawValue>(text).is_err() {
+    // Bytes within its texts that are no UTF-8 become what they become in a column of text.
+    let text = String::from_utf8_lossy(input.string()?);
+    if serde_json::from_str::<&serde_json::value::RawValue>(&text).is_err() {
         return Err(Stop::Bad("JSON that is none"));
     }
-    out.json(text);
+    out.json(&text);
     Ok(())
 }
 
@@ -134,9 +137,9 @@ impl Type {
                 true => Ok(()),
                 false => inner.skip(input),
             },
-            Self::Array(element) => each_of(input, |input| element.skip(input)),
+            Self::Array(element) => each_of(input, element.least(), |input| element.skip(input)),
             Self::Tuple(fields) => fields.iter().try_for_each(|(_, kind)| kind.skip(input)),
-            Self::Map(key, value) => each_of(input, |input| {
+            Self::Map(key, value) => each_of(input, key.least().saturating_add(value.least()), |input| {
                 key.skip(input)?;
                 value.skip(input)
             }),
@@ -173,6 +176,15 @@ impl Type {
             | Self::Array(_)
             | Self::Tuple(_)
             | Self::Map(..) => 0,
+        }
+    }
+
+    /// Bytes of the shortest value.
+    fn least(&self) -> usize {
+        match self {
+            Self::String | Self::Bytes | Self::Nullable(_) | Self::Array(_) | Self::Map(..) => 1,
+            Self::Tuple(fields) => fields.iter().fold(0, |all, (_, kind)| all.saturating_add(kind.least())),
+            fixed => fixed.width(),
         }
     }
 
@@ -239,7 +251,7 @@ impl Type {
             }
             Self::Enum16(labels) => Ok(Some(label(labels, i16::from_le_bytes(input.fixed()?))?.to_owned())),
             _ => {
-                let mut scratch = RowWriter::new(usize::MAX);
+                let mut scratch = RowWriter::new(ROW_LIMIT_BYTES);
                 self.write(input, &mut scratch)?;
                 let text = scratch.into_text();
                 let unquoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
@@ -298,27 +310,35 @@ fn label(labels: &[(i16, Box<str>)], number: i16) -> Result<&str, Stop> {
 
 fn write_array(element: &Type, input: &mut Input<'_>, out: &mut RowWriter) -> Result<(), Stop> {
     out.begin_array();
-    each_of(input, |input| element.write(input, out))?;
+    each_of(input, element.least(), |input| {
+        element.write(input, out)?;
+        check_room(out)
+    })?;
     out.end_array();
     Ok(())
 }
 
-/// Reads a count and so many elements. Elements may take no bytes (`Tuple()`), and then the count alone, which may lie, says
-/// how often: only so many are taken as there could be of any other type in a list that people make.
-fn each_of(
-    input: &mut Input<'_>,
-    mut read: impl FnMut(&mut Input<'_>) -> Result<(), Stop>,
+/// Reads a count and so many elements. A count that lies ends where the bytes do. What is missing in the middle is at
+/// least the elements that are still to come, of `least` bytes each.
+fn each_of<'a>(
+    input: &mut Input<'a>,
+    least: usize,
+    mut read: impl FnMut(&mut Input<'a>) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
-    const MOST_OF_NOTHING: usize = 65_536;
     let count = input.count()?;
-    for _ in 0..count {
-        let before = input.left();
-        read(input)?;
-        if count > MOST_OF_NOTHING && input.left() == before {
-            return Err(Stop::Bad("a list of values without bytes"));
-        }
+    for done in 1..=count {
+        read(input).map_err(|stop| match stop {
+            Stop::More(missing) => Stop::More(missing.saturating_add((count - done).saturating_mul(least))),
+            stop => stop,
+        })?;
     }
     Ok(())
+}
+
+/// A label or the names of a tuple's fields are told once and stand in every element, so few bytes can say a row of any
+/// size: it is not written further than it may be long.
+fn check_room(out: &RowWriter) -> Result<(), Stop> {
+    if out.is_row_too_large() { Err(Stop::TooLarge) } else { Ok(()) }
 }
 
 fn write_tuple(
@@ -342,17 +362,25 @@ fn write_tuple(
     Ok(())
 }
 
+/// A map may have a key twice, an object may not: the first value counts, which is the one that the server finds.
 fn write_map(key: &Type, value: &Type, input: &mut Input<'_>, out: &mut RowWriter) -> Result<(), Stop> {
+    let mut seen = BTreeSet::new();
     out.begin_object();
-    each_of(input, |input| {
+    each_of(input, key.least().saturating_add(value.least()), |input| {
+        let mut named = *input;
+        key.skip(input)?;
+        if !seen.insert(named.read_to(input)) {
+            return value.skip(input);
+        }
         match key {
-            Type::String => out.object_key(&String::from_utf8_lossy(input.string()?)),
+            Type::String => out.object_key(&String::from_utf8_lossy(named.string()?)),
             key => {
-                let text = key.key_text(input)?;
+                let text = key.key_text(&mut named)?;
                 out.object_key(text.as_deref().unwrap_or("null"));
             }
         }
-        value.write(input, out)
+        value.write(input, out)?;
+        check_room(out)
     })?;
     out.end_object();
     Ok(())
@@ -424,6 +452,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_asks_for_all_that_its_elements_take_at_least() {
+        let begun = [&[0xe8, 0x07], 5_u64.to_le_bytes().as_slice()].concat();
+        assert_eq!(json("Array(UInt64)", &begun).unwrap_err(), Stop::More(999 * 8));
+        assert_eq!(json("Array(Map(String, UInt8))", &[0xe8, 0x07, 0]).unwrap_err(), Stop::More(999));
+    }
+
+    #[test]
     fn lengths_that_no_memory_holds_are_asked_for_and_not_reserved() {
         let vast = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
         assert!(matches!(json("String", vast), Err(Stop::More(_))));
@@ -432,14 +467,14 @@ mod tests {
     }
 
     #[test]
-    fn a_vast_list_of_values_without_bytes_is_refused_at_once() {
-        let vast = b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f";
-        for name in ["Array(Tuple())", "Array(FixedString(0))", "Map(FixedString(0), Tuple())"] {
-            let Some(kind) = Type::parse(name) else { continue };
-            let mut input = Input::new(vast);
-            assert!(matches!(kind.skip(&mut input), Err(Stop::Bad(_))), "{name}");
-            assert!(matches!(json(name, vast), Err(Stop::Bad(_))), "{name}");
-        }
-        assert_eq!(json("Array(Tuple())", b"\x02").unwrap(), "[[],[]]");
+    fn few_bytes_of_long_names_are_not_written_further_than_a_row_may_be_long() {
+        let name = "n".repeat(1_000);
+        let kind = Type::parse(&format!("Array(Tuple({name} Array(Tuple({name} Nothing))))")).unwrap();
+        // A hundred lists of a hundred nothings each: ten kilobytes on the wire, ten megabytes as JSON.
+        let list = [&[100][..], &[1; 100]].concat();
+        let bytes = [&[100][..], &list.repeat(100)].concat();
+        let mut out = RowWriter::new(50_000);
+        assert_eq!(kind.write(&mut Input::new(&bytes), &mut out), Err(Stop::TooLarge));
+        assert!(out.len() < 60_000, "{}", out.len());
     }
 }

@@ -62,35 +62,35 @@ pub fn cases() -> Vec<&'static Case> {
     .collect()
 }
 
-const OR: Need = Need::Logical(LogicalOp::Or);
-const AND: Need = Need::Logical(LogicalOp::And);
-const NOT: Need = Need::Logical(LogicalOp::Not);
-const ILIKE: Need = Need::Text(StringOp::Ilike);
-const LIKE: Need = Need::Text(StringOp::Like);
-const CONTAINS: Need = Need::Text(StringOp::Contains);
-const STARTS_WITH: Need = Need::Text(StringOp::StartsWith);
-const ENDS_WITH: Need = Need::Text(StringOp::EndsWith);
-const CURSOR: Need = Need::Bridge("cursor", |it| it.cursor);
-const BATCH_READ: Need = Need::Bridge("batchRead", |it| it.batch_read);
-const CHANGED_SINCE: Need = Need::Bridge("changedSince", |it| it.changed_since);
-const SEARCH: Need = Need::Bridge("search", |it| it.search);
-const AGGREGATE: Need = Need::Aggregate("supports", |it| it.supports);
-const GROUP_BY: Need = Need::Aggregate("groupBy", |it| it.group_by);
-const TIME: Need = Need::Aggregate("timeBucket", |it| it.time_bucket);
-const NUMERIC: Need = Need::Aggregate("numericBucket", |it| it.numeric_bucket);
-const GEOHASH: Need = Need::Aggregate("geohashBucket", |it| it.geohash_bucket);
-const H3: Need = Need::Aggregate("h3Bucket", |it| it.h3_bucket);
-const COUNT: Need = Need::Aggregate("count", |it| it.count);
-const DISTINCT: Need = Need::Aggregate("countDistinct", |it| it.count_distinct != Support::No);
-const SUM: Need = Need::Aggregate("sum", |it| it.sum);
-const AVG: Need = Need::Aggregate("avg", |it| it.avg);
-const MIN_MAX: Need = Need::Aggregate("minMax", |it| it.min_max);
-const PERCENTILE: Need = Need::Aggregate("percentile", |it| it.percentile != Support::No);
-const TOP_K: Need = Need::Aggregate("topK", |it| it.top_k);
-const HAVING: Need = Need::Aggregate("havingOnAggregates", |it| it.having_on_aggregates);
-const ORDER_LIMIT: Need = Need::Aggregate("pushdownOrderLimit", |it| it.pushdown_order_limit);
-const SAMPLING: Need = Need::Aggregate("sampling", |it| it.sampling);
-const JOINS: Need = Need::Aggregate("joins", |it| it.joins);
+pub(crate) const OR: Need = Need::Logical(LogicalOp::Or);
+pub(crate) const AND: Need = Need::Logical(LogicalOp::And);
+pub(crate) const NOT: Need = Need::Logical(LogicalOp::Not);
+pub(crate) const ILIKE: Need = Need::Text(StringOp::Ilike);
+pub(crate) const LIKE: Need = Need::Text(StringOp::Like);
+pub(crate) const CONTAINS: Need = Need::Text(StringOp::Contains);
+pub(crate) const STARTS_WITH: Need = Need::Text(StringOp::StartsWith);
+pub(crate) const ENDS_WITH: Need = Need::Text(StringOp::EndsWith);
+pub(crate) const CURSOR: Need = Need::Bridge("cursor", |it| it.cursor);
+pub(crate) const BATCH_READ: Need = Need::Bridge("batchRead", |it| it.batch_read);
+pub(crate) const CHANGED_SINCE: Need = Need::Bridge("changedSince", |it| it.changed_since);
+pub(crate) const SEARCH: Need = Need::Bridge("search", |it| it.search);
+pub(crate) const AGGREGATE: Need = Need::Aggregate("supports", |it| it.supports);
+pub(crate) const GROUP_BY: Need = Need::Aggregate("groupBy", |it| it.group_by);
+pub(crate) const TIME: Need = Need::Aggregate("timeBucket", |it| it.time_bucket);
+pub(crate) const NUMERIC: Need = Need::Aggregate("numericBucket", |it| it.numeric_bucket);
+pub(crate) const GEOHASH: Need = Need::Aggregate("geohashBucket", |it| it.geohash_bucket);
+pub(crate) const H3: Need = Need::Aggregate("h3Bucket", |it| it.h3_bucket);
+pub(crate) const COUNT: Need = Need::Aggregate("count", |it| it.count);
+pub(crate) const DISTINCT: Need = Need::Aggregate("countDistinct", |it| it.count_distinct != Support::No);
+pub(crate) const SUM: Need = Need::Aggregate("sum", |it| it.sum);
+pub(crate) const AVG: Need = Need::Aggregate("avg", |it| it.avg);
+pub(crate) const MIN_MAX: Need = Need::Aggregate("minMax", |it| it.min_max);
+pub(crate) const PERCENTILE: Need = Need::Aggregate("percentile", |it| it.percentile != Support::No);
+pub(crate) const TOP_K: Need = Need::Aggregate("topK", |it| it.top_k);
+pub(crate) const HAVING: Need = Need::Aggregate("havingOnAggregates", |it| it.having_on_aggregates);
+pub(crate) const ORDER_LIMIT: Need = Need::Aggregate("pushdownOrderLimit", |it| it.pushdown_order_limit);
+pub(crate) const SAMPLING: Need = Need::Aggregate("sampling", |it| it.sampling);
+pub(crate) const JOINS: Need = Need::Aggregate("joins", |it| it.joins);
 
 impl Need {
     /// Whether it is declared.

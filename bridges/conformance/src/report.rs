@@ -11,7 +11,10 @@ use serde_json::json;
 pub struct Report {
     /// Package name of the bridge.
     pub bridge: String,
-    /// One for the seeding, then one for each case that ran, in the order of [`cases`](crate::cases()).
+    /// What the run was about, a line each: the targets that a survey has looked at.
+    pub notes: Vec<String>,
+    /// One for the seeding or for the reading of what is there, then one for each case that ran, in the order of
+    /// [`cases`](crate::cases()) or [`survey_cases`](crate::survey_cases()).
     pub entries: Vec<Entry>,
 }
 
@@ -123,15 +126,16 @@ impl Report {
         Err(Failures(text))
     }
 
-    /// For people: one line a case, then the counts.
+    /// For people: notes, one line a case, then the counts.
     pub fn text(&self) -> String {
-        let mut text: String = self.entries.iter().map(Entry::line).collect();
+        let mut text: String = self.notes.iter().map(|note| format!("{note}\n")).collect();
+        text.extend(self.entries.iter().map(Entry::line));
         text.push_str(&self.summary());
         text.push('\n');
         text
     }
 
-    /// For programs: `{bridge, counts, cases: [{id, group, title, verdict, reason?, tookMs}]}`.
+    /// For programs: `{bridge, notes, counts, cases: [{id, group, title, verdict, reason?, tookMs}]}`.
     pub fn json(&self) -> String {
         let case = |entry: &Entry| {
             json!({
@@ -146,6 +150,7 @@ impl Report {
         let counts = self.counts();
         json!({
             "bridge": self.bridge,
+            "notes": self.notes,
             "counts": {
                 "passed": counts.passed,
                 "refused": counts.refused,
@@ -169,6 +174,13 @@ impl Report {
             counts.failed,
             counts.impossible
         );
+        if !self.notes.is_empty() {
+            out.push_str("  <properties>\n");
+            for note in &self.notes {
+                let _infallible = writeln!(out, "    <property name=\"note\" value=\"{}\"/>", escaped(note));
+            }
+            out.push_str("  </properties>\n");
+        }
         for entry in &self.entries {
             let _infallible = write!(
                 out,
@@ -216,7 +228,7 @@ impl Entry {
     }
 }
 
-/// XML text. Control characters that XML 1.0 does not have become `?`.
+/// XML text. Characters that XML 1.0 does not have become `?`.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -226,7 +238,7 @@ fn escaped(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\n' => out.push_str("&#10;"),
-            control if control < ' ' => out.push('?'),
+            '\u{0}'..' ' | '\u{fffe}' | '\u{ffff}' => out.push('?'),
             other => out.push(other),
         }
     }
@@ -245,7 +257,8 @@ mod tests {
             verdict: verdict.clone(),
             took: Duration::from_millis(5),
         };
-        Report { bridge: "@semilayer/bridge-x".to_owned(), entries: verdicts.iter().map(entry).collect() }
+        let entries = verdicts.iter().map(entry).collect();
+        Report { bridge: "@semilayer/bridge-x".to_owned(), notes: vec!["a \"note\"".to_owned()], entries }
     }
 
     #[test]
@@ -256,6 +269,29 @@ mod tests {
         assert!(failed.junit().contains("<failure message=\"got &quot;1&quot;? &amp; &lt;2&gt;\"/>"));
         let json: serde_json::Value = serde_json::from_str(&failed.json()).unwrap();
         assert_eq!((&json["counts"]["failed"], &json["cases"][2]["verdict"]), (&json!(1), &json!("failed")));
+    }
+
+    #[test]
+    fn every_rendering_says_what_the_run_was_about_and_how_each_case_ended() {
+        let report = report(&[Verdict::Passed, Verdict::Refused, Verdict::Impossible("no <roles>")]);
+        assert!(report.text().starts_with("a \"note\"\npassed     X1     a <title> (5 ms)\n"));
+        assert!(report.text().ends_with("1 passed, 1 refused as declared, 1 impossible here, 0 failed\n"));
+        let json: serde_json::Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!(json["notes"], json!(["a \"note\""]));
+        let case = |at: usize| (json["cases"][at]["verdict"].clone(), json["cases"][at]["reason"].clone());
+        assert_eq!(case(1), (json!("refused"), json!(null)));
+        assert_eq!(case(2), (json!("impossible"), json!("no <roles>")));
+        let expected = concat!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n",
+            "<testsuite name=\"@semilayer/bridge-x\" tests=\"3\" failures=\"0\" skipped=\"1\">\n",
+            "  <properties>\n    <property name=\"note\" value=\"a &quot;note&quot;\"/>\n  </properties>\n",
+            "  <testcase classname=\"group\" name=\"X1 a &lt;title&gt;\" time=\"0.005\"></testcase>\n",
+            "  <testcase classname=\"group\" name=\"X1 a &lt;title&gt;\" time=\"0.005\">",
+            "<system-out>refused, as declared</system-out></testcase>\n",
+            "  <testcase classname=\"group\" name=\"X1 a &lt;title&gt;\" time=\"0.005\">",
+            "<skipped message=\"no &lt;roles&gt;\"/></testcase>\n</testsuite>\n",
+        );
+        assert_eq!(report.junit(), expected);
     }
 
     #[test]

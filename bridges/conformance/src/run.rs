@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bridge_core::{Call, Driver};
 use futures::FutureExt;
 
-use crate::cases::{Case, cases};
+use crate::cases::{Case, Need, cases};
 use crate::failure::{Failure, Outcome};
 use crate::fixture::{Database, Fixture};
 use crate::report::{Entry, Report, Verdict};
@@ -41,7 +41,7 @@ pub async fn run(driver: &dyn Driver, fixture: &dyn Fixture, options: Options) -
         Instants::Microseconds => seed::first(),
         Instants::Milliseconds => seed::first().in_milliseconds(),
     };
-    let mut report = Report { bridge: driver.name().to_owned(), entries: Vec::new() };
+    let mut report = Report { bridge: driver.name().to_owned(), notes: Vec::new(), entries: Vec::new() };
     let start = Instant::now();
     let seeded = bounded(options.seed_limit, seed_both(fixture, &first)).await;
     let failed = seeded.is_err();
@@ -64,7 +64,7 @@ pub async fn run(driver: &dyn Driver, fixture: &dyn Fixture, options: Options) -
             id: case.id,
             group: case.group,
             title: case.title,
-            verdict: judged(driver, case, outcome),
+            verdict: judged(driver, case.needs, outcome),
             took: start.elapsed(),
         });
     }
@@ -91,7 +91,8 @@ async fn attempt(
     outcome
 }
 
-async fn bounded(limit: Duration, work: impl Future<Output = Outcome>) -> Outcome {
+/// The outcome of something that may panic, and may take no longer than that.
+pub(crate) async fn bounded<T>(limit: Duration, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     match tokio::time::timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => {
@@ -104,10 +105,9 @@ async fn bounded(limit: Duration, work: impl Future<Output = Outcome>) -> Outcom
 }
 
 /// What is not declared must have been refused with the right error.
-fn judged(driver: &dyn Driver, case: &Case, outcome: Outcome) -> Verdict {
-    let declared =
-        |need: &crate::Need| need.is_declared(driver.capabilities(), driver.aggregate_capabilities());
-    let missing: Vec<_> = case.needs.iter().filter(|need| !declared(need)).collect();
+pub(crate) fn judged(driver: &dyn Driver, needs: &[Need], outcome: Outcome) -> Verdict {
+    let declared = |need: &Need| need.is_declared(driver.capabilities(), driver.aggregate_capabilities());
+    let missing: Vec<_> = needs.iter().filter(|need| !declared(need)).collect();
     let Some(first) = missing.first() else { return verdict(outcome) };
     match outcome {
         Err(Failure::Bridge(error)) if missing.iter().any(|need| need.is_refused_by(&error)) => {
@@ -124,7 +124,7 @@ fn judged(driver: &dyn Driver, case: &Case, outcome: Outcome) -> Verdict {
     }
 }
 
-fn verdict(outcome: Outcome) -> Verdict {
+pub(crate) fn verdict(outcome: Outcome) -> Verdict {
     match outcome {
         Ok(()) => Verdict::Passed,
         Err(Failure::Bridge(error)) => Verdict::Failed(format!("the bridge said: {error}")),

@@ -171,14 +171,7 @@ impl Subject<'_> {
     pub async fn aggregate(&self, table: &str, options: Json) -> Outcome<Vec<Row>> {
         let options = AggregateOptions::parse(&raw(&options)?)?;
         let target = self.fixture.target(table);
-        let buckets = page(self.bridge.aggregate(&self.call(), &target, options).await?).await?.rows;
-        for bucket in &buckets {
-            let shape = bucket.get("dims").is_some_and(Json::is_object)
-                && bucket.get("measures").is_some_and(Json::is_object)
-                && bucket.get("count").is_some_and(Json::is_u64);
-            ensure(shape, || format!("a bucket is {{dims, measures, count}}, not {bucket:?}"))?;
-        }
-        Ok(buckets)
+        buckets(self.bridge.aggregate(&self.call(), &target, options).await?).await
     }
 
     /// Keys of given rows, in their order.
@@ -259,9 +252,7 @@ impl Subject<'_> {
         for row in table.rows() {
             reducer.push(&table.row_json(&row, self.decimals())).map_err(BridgeError::from)?;
         }
-        let batches = reducer.finish()?;
-        let rows = batches.iter().map(read_batch).collect::<Result<Vec<_>, _>>()?;
-        rows.into_iter().flatten().map(object).collect()
+        finished(reducer)
     }
 }
 
@@ -273,9 +264,28 @@ pub(crate) fn with(mut options: Json, key: &str, value: Json) -> Json {
     options
 }
 
-async fn page(stream: RowStream) -> Outcome<Page> {
+pub(crate) async fn page(stream: RowStream) -> Outcome<Page> {
     let (rows, tail) = collect(stream).await?;
     Ok(Page { rows: rows.into_iter().map(object).collect::<Outcome<_>>()?, tail })
+}
+
+/// The buckets of an aggregate, each in the form of one.
+pub(crate) async fn buckets(stream: RowStream) -> Outcome<Vec<Row>> {
+    let buckets = page(stream).await?.rows;
+    for bucket in &buckets {
+        let shape = bucket.get("dims").is_some_and(Json::is_object)
+            && bucket.get("measures").is_some_and(Json::is_object)
+            && bucket.get("count").is_some_and(Json::is_u64);
+        ensure(shape, || format!("a bucket is {{dims, measures, count}}, not {bucket:?}"))?;
+    }
+    Ok(buckets)
+}
+
+/// The buckets that a reducer comes to.
+pub(crate) fn finished(reducer: Reducer) -> Outcome<Vec<Row>> {
+    let batches = reducer.finish()?;
+    let rows = batches.iter().map(read_batch).collect::<Result<Vec<_>, _>>()?;
+    rows.into_iter().flatten().map(object).collect()
 }
 
 fn object(row: Json) -> Outcome<Row> {
@@ -285,13 +295,13 @@ fn object(row: Json) -> Outcome<Row> {
     }
 }
 
-fn raw(options: &Json) -> Outcome<Box<RawValue>> {
+pub(crate) fn raw(options: &Json) -> Outcome<Box<RawValue>> {
     serde_json::value::to_raw_value(options).map_err(|error| Failure::Fixture(error.to_string()))
 }
 
 /// Buckets as text that is equal when they mean the same: numbers to nine digits, because engines add doubles in
 /// different orders, and dimensions by their text, because a 64-bit integer may be either.
-fn comparable(buckets: &[Row]) -> Vec<String> {
+pub(crate) fn comparable(buckets: &[Row]) -> Vec<String> {
     buckets.iter().map(|bucket| shown(&Json::Object(bucket.clone()))).collect()
 }
 

@@ -117,12 +117,19 @@ impl RowWriter {
     pub fn end_row(&mut self) -> Result<(), BridgeError> {
         self.out.push('}');
         self.first = false;
-        if self.out.len() - self.row_start > self.row_limit {
+        if self.is_row_too_large() {
             self.abandon_row();
             return Err(BridgeError::RowTooLarge { limit: self.row_limit });
         }
         self.count += 1;
         Ok(())
+    }
+
+    /// Whether what has been written of the row is too large already. Who writes much from few bytes asks this on the way,
+    /// and leaves the rest out: [`end_row`](Self::end_row) refuses the row.
+    #[inline]
+    pub fn is_row_too_large(&self) -> bool {
+        self.out.len() - self.row_start > self.row_limit
     }
 
     /// Takes back the row that was begun.
@@ -307,7 +314,7 @@ impl RowWriter {
 }
 
 /// Appends `text` as a JSON string (RFC 8259, section 7). Runs without escapes are copied whole.
-pub(crate) fn push_json_str(out: &mut String, text: &str) {
+pub fn push_json_str(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
     while let Some(at) = first_escape(rest.as_bytes()) {

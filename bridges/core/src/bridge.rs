@@ -1,51 +1,21 @@
-//! The two seams of every database: opening a source, and asking it.
+//! An opened source, and how it is asked.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use protocol::{
-    AggregateCapabilities, AggregateOptions, BatchReadOptions, Capabilities, CountOptions, JobKind, Manifest,
-    PoolUse, QueryOptions, ReadOptions, SearchOptions, SimilarOptions, SourceConfig, Tail,
+    AggregateOptions, BatchReadOptions, CountOptions, JobKind, PoolUse, QueryOptions, ReadOptions,
+    SearchOptions, SimilarOptions, Tail,
 };
 
-use crate::{BridgeError, ConfigMistakes, RowBatch, TargetSchema};
+use crate::{BridgeError, RowBatch, TargetSchema};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Rows on their way. Dropping it cancels the query at the server and gives the connection back.
 pub type RowStream = Box<dyn Rows>;
-
-/// A kind of database.
-pub trait Driver: Send + Sync {
-    /// Package name, `@semilayer/bridge-<database>`.
-    fn name(&self) -> &str;
-
-    /// The bridge's own version.
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
-    }
-
-    /// What a configuration has. Constant, and known before anything connects.
-    fn manifest(&self) -> &Manifest;
-
-    /// What the bridge can do. Constant.
-    fn capabilities(&self) -> &Capabilities;
-
-    /// What the bridge can aggregate. Constant.
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities;
-
-    /// Looks for every mistake in a configuration, without IO.
-    fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes>;
-
-    /// Opens the source: at least one connection has been made and has answered when this returns.
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>>;
-}
 
 /// An opened source. Many jobs use it at once; it bounds its own connections and waits for one no longer than the call's
 /// deadline. Dropping any future or row stream of it cancels that work at the server.
@@ -180,6 +150,15 @@ impl Call {
     pub fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
+
+    /// What is left in milliseconds, for a timeout that a session keeps. Rounded up, to tenths of a second below one and
+    /// to seconds above, so that calls with the same limit give equal values, which need not be told again. The exact
+    /// deadline is kept on this side.
+    pub fn timeout_ms(&self) -> u32 {
+        let left = u32::try_from(self.remaining().as_millis()).unwrap_or(u32::MAX).max(1);
+        let step = if left <= 1_000 { 100 } else { 1_000 };
+        left.div_ceil(step).saturating_mul(step)
+    }
 }
 
 /// How many rows match.
@@ -208,5 +187,19 @@ impl Rows for Answer {
 
     fn tail(&self) -> Tail {
         self.tail.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_limits_give_equal_timeouts() {
+        let timeout = |ms| Call::within(Duration::from_millis(ms)).timeout_ms();
+        assert_eq!(timeout(29_990), 30_000);
+        assert_eq!(timeout(30_000), 30_000);
+        assert_eq!(timeout(950), 1_000);
+        assert_eq!(timeout(0), 100);
     }
 }

@@ -59,6 +59,9 @@ pub enum BridgeError {
         /// Bytes.
         limit: usize,
     },
+    /// A bridge that was brought along failed: it trapped, went beyond its limits, or answered what is no answer.
+    #[error("{0}")]
+    Plugin(String),
     /// A fault of the bridge itself.
     #[error("{0}")]
     Internal(String),

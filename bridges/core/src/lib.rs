@@ -7,15 +7,19 @@
 mod batch;
 mod bridge;
 mod config;
+mod driver;
 mod error;
 mod number;
 mod position;
+mod remembered;
 mod schema;
 
-pub use batch::{Columns, RowBatch, RowWriter};
-pub use bridge::{BoxFuture, Bridge, Call, Counted, Driver, RowStream, Rows, answer_rows};
+pub use batch::{Columns, RowBatch, RowWriter, push_json_str};
+pub use bridge::{BoxFuture, Bridge, Call, Counted, RowStream, Rows, answer_rows};
 pub use config::{ConfigFields, ConfigMistakes};
+pub use driver::{Declaration, Driver, NativeDriver};
 pub use error::{BridgeError, with_causes};
 pub use number::{js_number, push_json_f32, push_json_f64};
 pub use position::Position;
+pub use remembered::Remembered;
 pub use schema::{ColumnSchema, TargetSchema};

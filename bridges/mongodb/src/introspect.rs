@@ -6,10 +6,6 @@
 mod sample;
 mod schema;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
 use bridge_core::{BridgeError, Call, ColumnSchema, TargetSchema};
 use bridge_reduce::{Kind, Schema};
 use mongodb::bson::{Document, doc};
@@ -24,10 +20,6 @@ use crate::values::{MAX_DEPTH, is_shallow};
 pub(crate) use schema::Fields;
 use schema::{Column, Declared};
 
-/// How long a collection is taken for what it was.
-const REMEMBERED: Duration = Duration::from_secs(60);
-/// Collections that are remembered at once.
-const MOST_REMEMBERED: usize = 1_000;
 /// The server's limit for `database.collection`.
 const MAX_NAME: usize = 255;
 
@@ -80,50 +72,11 @@ fn reduced_kind(kind: &str) -> Kind {
     }
 }
 
-/// Collections that were looked at.
-#[derive(Default)]
-pub(crate) struct Catalog(Mutex<HashMap<String, (Arc<Collection>, Instant)>>);
-
-impl Catalog {
-    /// The collection of that name; refused when there is none.
-    pub(crate) async fn collection(
-        &self,
-        pool: &Pool,
-        call: &Call,
-        target: &str,
-    ) -> Result<Arc<Collection>, BridgeError> {
-        if target.is_empty() || target.len() > MAX_NAME || target.contains(['\0', '$']) {
-            return Err(Invalid::new("target", "the name of a collection").into());
-        }
-        if let Some(remembered) = self.remembered(target) {
-            return Ok(remembered);
-        }
-        let collection = Arc::new(look_up(pool, call, target).await?);
-        let mut all = self.lock();
-        if all.len() >= MOST_REMEMBERED {
-            all.clear();
-        }
-        all.insert(target.to_owned(), (Arc::clone(&collection), Instant::now()));
-        Ok(collection)
+/// The collection of that name; refused when there is none.
+pub(crate) async fn look_up(pool: &Pool, call: &Call, target: &str) -> Result<Collection, BridgeError> {
+    if target.is_empty() || target.len() > MAX_NAME || target.contains(['\0', '$']) {
+        return Err(Invalid::new("target", "the name of a collection").into());
     }
-
-    /// Looks at a collection anew the next time. Says whether it was remembered.
-    pub(crate) fn forget(&self, target: &str) -> bool {
-        self.lock().remove(target).is_some()
-    }
-
-    fn remembered(&self, target: &str) -> Option<Arc<Collection>> {
-        let all = self.lock();
-        let (collection, since) = all.get(target)?;
-        (since.elapsed() < REMEMBERED).then(|| Arc::clone(collection))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Arc<Collection>, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn look_up(pool: &Pool, call: &Call, target: &str) -> Result<Collection, BridgeError> {
     let filter = doc! {"name": target};
     let listed = execute::all(pool, call, Operation::Collections { filter: filter.clone() }).await;
     let found = match listed {

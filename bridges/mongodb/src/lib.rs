@@ -14,8 +14,8 @@ mod values;
 use std::sync::{Arc, LazyLock};
 
 use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
-    answer_rows,
+    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Declaration, NativeDriver, Remembered,
+    RowStream, TargetSchema, answer_rows,
 };
 use protocol::{
     AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Field, FieldKind, Filter, Manifest,
@@ -25,7 +25,7 @@ use protocol::{
 use crate::config::Settings;
 use crate::connect::Pool;
 use crate::execute::{Joined, MongoRows, Operation, Shape, Total};
-use crate::introspect::{Catalog, Collection, Fields};
+use crate::introspect::{Collection, Fields};
 use crate::translate::Find;
 
 /// Package name.
@@ -63,48 +63,27 @@ static AGGREGATES: LazyLock<AggregateCapabilities> = LazyLock::new(|| AggregateC
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MongoDb;
 
-impl Driver for MongoDb {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
-    }
-
-    fn manifest(&self) -> &Manifest {
-        &MANIFEST
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        &CAPABILITIES
-    }
-
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        &AGGREGATES
+impl NativeDriver for MongoDb {
+    fn declaration(&self) -> Declaration<'_> {
+        Declaration { manifest: &MANIFEST, capabilities: &CAPABILITIES, aggregates: &AGGREGATES }
     }
 
     fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
         Settings::read(config).map(drop)
     }
 
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
-        Box::pin(async move {
-            let settings = Settings::read(config)?;
-            let opened = Opened { pool: Pool::open(&settings, call).await?, catalog: Catalog::default() };
-            match opened.test(call).await {
-                Ok(()) => Ok(Box::new(opened) as Box<dyn Bridge>),
-                Err(error) => {
-                    // The driver's monitors would go on trying.
-                    opened.pool.close().await;
-                    Err(unreachable(error))
-                }
+    async fn connect(&self, config: &SourceConfig, call: &Call) -> Result<Box<dyn Bridge>, BridgeError> {
+        let settings = Settings::read(config)?;
+        let pool = Pool::open(&settings, call).await?;
+        let opened = Opened { pool, collections: Remembered::new(&[]) };
+        match opened.test(call).await {
+            Ok(()) => Ok(Box::new(opened)),
+            Err(error) => {
+                // The driver's monitors would go on trying.
+                opened.pool.close().await;
+                Err(unreachable(error))
             }
-        })
+        }
     }
 }
 
@@ -121,12 +100,16 @@ fn unreachable(error: BridgeError) -> BridgeError {
 /// One database.
 struct Opened {
     pool: Pool,
-    catalog: Catalog,
+    collections: Remembered<Collection>,
 }
 
 impl Opened {
     async fn collection(&self, call: &Call, target: &str) -> Result<Arc<Collection>, BridgeError> {
-        self.catalog.collection(&self.pool, call, target).await
+        if let Some(collection) = self.collections.get(target) {
+            return Ok(collection);
+        }
+        let collection = introspect::look_up(&self.pool, call, target).await?;
+        Ok(self.collections.keep(target, collection))
     }
 
     /// Makes a plan out of what is known of a collection; looks at it anew where it refuses.
@@ -136,12 +119,8 @@ impl Opened {
         target: &str,
         plan: impl Fn(&Collection) -> Result<T, BridgeError> + Send + Sync,
     ) -> Result<T, BridgeError> {
-        match plan(&*self.collection(call, target).await?) {
-            Err(BridgeError::Invalid(_)) if self.catalog.forget(target) => {
-                plan(&*self.collection(call, target).await?)
-            }
-            decided => decided,
-        }
+        let attempt = || async { plan(&*self.collection(call, target).await?) };
+        self.collections.with_current(&[target], attempt).await
     }
 
     /// Runs a find over `target`, made by `plan`, and counts what `total` matches when it has ended.
@@ -270,15 +249,10 @@ impl Bridge for Opened {
         options: AggregateOptions,
     ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
         Box::pin(async move {
-            match self.aggregate_once(call, target, options.clone()).await {
-                Err(BridgeError::Invalid(_)) if self.catalog.forget(target) => {
-                    for join in &options.joins {
-                        self.catalog.forget(&join.target);
-                    }
-                    self.aggregate_once(call, target, options).await
-                }
-                decided => decided,
-            }
+            let joined = options.joins.iter().map(|join| join.target.as_str());
+            let targets: Vec<&str> = [target].into_iter().chain(joined).collect();
+            let attempt = || self.aggregate_once(call, target, options.clone());
+            self.collections.with_current(&targets, attempt).await
         })
     }
 
@@ -293,7 +267,7 @@ impl Bridge for Opened {
     ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>> {
         Box::pin(async move {
             // What is shown to people is looked at anew.
-            self.catalog.forget(target);
+            self.collections.forget(target);
             let collection = self.collection(call, target).await?;
             introspect::describe(&self.pool, call, target, &collection).await
         })
@@ -306,14 +280,11 @@ impl Bridge for Opened {
         options: SearchOptions,
     ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
         Box::pin(async move {
-            let collection = self.collection(call, target).await?;
-            match execute::search(&self.pool, call, target, &collection, &options).await {
-                Err(BridgeError::Invalid(_)) if self.catalog.forget(target) => {
-                    let collection = self.collection(call, target).await?;
-                    execute::search(&self.pool, call, target, &collection, &options).await
-                }
-                decided => decided,
-            }
+            let attempt = || async {
+                let collection = self.collection(call, target).await?;
+                execute::search(&self.pool, call, target, &collection, &options).await
+            };
+            self.collections.with_current(&[target], attempt).await
         })
     }
 

@@ -1,13 +1,12 @@
 //! What the server and the way to it can say, and what a caller is told.
 
 use bridge_core::BridgeError;
-use bridge_sql::SqlError;
 
 use crate::wire::{ServerError, WireError, number};
 
 /// What a table that has become another one answers: no such table, no such column, and what comparing with a column of
 /// another type can say.
-const STALE_CATALOG: [&str; 4] = ["1146", "1054", "1267", "4079"];
+pub(crate) const STALE_CATALOG: &[&str] = &["1146", "1054", "1267", "4079"];
 
 /// A failure while connecting or logging in: the source is unreachable, whatever the reason.
 pub(crate) fn while_connecting(error: WireError) -> BridgeError {
@@ -59,21 +58,6 @@ pub(crate) fn is_stale_connection(error: &WireError) -> bool {
         | WireError::Encode(_)
         | WireError::Timeout
         | WireError::Busy => false,
-    }
-}
-
-/// Whether the table may have changed since it was looked at.
-pub(crate) fn is_stale_catalog(error: &BridgeError) -> bool {
-    matches!(error, BridgeError::Query { native: Some(code), .. } if STALE_CATALOG.contains(&code.as_str()))
-}
-
-/// Refusals of a translation name the bridge, not its dialect.
-pub(crate) fn of_sql(error: SqlError, bridge: &str) -> BridgeError {
-    match error {
-        SqlError::Invalid(invalid) => BridgeError::Invalid(invalid),
-        SqlError::Unsupported { what, .. } => {
-            BridgeError::UnsupportedKind { what, bridge: bridge.to_owned() }
-        }
     }
 }
 

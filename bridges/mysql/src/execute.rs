@@ -1,21 +1,23 @@
 //! Runs plans: the server's rows become batches of JSON text, as fast as they are pulled.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod told;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_core::{
-    BoxFuture, BridgeError, Call, Columns, Position, RowBatch, RowWriter, Rows as RowsOut, js_number,
-};
-use bridge_sql::{AggregatePlan, BucketColumn, Decode, Role, Select, Sql};
-use protocol::{SearchMethod, Tail};
+use bridge_core::{BoxFuture, BridgeError, Call, Columns, Position, RowBatch, RowWriter, Rows as RowsOut};
+use bridge_net::Interrupted;
+use bridge_sql::{AggregatePlan, Decode, Select, Shape, Sql, Statement, Table};
+use protocol::Tail;
 use tokio::time::Instant;
 
-use crate::connect::{Interrupted, Lease, Pool};
+use crate::connect::{Lease, Pool};
 use crate::error::{is_stale_connection, while_running};
 use crate::translate::bound;
 use crate::values::{self, BadValue, integer_of};
-use crate::wire::{Column, RowView, Step, WireError};
+use crate::wire::{Column, ColumnType, RowView, Step, WireError};
 
 /// A connection that was closed while it was idle fails a statement within this time. One that fails later has been ended
 /// by somebody, and its statement is not run again.
@@ -30,11 +32,28 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The same, with its columns of vectors known as such: MariaDB describes them as bytes.
+    pub(crate) fn with_vectors(mut self, table: &Table, select: &Select) -> Self {
+        let is_vector = |column: &bridge_sql::Column| column.native == "vector";
+        if !table.columns.iter().any(is_vector) {
+            return self;
+        }
+        let mut columns = self.columns.to_vec();
+        for (column, source) in columns.iter_mut().zip(&select.columns) {
+            let source = source.as_deref().and_then(|name| table.column(name));
+            if column.kind == ColumnType::Bytes && source.is_some_and(is_vector) {
+                column.kind = ColumnType::Vector;
+            }
+        }
+        self.columns = columns.into();
+        self
+    }
+
     async fn next_rows<B>(
         &mut self,
         each: impl FnMut(RowView<'_>) -> ControlFlow<B>,
     ) -> Result<Step<B>, WireError> {
-        self.lease.connection()?.next_rows(&self.columns, each).await
+        self.lease.connection().ok_or(WireError::Closed)?.next_rows(&self.columns, each).await
     }
 }
 
@@ -46,9 +65,13 @@ pub(crate) struct Access<'a> {
 }
 
 impl Access<'_> {
-    /// A connection.
+    /// A connection with its statement timeout set.
     pub(crate) async fn lease(self) -> Result<Lease, BridgeError> {
-        self.pool.lease(self.call).await
+        let mut lease = self.pool.lease(self.call).await?;
+        if let Some(connection) = lease.connection() {
+            connection.set_statement_timeout(self.call.timeout_ms());
+        }
+        Ok(lease)
     }
 
     /// Runs a statement that answers one whole number, and gives the connection back.
@@ -89,15 +112,15 @@ impl Access<'_> {
     /// session the last statement has changed.
     pub(crate) async fn start(self, mut lease: Lease, sql: &Sql) -> Result<Running, BridgeError> {
         let params = bound(sql);
-        if !lease.connection().is_ok_and(|connection| connection.is_idle()) {
+        if !lease.connection().is_some_and(|connection| connection.is_idle()) {
             drop(lease);
             lease = self.lease().await?;
         }
         loop {
             let reused = lease.is_reused();
             let start = async {
-                let columns = lease.connection()?.start(&sql.text, &params).await?;
-                Ok(columns)
+                let connection = lease.connection().ok_or(WireError::Closed)?;
+                connection.start(&sql.text, &params).await
             };
             let begun = Instant::now();
             match self.pool.bounded(self.deadline(), start).await? {
@@ -141,14 +164,6 @@ pub(crate) fn whole(row: Row<'_>, column: usize) -> Option<u64> {
     integer_of(row.columns.get(column)?, bytes).and_then(|value| u64::try_from(value).ok())
 }
 
-/// What becomes of each row.
-pub(crate) enum Shape {
-    /// A row of a select.
-    Row(Select),
-    /// A bucket of an aggregate.
-    Bucket(AggregatePlan),
-}
-
 /// A row stream.
 pub(crate) struct MyRows {
     rows: Option<Running>,
@@ -172,7 +187,8 @@ enum Break {
 }
 
 impl MyRows {
-    pub(crate) fn new(pool: Pool, rows: Running, shape: Shape, total: Option<Sql>, call: &Call) -> Self {
+    pub(crate) fn new(pool: Pool, rows: Running, statement: Statement, call: &Call) -> Self {
+        let Statement { shape, total, method } = statement;
         let sources = Arc::clone(&rows.columns);
         let columns = match &shape {
             // Without known columns the statement's own names count.
@@ -193,14 +209,8 @@ impl MyRows {
             written: 0,
             position: None,
             total,
-            tail: Tail::default(),
+            tail: Tail { method, ..Tail::default() },
         }
-    }
-
-    /// The same, with the method of a search in its tail.
-    pub(crate) fn found_by(mut self, method: SearchMethod) -> Self {
-        self.tail.method = Some(method);
-        self
     }
 
     async fn fill(&mut self, room: usize) -> Result<Option<RowBatch>, BridgeError> {
@@ -276,7 +286,7 @@ impl Sink<'_> {
     fn take(&mut self, row: RowView<'_>) -> ControlFlow<Break> {
         let taken = match self.shape {
             Shape::Row(select) => self.row(select, row),
-            Shape::Bucket(plan) => self.bucket(&plan.columns, row),
+            Shape::Bucket(plan) => self.bucket(plan, row),
         };
         match taken {
             Err(error) => ControlFlow::Break(Break::Failed(error)),
@@ -317,26 +327,11 @@ impl Sink<'_> {
         Ok(Position(key.iter().map(entry).collect::<Result<_, _>>()?))
     }
 
-    fn bucket(&mut self, columns: &[BucketColumn], row: RowView<'_>) -> Result<(), BridgeError> {
-        self.writer.begin_row();
-        for (role, key) in [(Role::Dimension, "dims"), (Role::Measure, "measures")] {
-            self.writer.object_key(key);
-            self.writer.begin_object();
-            self.part(columns, role, row)?;
-            self.writer.end_object();
-        }
-        self.part(columns, Role::Count, row)?;
-        self.writer.end_row()
-    }
-
-    fn part(&mut self, columns: &[BucketColumn], role: Role, row: RowView<'_>) -> Result<(), BridgeError> {
-        let values = columns.iter().zip(self.sources).zip(row.values());
-        for ((column, source), value) in values.filter(|((column, _), _)| column.role == role) {
-            self.writer.object_key(&column.name);
-            let value = value.map_err(while_running)?;
-            write_decoded(self.writer, &column.decode, source, value).map_err(unreadable)?;
-        }
-        Ok(())
+    fn bucket(&mut self, plan: &AggregatePlan, row: RowView<'_>) -> Result<(), BridgeError> {
+        let cells = self.sources.iter().zip(row.values());
+        plan.write_bucket(self.writer, cells, |writer, decode, (source, value)| {
+            write_decoded(writer, decode, source, value.map_err(while_running)?).map_err(unreadable)
+        })
     }
 }
 
@@ -347,12 +342,7 @@ fn write_decoded(
     value: Option<&[u8]>,
 ) -> Result<(), BadValue> {
     let Some(bytes) = value else {
-        if *decode == Decode::Json {
-            writer.begin_array();
-            writer.end_array();
-        } else {
-            writer.null();
-        }
+        decode.write_null(writer);
         return Ok(());
     };
     match decode {
@@ -361,8 +351,7 @@ fn write_decoded(
         Decode::Json => values::write_list(bytes, writer),
         Decode::Number => values::write_number(source, bytes, writer),
         Decode::Step(_) | Decode::Breaks(_) => {
-            let index = values::double_of(source, bytes)?;
-            writer.text(&decode.label(index).unwrap_or_else(|| js_number(index)));
+            decode.write_label(writer, values::double_of(source, bytes)?);
             Ok(())
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use bridge_core::Declaration;
 use bridge_sql::{Aggregates, Dialect, MARIADB, MYSQL};
 use protocol::{AggregateCapabilities, Capabilities, Field, FieldKind, Manifest};
 
@@ -15,6 +16,7 @@ pub(crate) struct Flavor {
     /// For people, and in messages: `MysqlBridge`.
     pub(crate) class: &'static str,
     pub(crate) manifest: &'static LazyLock<Manifest>,
+    pub(crate) capabilities: &'static LazyLock<Capabilities>,
     pub(crate) aggregates: &'static LazyLock<AggregateCapabilities>,
     pub(crate) dialect: Dialect,
     /// Whether introspection shows a type with its length, as the published bridge of this flavor does.
@@ -26,6 +28,13 @@ pub(crate) struct Flavor {
     /// The same, where a refusal is no reason to give up.
     pub(crate) wishes: &'static [&'static str],
     pub(crate) time_limit: TimeLimit,
+}
+
+impl Flavor {
+    /// What the driver says of itself.
+    pub(crate) fn declaration(&self) -> Declaration<'_> {
+        Declaration { manifest: self.manifest, capabilities: self.capabilities, aggregates: self.aggregates }
+    }
 }
 
 /// Of every session: text in UTF-8, instants in UTC, statements that only read.
@@ -40,6 +49,7 @@ pub(crate) static MYSQL_FLAVOR: Flavor = Flavor {
     name: "@semilayer/bridge-mysql",
     class: "MysqlBridge",
     manifest: &MYSQL_MANIFEST,
+    capabilities: &WITHOUT_SIMILAR,
     aggregates: &WITH_GEOHASH,
     dialect: Dialect { text_casts: MYSQL_CASTS, cursor_value, ..MYSQL },
     shows_length: false,
@@ -53,6 +63,7 @@ pub(crate) static MARIADB_FLAVOR: Flavor = Flavor {
     name: "@semilayer/bridge-mariadb",
     class: "MariadbBridge",
     manifest: &MARIADB_MANIFEST,
+    capabilities: &WITH_SIMILAR,
     aggregates: &WITHOUT_GEOHASH,
     dialect: Dialect {
         text_casts: MARIADB_CASTS,
@@ -72,6 +83,7 @@ pub(crate) static PLANETSCALE_FLAVOR: Flavor = Flavor {
     name: "@semilayer/bridge-planetscale",
     class: "PlanetscaleBridge",
     manifest: &PLANETSCALE_MANIFEST,
+    capabilities: &WITHOUT_SIMILAR,
     aggregates: &WITH_GEOHASH,
     dialect: Dialect { text_casts: MYSQL_CASTS, cursor_value, ..MYSQL },
     shows_length: false,
@@ -92,8 +104,12 @@ static WITH_GEOHASH: LazyLock<AggregateCapabilities> = LazyLock::new(|| Aggregat
 static WITHOUT_GEOHASH: LazyLock<AggregateCapabilities> = LazyLock::new(AggregateCapabilities::full);
 
 /// Community editions of MySQL 9 keep vectors and have no function for their distance.
-pub(crate) static CAPABILITIES: LazyLock<Capabilities> =
+static WITHOUT_SIMILAR: LazyLock<Capabilities> =
     LazyLock::new(|| Capabilities { search: true, ..Capabilities::full() });
+
+/// MariaDB has both from 11.7 on.
+static WITH_SIMILAR: LazyLock<Capabilities> =
+    LazyLock::new(|| Capabilities { similar: true, ..WITHOUT_SIMILAR.clone() });
 
 static MYSQL_MANIFEST: LazyLock<Manifest> =
     LazyLock::new(|| server_manifest("mysql", "MySQL", "mysql://user:pass@host:3306/dbname", "SSL"));

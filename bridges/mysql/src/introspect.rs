@@ -3,9 +3,7 @@
 //! Keys come from `STATISTICS` of the one table: every primary key of MySQL is called `PRIMARY`, and unlike
 //! `KEY_COLUMN_USAGE` it is open to an account that may only select.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
 
 use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
 use bridge_sql::{Column, Kind, Param, Repertoire, Sql, Table, Value, parse_target};
@@ -14,11 +12,6 @@ use crate::connect::Lease;
 use crate::execute::{Access, Row, text, whole};
 use crate::flavor::Flavor;
 use crate::search::FullText;
-
-/// Relations that are remembered; more than a request can make us keep.
-const REMEMBERED: usize = 1_024;
-/// How long a relation is believed to be what it was. A failure that a change explains forgets it at once.
-const BELIEVED: Duration = Duration::from_secs(60);
 
 /// One row a column; none for no table. An empty name of the database means the session's own. Names are the same table's
 /// only byte by byte: MariaDB's catalog compares them without case and accents, which its tables may differ in.
@@ -49,42 +42,17 @@ pub(crate) struct Relation {
     shown: Vec<String>,
 }
 
-/// Relations as they were when last looked at.
-#[derive(Default)]
-pub(crate) struct Catalog(Mutex<HashMap<String, (Instant, Arc<Relation>)>>);
-
-impl Catalog {
-    /// The relation called `target`.
-    pub(crate) async fn relation(
-        &self,
-        access: Access<'_>,
-        lease: Lease,
-        flavor: &Flavor,
-        target: &str,
-    ) -> Result<(Arc<Relation>, Lease), BridgeError> {
-        if let Some(relation) = self.remembered(target) {
-            return Ok((relation, lease));
-        }
-        let (relation, lease) = look_up(access, lease, flavor, target).await?;
-        let relation = Arc::new(relation);
-        let mut relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if relations.len() >= REMEMBERED {
-            relations.clear();
-        }
-        relations.insert(target.to_owned(), (Instant::now(), Arc::clone(&relation)));
-        Ok((relation, lease))
+impl Relation {
+    /// The type of a column with its length: `vector(3)`.
+    pub(crate) fn shown(&self, column: &str) -> Option<&str> {
+        let place = self.table.columns.iter().position(|known| known.name == column)?;
+        self.shown.get(place).map(String::as_str)
     }
+}
 
-    /// The relation, when it is known already.
-    pub(crate) fn remembered(&self, target: &str) -> Option<Arc<Relation>> {
-        let relations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, relation) = relations.get(target)?;
-        (seen.elapsed() < BELIEVED).then(|| Arc::clone(relation))
-    }
-
-    /// Forgets a relation that may have changed.
-    pub(crate) fn forget(&self, target: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+impl AsRef<Table> for Relation {
+    fn as_ref(&self) -> &Table {
+        &self.table
     }
 }
 
@@ -127,7 +95,8 @@ pub(crate) fn describe(target: &str, relation: &Relation, flavor: &Flavor, row_c
     TargetSchema { name: target.to_owned(), columns, row_count }
 }
 
-async fn look_up(
+/// The relation called `target`.
+pub(crate) async fn look_up(
     access: Access<'_>,
     lease: Lease,
     flavor: &Flavor,
@@ -247,7 +216,7 @@ fn as_target(name: &str) -> String {
 }
 
 /// A question of ours with texts as its parameters.
-fn question(sql: &str, values: &[&str]) -> Sql {
+pub(crate) fn question(sql: &str, values: &[&str]) -> Sql {
     let params = values.iter().map(|value| Param::plain(Value::Text((*value).to_owned())));
     Sql { text: sql.to_owned(), params: params.collect() }
 }

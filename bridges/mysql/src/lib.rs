@@ -11,28 +11,34 @@ mod execute;
 mod flavor;
 mod introspect;
 mod search;
+mod similar;
 mod translate;
 mod values;
 mod wire;
 
+/// What fuzzing reaches of the inside. No part of the interface.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::execute::told::{Told, tell};
+    pub use crate::wire::scripted::{Dialect, packet, push_text};
+}
+
 use std::fmt;
-use std::sync::Arc;
 
 use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
+    Bridge, BridgeError, Call, ConfigMistakes, Declaration, NativeDriver, Remembered, RowStream, TargetSchema,
 };
-use bridge_sql::{Select, Sql, SqlError, Table};
-use protocol::{
-    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Filter, Manifest, PoolUse,
-    QueryOptions, ReadOptions, SearchOptions, SourceConfig,
-};
+use bridge_sql::{Dialect, Engine, Shape, Sql, SqlError, SqlSource, Statement};
+use protocol::{PoolUse, SearchOptions, SimilarOptions, SourceConfig};
 
 use crate::config::Settings;
-use crate::connect::{Lease, Pool};
-use crate::error::{is_stale_catalog, of_sql};
-use crate::execute::{Access, MyRows, Shape};
-use crate::flavor::{CAPABILITIES, Flavor, MARIADB_FLAVOR, MYSQL_FLAVOR, PLANETSCALE_FLAVOR};
-use crate::introspect::{Catalog, Relation};
+use crate::connect::{Lease, Pool, Server};
+use crate::error::STALE_CATALOG;
+use crate::execute::{Access, MyRows};
+use crate::flavor::{Flavor, MARIADB_FLAVOR, MYSQL_FLAVOR, PLANETSCALE_FLAVOR};
+use crate::introspect::Relation;
+use crate::similar::Vector;
 
 /// The drivers of this crate: one implementation with what the flavors differ in as data.
 #[derive(Clone, Copy)]
@@ -50,43 +56,24 @@ pub static Mariadb: MysqlDriver = MysqlDriver(&MARIADB_FLAVOR);
 #[expect(non_upper_case_globals, reason = "a driver is named like those of the sibling crates")]
 pub static Planetscale: MysqlDriver = MysqlDriver(&PLANETSCALE_FLAVOR);
 
-impl Driver for MysqlDriver {
-    fn name(&self) -> &str {
-        self.0.name
-    }
-
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
-    }
-
-    fn manifest(&self) -> &Manifest {
-        self.0.manifest
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        &CAPABILITIES
-    }
-
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        self.0.aggregates
+impl NativeDriver for MysqlDriver {
+    fn declaration(&self) -> Declaration<'_> {
+        self.0.declaration()
     }
 
     fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
         Settings::read(self.0, config).map(drop)
     }
 
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
-        Box::pin(async move {
-            let settings = Settings::read(self.0, config)?;
-            let pool = Pool::new(&settings);
-            let opened = Opened { pool, catalog: Catalog::default(), flavor: self.0 };
-            opened.test(call).await?;
-            Ok(Box::new(opened) as Box<dyn Bridge>)
-        })
+    async fn connect(&self, config: &SourceConfig, call: &Call) -> Result<Box<dyn Bridge>, BridgeError> {
+        let settings = Settings::read(self.0, config)?;
+        let source = SqlSource(Opened {
+            flavor: self.0,
+            pool: Pool::new(Server::new(&settings), settings.pool_max),
+            relations: Remembered::new(STALE_CATALOG),
+        });
+        source.test(call).await?;
+        Ok(Box::new(source))
     }
 }
 
@@ -98,9 +85,9 @@ impl fmt::Debug for MysqlDriver {
 
 /// One database.
 struct Opened {
-    pool: Pool,
-    catalog: Catalog,
     flavor: &'static Flavor,
+    pool: Pool,
+    relations: Remembered<Relation>,
 }
 
 impl Opened {
@@ -108,224 +95,101 @@ impl Opened {
         Access { pool: &self.pool, call }
     }
 
-    /// A table, and the connection over which it was looked up.
-    async fn relation(
-        &self,
-        access: Access<'_>,
-        target: &str,
-    ) -> Result<(Arc<Relation>, Lease), BridgeError> {
-        let lease = access.lease().await?;
-        self.catalog.relation(access, lease, self.flavor, target).await
-    }
-
-    /// Runs `attempt`. A failure that a change of the tables explains is tried once more, with the tables as they are now.
-    async fn with_current<T, F>(&self, targets: &[&str], attempt: impl Fn() -> F) -> Result<T, BridgeError>
-    where
-        F: Future<Output = Result<T, BridgeError>>,
-    {
-        let remembered = targets.iter().any(|target| self.catalog.remembered(target).is_some());
-        match attempt().await {
-            Err(error) if remembered && may_be_stale(&error) => {
-                targets.iter().for_each(|target| self.catalog.forget(target));
-                attempt().await
-            }
-            decided => decided,
-        }
-    }
-
-    /// Runs a select over `target`, made by `plan`, and counts what `total` matches when it has ended.
-    async fn select(
-        &self,
-        call: &Call,
-        target: &str,
-        plan: impl Fn(&Table) -> Result<Select, SqlError> + Send + Sync,
-        total: Option<Filter>,
-    ) -> Result<RowStream, BridgeError> {
-        self.with_current(&[target], || self.select_once(call, target, &plan, total.clone())).await
-    }
-
-    async fn select_once(
-        &self,
-        call: &Call,
-        target: &str,
-        plan: &(impl Fn(&Table) -> Result<Select, SqlError> + Send + Sync),
-        total: Option<Filter>,
-    ) -> Result<RowStream, BridgeError> {
-        let access = self.access(call);
-        let (relation, lease) = self.relation(access, target).await?;
-        let select = plan(&relation.table).map_err(|error| of_sql(error, self.flavor.name))?;
-        let total = total.map(|filter| self.count_of(&relation, filter)).transpose()?;
-        let rows = access.start(lease, &select.sql).await?;
-        let shape = Shape::Row(select);
-        Ok(Box::new(MyRows::new(self.pool.clone(), rows, shape, total, call)))
-    }
-
-    fn count_of(&self, relation: &Relation, filter: Filter) -> Result<Sql, BridgeError> {
-        bridge_sql::count(&self.flavor.dialect, &relation.table, &CountOptions { filter })
-            .map_err(|error| of_sql(error, self.flavor.name))
-    }
-
-    async fn count_rows(&self, call: &Call, target: &str, filter: Filter) -> Result<u64, BridgeError> {
-        self.with_current(&[target], || self.count_once(call, target, filter.clone())).await
-    }
-
-    async fn count_once(&self, call: &Call, target: &str, filter: Filter) -> Result<u64, BridgeError> {
-        let access = self.access(call);
-        let (relation, lease) = self.relation(access, target).await?;
-        let sql = self.count_of(&relation, filter)?;
-        let (total, _lease) = access.number(lease, &sql).await?;
-        Ok(total)
-    }
-
-    async fn aggregate_once(
-        &self,
-        call: &Call,
-        target: &str,
-        options: &AggregateOptions,
-    ) -> Result<RowStream, BridgeError> {
-        let access = self.access(call);
-        let (relation, mut lease) = self.relation(access, target).await?;
-        let mut joined = Vec::new();
-        for join in &options.joins {
-            let (other, still) = self.catalog.relation(access, lease, self.flavor, &join.target).await?;
-            joined.push(other.table.clone());
-            lease = still;
-        }
-        let plan = bridge_sql::aggregate(&self.flavor.dialect, &relation.table, &joined, options);
-        let plan = plan.map_err(|error| of_sql(error, self.flavor.name))?;
-        let rows = access.start(lease, &plan.sql).await?;
-        let rows = MyRows::new(self.pool.clone(), rows, Shape::Bucket(plan), None, call);
-        Ok(Box::new(rows) as RowStream)
+    fn refused(&self, error: SqlError) -> BridgeError {
+        error.of_bridge(self.flavor.name)
     }
 }
 
-impl Opened {
-    async fn search_once(
+impl Engine for Opened {
+    type Lease = Lease;
+    type Relation = Relation;
+
+    fn declaration(&self) -> Declaration<'_> {
+        self.flavor.declaration()
+    }
+
+    fn dialect(&self) -> &Dialect {
+        &self.flavor.dialect
+    }
+
+    fn relations(&self) -> &Remembered<Relation> {
+        &self.relations
+    }
+
+    async fn lease(&self, call: &Call) -> Result<Lease, BridgeError> {
+        self.access(call).lease().await
+    }
+
+    async fn look_up(
         &self,
         call: &Call,
+        lease: Lease,
         target: &str,
+    ) -> Result<(Relation, Lease), BridgeError> {
+        introspect::look_up(self.access(call), lease, self.flavor, target).await
+    }
+
+    async fn number(&self, call: &Call, lease: Lease, sql: &Sql) -> Result<u64, BridgeError> {
+        let (number, _lease) = self.access(call).number(lease, sql).await?;
+        Ok(number)
+    }
+
+    async fn rows(
+        &self,
+        call: &Call,
+        lease: Lease,
+        relation: &Relation,
+        statement: Statement,
+    ) -> Result<RowStream, BridgeError> {
+        let mut rows = self.access(call).start(lease, statement.shape.sql()).await?;
+        if let Shape::Row(select) = &statement.shape {
+            rows = rows.with_vectors(&relation.table, select);
+        }
+        Ok(Box::new(MyRows::new(self.pool.clone(), rows, statement, call)))
+    }
+
+    async fn search(
+        &self,
+        call: &Call,
+        lease: Lease,
+        relation: &Relation,
         options: &SearchOptions,
     ) -> Result<RowStream, BridgeError> {
-        let access = self.access(call);
-        let (relation, lease) = self.relation(access, target).await?;
-        let (indexes, lease) = introspect::full_text(access, lease, &relation.table).await?;
+        let (indexes, lease) = introspect::full_text(self.access(call), lease, &relation.table).await?;
         let planned = search::plan(self.flavor, &relation.table, &indexes, options);
-        let (select, method) = planned.map_err(|error| of_sql(error, self.flavor.name))?;
-        let rows = access.start(lease, &select.sql).await?;
-        let rows = MyRows::new(self.pool.clone(), rows, Shape::Row(select), None, call);
-        Ok(Box::new(rows.found_by(method)))
+        let (select, method) = planned.map_err(|error| self.refused(error))?;
+        self.rows(call, lease, relation, Statement { method: Some(method), ..select.into() }).await
     }
-}
 
-/// Whether looking at the table again may help: the server or the translator has missed something in it.
-fn may_be_stale(error: &BridgeError) -> bool {
-    is_stale_catalog(error) || matches!(error, BridgeError::Invalid(_))
-}
-
-impl Bridge for Opened {
-    fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>> {
-        Box::pin(async move {
+    async fn similar(
+        &self,
+        call: &Call,
+        lease: Lease,
+        relation: &Relation,
+        options: &SimilarOptions,
+    ) -> Result<RowStream, BridgeError> {
+        let Some(vector) = Vector::of(relation, &options.field) else {
             let access = self.access(call);
-            let sql = Sql { text: "SELECT 1".to_owned(), params: Vec::new() };
-            access.number(access.lease().await?, &sql).await.map(drop)
-        })
+            return Err(similar::without_vectors(access, lease, self.flavor, &relation.table).await);
+        };
+        let planned = similar::plan(self.flavor, &relation.table, vector, options);
+        let select = planned.map_err(|error| self.refused(error))?;
+        self.rows(call, lease, relation, select.into()).await
     }
 
-    fn query<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: QueryOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        Box::pin(async move {
-            let total = options.total.then(|| options.filter.clone());
-            let plan = |table: &Table| {
-                bridge_sql::query(
-                    &self.flavor.dialect,
-                    table,
-                    &bridge_sql::without_key(table, options.clone()),
-                )
-            };
-            self.select(call, target, plan, total).await
-        })
+    async fn list(&self, call: &Call) -> Result<Vec<String>, BridgeError> {
+        introspect::list(self.access(call)).await
     }
 
-    fn read<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: ReadOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        Box::pin(async move {
-            let total = options.total.then(Filter::everything);
-            let plan = |table: &Table| bridge_sql::read(&self.flavor.dialect, table, &options);
-            self.select(call, target, plan, total).await
-        })
-    }
-
-    fn count<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: CountOptions,
-    ) -> BoxFuture<'a, Result<Counted, BridgeError>> {
-        Box::pin(async move {
-            let total = self.count_rows(call, target, options.filter).await?;
-            Ok(Counted { total, approximate: false })
-        })
-    }
-
-    fn aggregate<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: AggregateOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        Box::pin(async move {
-            let joined = options.joins.iter().map(|join| join.target.as_str());
-            let targets: Vec<&str> = [target].into_iter().chain(joined).collect();
-            self.with_current(&targets, || self.aggregate_once(call, target, &options)).await
-        })
-    }
-
-    fn search<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: SearchOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        Box::pin(
-            async move { self.with_current(&[target], || self.search_once(call, target, &options)).await },
-        )
-    }
-
-    fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>> {
-        Box::pin(introspect::list(self.access(call)))
-    }
-
-    fn introspect_target<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-    ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>> {
-        Box::pin(async move {
-            // What is shown to people is looked at anew.
-            self.catalog.forget(target);
-            let row_count = self.count_rows(call, target, Filter::everything()).await?;
-            let (relation, _lease) = self.relation(self.access(call), target).await?;
-            Ok(introspect::describe(target, &relation, self.flavor, row_count))
-        })
-    }
-
-    fn driver_name(&self) -> &str {
-        self.flavor.name
+    fn describe(&self, target: &str, relation: &Relation, row_count: u64) -> TargetSchema {
+        introspect::describe(target, relation, self.flavor, row_count)
     }
 
     fn pool_use(&self) -> PoolUse {
         self.pool.usage()
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.pool.close())
+    async fn close(&self) {
+        self.pool.close().await;
     }
 }

@@ -12,20 +12,13 @@ pub(crate) const MYSQL_CASTS: &[(&str, &str)] = &casts("VECTOR_TO_STRING(#1)");
 /// The same of MariaDB.
 pub(crate) const MARIADB_CASTS: &[(&str, &str)] = &casts("VEC_ToText(#1)");
 
-const fn casts(vector: &'static str) -> [(&'static str, &'static str); 19] {
+const fn casts(vector: &'static str) -> [(&'static str, &'static str); 13] {
     const WELL_KNOWN: &str = "ST_AsText(#1)";
-    const BASE64: &str = "REPLACE(TO_BASE64(#1), '\\n', '') COLLATE utf8mb4_bin";
     [
         // With the collation of the column, in which labels differ.
         ("enum", "CONCAT(#1)"),
         ("set", "CONCAT(#1)"),
         ("bit", "CAST(#1 + 0 AS CHAR)"),
-        ("binary", BASE64),
-        ("varbinary", BASE64),
-        ("tinyblob", BASE64),
-        ("blob", BASE64),
-        ("mediumblob", BASE64),
-        ("longblob", BASE64),
         ("geometry", WELL_KNOWN),
         ("point", WELL_KNOWN),
         ("linestring", WELL_KNOWN),

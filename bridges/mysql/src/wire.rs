@@ -23,6 +23,8 @@ mod login;
 mod options;
 mod packet;
 mod row;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod scripted;
 mod statement;
 mod tls;
 

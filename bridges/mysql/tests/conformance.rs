@@ -36,6 +36,11 @@ async fn the_contract_holds_on_mariadb() {
     the_contract_holds(Mariadb, Engine::Mariadb).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_on_mariadb_11() {
+    the_contract_holds(Mariadb, Engine::Mariadb11).await;
+}
+
 /// PlanetScale's own settings of a session, time limit and TLS, on a MySQL that is not behind its proxy.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_holds_for_planetscales_driver() {

@@ -136,15 +136,25 @@ const MYSQL_ONLY: &[Case] = &[
 
 const MARIADB_ONLY: &[Case] = &[
     ("UUID", "'0A0B0C0D-1111-4222-8333-444455556666'", "\"0a0b0c0d-1111-4222-8333-444455556666\"", Its),
+    ("INET4", "'192.0.2.255'", "\"192.0.2.255\"", Its),
     ("INET6", "'2001:db8::1'", "\"2001:db8::1\"", Its),
+    ("TEXT COMPRESSED", "REPEAT('ab', 3)", "\"ababab\"", Its),
+];
+
+const MARIADB_11_ONLY: &[Case] = &[
+    ("VECTOR(3)", "VEC_FromText('[1, -2.5, 0.1]')", "[1,-2.5,0.1]", Nothing),
+    ("TIMESTAMP(6) NULL", "'2106-02-07 06:28:15.999999'", "\"2106-02-07T06:28:15.999999Z\"", Its),
+    ("VARCHAR(20) COLLATE uca1400_ai_ci", "'ünï 日本 🦀'", "\"ünï 日本 🦀\"", Its),
+    ("ENUM('a', 'ß') COLLATE uca1400_german2_as_cs", "'ß'", "\"ß\"", Its),
 ];
 
 fn cases(engine: Engine) -> impl Iterator<Item = &'static Case> {
     let own = match engine {
-        Engine::Mysql => MYSQL_ONLY,
-        Engine::Mariadb => MARIADB_ONLY,
+        Engine::Mysql => [MYSQL_ONLY, &[]],
+        Engine::Mariadb => [MARIADB_ONLY, &[]],
+        Engine::Mariadb11 => [MARIADB_ONLY, MARIADB_11_ONLY],
     };
-    CASES.iter().chain(own)
+    CASES.iter().chain(own.into_iter().flatten())
 }
 
 /// A table of every case: `id` and the value.

@@ -39,6 +39,8 @@ pub enum Roots {
     /// The system's roots were asked for. Only with [`TlsMode::VerifyFull`]: anyone can get a certificate from a public
     /// authority.
     System,
+    /// The system's, if it has any, and these beside them, as [`System`](Self::System).
+    SystemAnd(Pem),
     /// These. A server certificate may be its own root unless it is marked as an authority, which rustls refuses.
     Given(Pem),
 }
@@ -69,7 +71,9 @@ impl TlsMode {
             (Self::Off, _) => Ok(None),
             (Self::VerifyFull, _) => Ok(Some(Check::ChainAndName)),
             (Self::VerifyCa, Roots::Unset) => Err(TlsError::NoRoots),
-            (Self::Preferred | Self::Required | Self::VerifyCa, Roots::System) => Err(TlsError::WeakMode),
+            (Self::Preferred | Self::Required | Self::VerifyCa, Roots::System | Roots::SystemAnd(_)) => {
+                Err(TlsError::WeakMode)
+            }
             (Self::Preferred | Self::Required | Self::VerifyCa, Roots::Given(_)) => Ok(Some(Check::Chain)),
             (Self::Preferred | Self::Required, Roots::Unset) => Ok(Some(Check::Nothing)),
         }
@@ -107,21 +111,33 @@ async fn load_roots(check: Check, roots: &Roots) -> Result<RootCertStore, TlsErr
     let mut store = RootCertStore::empty();
     match roots {
         _ if check == Check::Nothing => {}
-        Roots::Given(pem) => {
-            for certificate in pem.certificates().await? {
-                store.add(certificate).map_err(|_| pem.without("certificate"))?;
-            }
-        }
+        Roots::Given(pem) => add(&mut store, pem).await?,
         Roots::Unset | Roots::System => {
-            let system = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
-            // Some of a system's certificates are always odd; the others do.
-            store.add_parsable_certificates(system.map_err(|_| TlsError::NoSystemRoots)?.certs);
+            add_system(&mut store).await?;
             if store.is_empty() {
                 return Err(TlsError::NoSystemRoots);
             }
         }
+        Roots::SystemAnd(pem) => {
+            add_system(&mut store).await?;
+            add(&mut store, pem).await?;
+        }
     }
     Ok(store)
+}
+
+async fn add(store: &mut RootCertStore, pem: &Pem) -> Result<(), TlsError> {
+    for certificate in pem.certificates().await? {
+        store.add(certificate).map_err(|_| pem.without("certificate"))?;
+    }
+    Ok(())
+}
+
+async fn add_system(store: &mut RootCertStore) -> Result<(), TlsError> {
+    let system = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+    // Some of a system's certificates are always odd; the others do.
+    store.add_parsable_certificates(system.map_err(|_| TlsError::NoSystemRoots)?.certs);
+    Ok(())
 }
 
 /// What a handshake with one host needs.
@@ -167,7 +183,9 @@ mod tests {
     fn combinations_that_look_safe_and_are_not_are_refused() {
         assert!(matches!(TlsMode::VerifyCa.check(&Roots::Unset), Err(TlsError::NoRoots)));
         for mode in [TlsMode::Preferred, TlsMode::Required, TlsMode::VerifyCa] {
-            assert!(matches!(mode.check(&Roots::System), Err(TlsError::WeakMode)), "{mode:?}");
+            for roots in [Roots::System, Roots::SystemAnd(Pem::of("ca.crt"))] {
+                assert!(matches!(mode.check(&roots), Err(TlsError::WeakMode)), "{mode:?}");
+            }
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What the server and the way to it can say, and what a caller is told.
 
 use bridge_core::{BridgeError, with_causes};
-use bridge_sql::SqlError;
 
 use crate::wire::{ServerError, WireError};
 
@@ -9,7 +8,7 @@ use crate::wire::{ServerError, WireError};
 const QUERY_CANCELED: &str = "57014";
 /// What a table that has become another one answers: undefined table, column or operator, changed result type, other
 /// datatype, a label that an enum has lost.
-const STALE_CATALOG: [&str; 6] = ["42P01", "42703", "42883", "0A000", "42804", "22P02"];
+pub(crate) const STALE_CATALOG: &[&str] = &["42P01", "42703", "42883", "0A000", "42804", "22P02"];
 
 /// A failure while connecting or logging in: the source is unreachable, whatever the reason.
 pub(crate) fn while_connecting(title: &str, error: WireError) -> BridgeError {
@@ -65,21 +64,6 @@ pub(crate) fn is_stale_connection(error: &WireError) -> bool {
         | WireError::Encode(_)
         | WireError::Timeout
         | WireError::Busy => false,
-    }
-}
-
-/// Whether the table may have changed since it was looked at.
-pub(crate) fn is_stale_catalog(error: &BridgeError) -> bool {
-    matches!(error, BridgeError::Query { native: Some(code), .. } if STALE_CATALOG.contains(&code.as_str()))
-}
-
-/// Refusals of a translation name the bridge, not its dialect.
-pub(crate) fn of_sql(bridge: &str, error: SqlError) -> BridgeError {
-    match error {
-        SqlError::Invalid(invalid) => BridgeError::Invalid(invalid),
-        SqlError::Unsupported { what, .. } => {
-            BridgeError::UnsupportedKind { what, bridge: bridge.to_owned() }
-        }
     }
 }
 
@@ -143,7 +127,7 @@ mod tests {
     #[test]
     fn a_refusal_keeps_its_code() {
         let refused = while_running("PostgreSQL", server("42P01", "relation \"x\" does not exist"));
-        assert!(is_stale_catalog(&refused));
+        assert!(matches!(&refused, BridgeError::Query { native: Some(code), .. } if code == "42P01"));
         assert_eq!(refused.to_string(), "relation \"x\" does not exist");
     }
 }

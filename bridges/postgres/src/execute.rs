@@ -1,15 +1,17 @@
 //! Runs plans: the server's rows become batches of JSON text, as fast as they are pulled.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod told;
+
 use std::ops::ControlFlow;
 
-use bridge_core::{
-    BoxFuture, BridgeError, Call, Columns, Position, RowBatch, RowWriter, Rows as RowsOut, js_number,
-};
-use bridge_sql::{AggregatePlan, BucketColumn, Decode, Role, Select, Sql};
-use protocol::{SearchMethod, Tail};
+use bridge_core::{BoxFuture, BridgeError, Call, Columns, Position, RowBatch, RowWriter, Rows as RowsOut};
+use bridge_net::Interrupted;
+use bridge_sql::{AggregatePlan, Decode, Select, Shape, Sql, Statement};
+use protocol::Tail;
 use tokio::time::Instant;
 
-use crate::connect::{Interrupted, Lease, Pool};
+use crate::connect::{Lease, Pool};
 use crate::error::is_stale_connection;
 use crate::translate::Bound;
 use crate::values::{self, Encoding, Types};
@@ -26,9 +28,13 @@ pub(crate) struct Access<'a> {
 }
 
 impl Access<'_> {
-    /// A connection.
+    /// A connection with its statement timeout set.
     pub(crate) async fn lease(self) -> Result<Lease, BridgeError> {
-        self.pool.lease(self.call).await
+        let mut lease = self.pool.lease(self.call).await?;
+        if let Some(connection) = lease.connection() {
+            connection.set_statement_timeout(self.call.timeout_ms());
+        }
+        Ok(lease)
     }
 
     /// Starts a statement whose values come in the forms that [`Encoding`] reads.
@@ -63,7 +69,7 @@ impl Access<'_> {
                 ControlFlow::<()>::Continue(())
             });
             let step = self.pool.bounded(self.deadline(), step).await?;
-            if matches!(step.map_err(|error| self.pool.failure(error))?, Step::Done) {
+            if matches!(step.map_err(|error| self.pool.origin().failure(error))?, Step::Done) {
                 return Ok(rows.into_connection());
             }
         }
@@ -89,7 +95,7 @@ impl Access<'_> {
                 Ok(rows) => return Ok(rows),
                 // Every other idle connection may be as old; each that fails is gone, so this ends.
                 Err(error) if reused && is_stale_connection(&error) => lease = self.lease().await?,
-                Err(error) => return Err(self.pool.failure(error)),
+                Err(error) => return Err(self.pool.origin().failure(error)),
             }
         }
     }
@@ -102,14 +108,6 @@ impl Access<'_> {
 /// A value that came as text.
 pub(crate) fn text(row: RowView<'_>, column: usize) -> Option<&str> {
     row.value(column).and_then(|bytes| std::str::from_utf8(bytes).ok())
-}
-
-/// What becomes of each row.
-pub(crate) enum Shape {
-    /// A row of a select.
-    Row(Select),
-    /// A bucket of an aggregate.
-    Bucket(AggregatePlan),
 }
 
 /// A row stream.
@@ -136,14 +134,8 @@ enum Break {
 
 impl PgRows {
     /// `types` are those of columns whose ids are not well known.
-    pub(crate) fn new(
-        pool: Pool,
-        rows: Running,
-        shape: Shape,
-        types: &Types,
-        total: Option<Sql>,
-        call: &Call,
-    ) -> Self {
+    pub(crate) fn new(pool: Pool, rows: Running, statement: Statement, types: &Types, call: &Call) -> Self {
+        let Statement { shape, total, method } = statement;
         let encoding = |column: &Column| Encoding::of(column.type_oid, types);
         let encodings: Vec<_> = rows.columns().iter().map(encoding).collect();
         let columns = match &shape {
@@ -165,14 +157,8 @@ impl PgRows {
             written: 0,
             position: None,
             total,
-            tail: Tail::default(),
+            tail: Tail { method, ..Tail::default() },
         }
-    }
-
-    /// The same rows, found by `method`.
-    pub(crate) fn found_by(mut self, method: SearchMethod) -> Self {
-        self.tail.method = Some(method);
-        self
     }
 
     async fn fill(&mut self, room: usize) -> Result<Option<RowBatch>, BridgeError> {
@@ -195,7 +181,7 @@ impl PgRows {
                 Err(Interrupted::Late) if !self.writer.is_empty() => return Ok(self.writer.take()),
                 Err(interrupted) => return Err(interrupted.into()),
             };
-            match step.map_err(|error| self.pool.failure(error))? {
+            match step.map_err(|error| self.pool.origin().failure(error))? {
                 Step::More if !self.writer.is_empty() && until == deadline => {
                     until = deadline.min(Instant::now() + Call::LINGER);
                 }
@@ -248,7 +234,7 @@ impl Sink<'_> {
     fn take(&mut self, row: RowView<'_>) -> ControlFlow<Break> {
         let taken = match self.shape {
             Shape::Row(select) => self.row(select, row),
-            Shape::Bucket(plan) => self.bucket(&plan.columns, row),
+            Shape::Bucket(plan) => self.bucket(plan, row),
         };
         match taken {
             Err(error) => ControlFlow::Break(Break::Failed(error)),
@@ -266,6 +252,9 @@ impl Sink<'_> {
         self.writer.begin_row();
         let values = row.values().zip(self.encodings).take(self.columns.len());
         for (index, (value, encoding)) in values.enumerate() {
+            if self.writer.is_row_too_large() {
+                break;
+            }
             self.writer.key(self.columns, index);
             match value {
                 Some(bytes) => encoding.write(bytes, self.writer).map_err(unreadable)?,
@@ -288,25 +277,11 @@ impl Sink<'_> {
         Ok(Position(key.iter().map(entry).collect::<Result<_, _>>()?))
     }
 
-    fn bucket(&mut self, columns: &[BucketColumn], row: RowView<'_>) -> Result<(), BridgeError> {
-        self.writer.begin_row();
-        for (role, key) in [(Role::Dimension, "dims"), (Role::Measure, "measures")] {
-            self.writer.object_key(key);
-            self.writer.begin_object();
-            self.part(columns, role, row)?;
-            self.writer.end_object();
-        }
-        self.part(columns, Role::Count, row)?;
-        self.writer.end_row()
-    }
-
-    fn part(&mut self, columns: &[BucketColumn], role: Role, row: RowView<'_>) -> Result<(), BridgeError> {
-        let values = columns.iter().zip(self.encodings).zip(row.values());
-        for ((column, encoding), value) in values.filter(|((column, _), _)| column.role == role) {
-            self.writer.object_key(&column.name);
-            write_decoded(self.writer, &column.decode, *encoding, value).map_err(unreadable)?;
-        }
-        Ok(())
+    fn bucket(&mut self, plan: &AggregatePlan, row: RowView<'_>) -> Result<(), BridgeError> {
+        let cells = self.encodings.iter().zip(row.values());
+        plan.write_bucket(self.writer, cells, |writer, decode, (encoding, value)| {
+            write_decoded(writer, decode, *encoding, value).map_err(unreadable)
+        })
     }
 }
 
@@ -317,12 +292,7 @@ fn write_decoded(
     value: Option<&[u8]>,
 ) -> Result<(), values::BadValue> {
     let Some(bytes) = value else {
-        if *decode == Decode::Json {
-            writer.begin_array();
-            writer.end_array();
-        } else {
-            writer.null();
-        }
+        decode.write_null(writer);
         return Ok(());
     };
     match decode {
@@ -333,8 +303,7 @@ fn write_decoded(
         }
         Decode::Number => values::write_number(encoding, bytes, writer),
         Decode::Step(_) | Decode::Breaks(_) => {
-            let index = values::double_of(encoding, bytes)?;
-            writer.text(&decode.label(index).unwrap_or_else(|| js_number(index)));
+            decode.write_label(writer, values::double_of(encoding, bytes)?);
             Ok(())
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use bridge_core::Declaration;
 use bridge_sql::{COCKROACHDB, Dialect, POSTGRES};
 use protocol::{AggregateCapabilities, Capabilities, Field, FieldKind, Manifest};
 
@@ -24,6 +25,13 @@ pub(crate) struct Flavor {
     pub(crate) is_hidden: &'static str,
     /// Whether the catalog is asked for what makes a search faster than a scan.
     pub(crate) has_text_indexes: bool,
+}
+
+impl Flavor {
+    /// What the driver says of itself.
+    pub(crate) fn declaration(&self) -> Declaration<'_> {
+        Declaration { manifest: self.manifest, capabilities: self.capabilities, aggregates: self.aggregates }
+    }
 }
 
 const POSTGRES_RULES: Rules = Rules {

@@ -1,8 +1,6 @@
 //! What is in the database, from `pg_catalog`: the information schema hides keys from roles that may only select.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
 
 use bridge_core::{BridgeError, ColumnSchema, TargetSchema};
 use bridge_sql::{Column, Dialect, Kind, Param, Sql, Table, Value, parse_target};
@@ -15,10 +13,6 @@ use crate::similar::Vector;
 use crate::values::Types;
 use crate::wire::{Oid, RowView};
 
-/// Relations that are remembered; more than a request can make us keep.
-const REMEMBERED: usize = 1_024;
-/// How long a relation is believed to be what it was. A failure that a change explains forgets it at once.
-const BELIEVED: Duration = Duration::from_secs(60);
 /// One row a column; one row without a name for a relation without columns; no row for no relation. A domain is what it
 /// is made from. The words before and after the flavor's own.
 const COLUMNS: [&str; 2] = ["\
@@ -65,55 +59,23 @@ pub(crate) struct Relation {
     pub(crate) text_indexes: OnceLock<TextIndexes>,
 }
 
-/// Relations as they were when last looked at.
+impl AsRef<Table> for Relation {
+    fn as_ref(&self) -> &Table {
+        &self.table
+    }
+}
+
+/// What the catalog is asked.
 pub(crate) struct Catalog {
     dialect: Dialect,
     /// Where targets without a schema are.
     schema: String,
     columns: String,
-    relations: Mutex<HashMap<String, (Instant, Arc<Relation>)>>,
 }
 
 impl Catalog {
     pub(crate) fn new(flavor: &Flavor, schema: String) -> Self {
-        Self {
-            dialect: flavor.dialect,
-            schema,
-            columns: COLUMNS.join(flavor.is_hidden),
-            relations: Mutex::default(),
-        }
-    }
-
-    /// The relation called `target`.
-    pub(crate) async fn relation(
-        &self,
-        access: Access<'_>,
-        lease: Lease,
-        target: &str,
-    ) -> Result<(Arc<Relation>, Lease), BridgeError> {
-        if let Some(relation) = self.remembered(target) {
-            return Ok((relation, lease));
-        }
-        let (relation, lease) = self.look_up(access, lease, target).await?;
-        let relation = Arc::new(relation);
-        let mut relations = self.relations.lock().unwrap_or_else(PoisonError::into_inner);
-        if relations.len() >= REMEMBERED {
-            relations.clear();
-        }
-        relations.insert(target.to_owned(), (Instant::now(), Arc::clone(&relation)));
-        Ok((relation, lease))
-    }
-
-    /// The relation, when it is known already.
-    pub(crate) fn remembered(&self, target: &str) -> Option<Arc<Relation>> {
-        let relations = self.relations.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, relation) = relations.get(target)?;
-        (seen.elapsed() < BELIEVED).then(|| Arc::clone(relation))
-    }
-
-    /// Forgets a relation that may have changed.
-    pub(crate) fn forget(&self, target: &str) {
-        self.relations.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+        Self { dialect: flavor.dialect, schema, columns: COLUMNS.join(flavor.is_hidden) }
     }
 
     /// Tables of the default schema, sorted. Each is a target as it is: a name with a dot or a quote comes in quotes.
@@ -127,7 +89,8 @@ impl Catalog {
         Ok(names)
     }
 
-    async fn look_up(
+    /// The relation called `target`.
+    pub(crate) async fn look_up(
         &self,
         access: Access<'_>,
         lease: Lease,

@@ -290,15 +290,24 @@ fn text(bytes: &[u8]) -> Result<&str, BadValue> {
 /// `[1,2.5,-3e-05]`, which is JSON as it is: vectors hold finite numbers alone.
 fn write_vector(text: &str, out: &mut RowWriter) -> Result<(), BadValue> {
     let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).ok_or(BadValue("vector"))?;
-    let is_number = |word: &str| {
-        word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
-            && word.bytes().last().is_some_and(|byte| byte.is_ascii_digit())
-    };
-    if !inside.split(',').all(is_number) {
+    if !inside.split(',').all(is_json_number) {
         return Err(BadValue("vector"));
     }
     out.json(text);
     Ok(())
+}
+
+/// A number of RFC 8259, section 6.
+fn is_json_number(word: &str) -> bool {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = word.strip_prefix('-').unwrap_or(word);
+    let (decimal, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((decimal, exponent)) => (decimal, exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+        None => (unsigned, "0"),
+    };
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, "0"));
+    let is_whole = is_digits(whole) && (whole.len() == 1 || !whole.starts_with('0'));
+    is_whole && is_digits(fraction) && is_digits(exponent)
 }
 
 fn write_uuid(bytes: &[u8; 16], out: &mut RowWriter) {
@@ -434,6 +443,20 @@ mod tests {
 
     fn one(scalar: Scalar, bytes: &[u8]) -> String {
         written(Encoding::One(scalar), bytes)
+    }
+
+    #[test]
+    fn a_vector_is_numbers_as_json_has_them_and_nothing_else() {
+        let vector = |text: &str| {
+            let mut writer = RowWriter::new(1_000);
+            write_vector(text, &mut writer).map(|()| writer.into_text())
+        };
+        assert_eq!(vector("[1,2.5,-3e-05,0]").unwrap(), "[1,2.5,-3e-05,0]");
+        for text in
+            ["", "[]", "[1", "[1,]", "[1-2]", "[--1]", "[+1]", "[.5]", "[01]", "[1.]", "[1e]", "[NaN]"]
+        {
+            assert_eq!(vector(text), Err(BadValue("vector")), "{text}");
+        }
     }
 
     #[test]

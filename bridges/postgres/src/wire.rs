@@ -19,6 +19,8 @@ mod message;
 mod options;
 mod row;
 mod rows;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod scripted;
 mod session;
 mod startup;
 mod statement;

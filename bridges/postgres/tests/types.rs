@@ -18,9 +18,10 @@ mod server;
 
 use std::collections::{BTreeSet, HashMap};
 
-use asking::{json_rows, open, query, texts};
+use asking::{ample, collect, json_rows, open, query, texts};
 use database::Database;
-use serde_json::value::RawValue;
+use protocol::AggregateOptions;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 /// A type, and what its values are in a row.
@@ -458,6 +459,28 @@ async fn numerics_as_long_as_they_come_are_exact() {
     let read: Vec<_> = rows.iter().map(|row| row["v"].as_str().unwrap().to_owned()).collect();
     let client = database.client("app").await;
     assert_eq!(read, texts(&client, "SELECT v::text FROM long ORDER BY id").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_are_counted_and_searched_as_they_read_in_rows() {
+    // The server breaks its base64 of more than 57 bytes into lines.
+    let database = Database::with(
+        r"CREATE TABLE t (id integer PRIMARY KEY, v bytea);
+        INSERT INTO t VALUES (1, '\xff01'), (2, decode(repeat('fb', 100), 'hex')), (3, '\xff01')",
+    )
+    .await;
+    let bridge = open(database.config()).await;
+    let asked = json!({ "measures": { "top": { "agg": "top_k", "column": "v", "k": 2 } } });
+    let asked = AggregateOptions::parse(&to_raw_value(&asked).unwrap()).unwrap();
+    let (batches, _) = collect(bridge.aggregate(&ample(), "t", asked).await.unwrap()).await.unwrap();
+    let bucket: Value = serde_json::from_str(&batches.concat()).unwrap();
+    let rows = query(&*bridge, "t", json!({ "orderBy": { "field": "id" } })).await.unwrap();
+    assert_eq!(
+        bucket["measures"]["top"],
+        json!([{ "key": rows[0]["v"], "count": 2 }, { "key": rows[1]["v"], "count": 1 }])
+    );
+    let found = query(&*bridge, "t", json!({ "where": { "v": { "$startsWith": "+/v7" } } })).await.unwrap();
+    assert_eq!(found, [rows[1].clone()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

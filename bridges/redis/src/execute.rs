@@ -9,6 +9,8 @@ mod keys;
 mod sink;
 mod sorted;
 mod stream;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod told;
 mod window;
 
 use std::time::Duration;
@@ -52,7 +54,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(pool: &Pool, call: &Call, target: &str) -> Result<Opened, BridgeError> {
     check_target(target)?;
     loop {
-        let mut lease = pool.lease(call).await?;
+        let mut lease = Lease::take(pool, call).await?;
         match lease.try_ask(&[b"TYPE", target.as_bytes()]).await? {
             Ok(reply) => return Ok(Opened { table: table(reply)?, lease }),
             Err(error) if lease.is_reused() && is_stale_connection(&error) => {}

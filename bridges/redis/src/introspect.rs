@@ -27,7 +27,7 @@ pub(crate) async fn list(pool: &Pool, call: &Call) -> Result<Vec<String>, Bridge
     let mut targets: BTreeSet<String> = BTreeSet::new();
     let mut alone: BTreeSet<String> = BTreeSet::new();
     let mut bytes = 0;
-    let mut run = Run::over_keys(pool.lease(call).await?, b"*".to_vec());
+    let mut run = Run::over_keys(Lease::take(pool, call).await?, b"*".to_vec());
     run.each(&mut |record| {
         let Some(key) = record.key_text() else { return Ok(()) };
         match key.split_once(':') {

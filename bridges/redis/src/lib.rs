@@ -14,11 +14,19 @@ mod translate;
 mod values;
 mod wire;
 
+/// What fuzzing reaches of the inside. No part of the interface.
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::execute::told::{Source, Told, replies, tell};
+    pub use crate::wire::scripted::value_both_ways;
+}
+
 use std::sync::LazyLock;
 
 use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, Columns, ConfigMistakes, Counted, Driver, RowStream, RowWriter,
-    TargetSchema, answer_rows,
+    BoxFuture, Bridge, BridgeError, Call, Columns, ConfigMistakes, Counted, Declaration, NativeDriver,
+    RowStream, RowWriter, TargetSchema, answer_rows,
 };
 use bridge_reduce::{Limits, Reducer, Schema};
 use protocol::{
@@ -28,7 +36,7 @@ use protocol::{
 };
 
 use crate::config::Settings;
-use crate::connect::Pool;
+use crate::connect::{Lease, Pool, Server};
 use crate::error::while_running;
 use crate::execute::{
     Along, Changed, KeyWindow, Opened, Run, Selection, Stream, Table, Windows, open, sorted, values_text,
@@ -93,42 +101,21 @@ static AGGREGATES: LazyLock<AggregateCapabilities> = LazyLock::new(|| AggregateC
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Redis;
 
-impl Driver for Redis {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
-    }
-
-    fn manifest(&self) -> &Manifest {
-        &MANIFEST
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        &CAPABILITIES
-    }
-
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        &AGGREGATES
+impl NativeDriver for Redis {
+    fn declaration(&self) -> Declaration<'_> {
+        Declaration { manifest: &MANIFEST, capabilities: &CAPABILITIES, aggregates: &AGGREGATES }
     }
 
     fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
         Settings::read(config).map(drop)
     }
 
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
-        Box::pin(async move {
-            let settings = Settings::read(config)?;
-            let source = Source { pool: Pool::new(&settings), windows: Windows::default() };
-            source.test(call).await?;
-            Ok(Box::new(source) as Box<dyn Bridge>)
-        })
+    async fn connect(&self, config: &SourceConfig, call: &Call) -> Result<Box<dyn Bridge>, BridgeError> {
+        let settings = Settings::read(config)?;
+        let pool = Pool::new(Server::new(&settings), settings.pool_max);
+        let source = Source { pool, windows: Windows::default() };
+        source.test(call).await?;
+        Ok(Box::new(source))
     }
 }
 
@@ -286,11 +273,11 @@ impl Bridge for Source {
         Box::pin(async move {
             // What every read begins with: a user who may not do this can read nothing.
             let scan: [&[u8]; 4] = [b"SCAN", b"0", b"COUNT", b"1"];
-            let mut lease = self.pool.lease(call).await?;
+            let mut lease = Lease::take(&self.pool, call).await?;
             let reply = match lease.try_ask(&scan).await? {
                 Err(error) if lease.is_reused() && error::is_stale_connection(&error) => {
                     drop(lease);
-                    self.pool.lease(call).await?.ask(&scan).await?
+                    Lease::take(&self.pool, call).await?.ask(&scan).await?
                 }
                 answered => answered.map_err(while_running)?,
             };
@@ -388,7 +375,6 @@ impl Bridge for Source {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.pool.close();
-        Box::pin(std::future::ready(()))
+        Box::pin(self.pool.close())
     }
 }

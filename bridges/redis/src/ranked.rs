@@ -1,8 +1,9 @@
 //! Search. Redis has no full text without modules, so words are looked for in every row.
 
 use bridge_core::{BridgeError, Call, RowStream, RowWriter, answer_rows, push_json_f64};
-use bridge_reduce::Ranker;
-use protocol::{RawObject, SearchMethod, SearchOptions, Tail};
+use bridge_reduce::scan::Best;
+use bridge_reduce::{Number, Order, Ranker, Value};
+use protocol::{Direction, RawObject, SearchMethod, SearchOptions, Tail};
 
 use crate::connect::Pool;
 use crate::execute::{Run, Test, open};
@@ -10,22 +11,6 @@ use crate::values::{KEY, Key, Record, Renderer, Shape, View};
 
 /// What the best rows so far may take.
 const MEMORY: usize = 64 * 1024 * 1024;
-/// What a row takes beside its text and its key.
-const ENTRY: usize = 96;
-
-/// A row that may be among the best.
-struct Found {
-    score: f64,
-    key: Vec<u8>,
-    text: String,
-}
-
-impl Found {
-    fn size(&self) -> usize {
-        ENTRY + self.text.len() + self.key.len()
-    }
-}
-
 /// The rows that hold most of the words, best first; equals by their keys.
 pub(crate) async fn search(
     pool: &Pool,
@@ -35,7 +20,7 @@ pub(crate) async fn search(
 ) -> Result<RowStream, BridgeError> {
     let opened = open(pool, call, target).await?;
     let mut test = Test::new(&options.filter, None);
-    let mut best = Best {
+    let mut ranking = Ranking {
         ranker: Ranker::new(&options),
         // Keys repeat the target's name and are looked into only where somebody says so.
         looked_into: match &options.fields {
@@ -44,73 +29,59 @@ pub(crate) async fn search(
         },
         shape: Shape::new(&options.projection),
         renderer: Renderer::ranked(),
-        keep: usize::try_from(options.limit).unwrap_or(usize::MAX),
-        found: Vec::new(),
-        used: 0,
+        best: Best::new(
+            Order::of_first([Direction::Descending, Direction::Ascending]),
+            usize::try_from(options.limit).unwrap_or(usize::MAX),
+            MEMORY,
+        ),
         text: String::new(),
     };
     let mut run = Run::over(opened, target, &options.filter, call);
-    run.each(&mut |record| if test.admits(record)? { best.take(record) } else { Ok(()) }).await?;
+    run.each(&mut |record| if test.admits(record)? { ranking.take(record) } else { Ok(()) }).await?;
     drop(run);
-    best.answer(call)
+    ranking.answer(call)
 }
 
-struct Best {
+struct Ranking {
     ranker: Ranker,
     looked_into: Shape,
     shape: Shape,
     renderer: Renderer,
-    keep: usize,
-    found: Vec<Found>,
-    used: usize,
+    /// By score, then by key.
+    best: Best,
     text: String,
 }
 
-impl Best {
+impl Ranking {
     fn take(&mut self, record: &Record<'_>) -> Result<(), BridgeError> {
         self.text.clear();
         self.text.push('{');
         self.renderer.render(record, &self.looked_into, View::Rows, &mut self.text);
         self.text.push('}');
         let Some(score) = self.ranker.score(&RawObject::from_text(&self.text)?)? else { return Ok(()) };
-        let mut text = String::new();
-        self.renderer.render(record, &self.shape, View::Rows, &mut text);
         let key = match record.key {
             Key::Bytes(key) => key.to_vec(),
             Key::Index(index) => index.to_be_bytes().to_vec(),
         };
+        let rank = Number::from_f64(score).map_or(Value::Null, Value::Number);
+        let columns = vec![rank, Value::Bytes(key)];
+        if !self.best.wants(&columns) {
+            return Ok(());
+        }
+        let mut text = String::new();
+        self.renderer.render(record, &self.shape, View::Rows, &mut text);
+        text.push_str(if text.is_empty() { "\"_score\":" } else { ",\"_score\":" });
+        push_json_f64(&mut text, score);
         text.shrink_to_fit();
-        let found = Found { score, key, text };
-        self.used += found.size();
-        self.found.push(found);
-        if self.found.len() / 2 >= self.keep.max(1) || self.used > MEMORY {
-            self.sort_out();
-        }
-        if self.used > MEMORY {
-            let limit = MEMORY / (1024 * 1024);
-            return Err(BridgeError::query(format!(
-                "the rows found take more than {limit} MiB: ask for fewer with limit or select"
-            )));
-        }
-        Ok(())
+        Ok(self.best.take(columns, text)?)
     }
 
-    fn sort_out(&mut self) {
-        self.found
-            .sort_by(|left, right| right.score.total_cmp(&left.score).then_with(|| left.key.cmp(&right.key)));
-        self.found.truncate(self.keep);
-        self.used = self.found.iter().map(Found::size).sum();
-    }
-
-    fn answer(mut self, call: &Call) -> Result<RowStream, BridgeError> {
-        self.sort_out();
+    fn answer(self, call: &Call) -> Result<RowStream, BridgeError> {
         let mut writer = RowWriter::new(call.row_limit);
         let mut batches = Vec::new();
-        for mut found in self.found {
-            found.text.push_str(if found.text.is_empty() { "\"_score\":" } else { ",\"_score\":" });
-            push_json_f64(&mut found.text, found.score);
+        for row in self.best.into_sorted() {
             writer.begin_row();
-            writer.json(&found.text);
+            writer.json(&row.text);
             writer.end_row()?;
             if writer.len() >= protocol::CHUNK_BYTES {
                 batches.extend(writer.take());

@@ -14,13 +14,11 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bridge_core::push_json_f64;
+use bridge_core::{push_json_f64, push_json_str};
 use protocol::Projection;
 
-use self::json::{Found, Scan, push_compact, push_text};
+use self::json::{Found, Scan, push_compact};
 use crate::wire::Reply;
-
-pub(crate) use self::json::push_text as push_json_text;
 
 /// The column that every row has: its key.
 pub(crate) const KEY: &str = "_key";
@@ -96,7 +94,7 @@ impl Shape {
         let Some(pairs) = projection.pairs() else { return Self::All };
         let column = |(output, column): (&str, &str)| {
             let mut key = String::new();
-            push_text(&mut key, output);
+            push_json_str(&mut key, output);
             key.push(':');
             (key, column.to_owned())
         };
@@ -230,7 +228,7 @@ impl<'a> Row<'a, '_> {
         } else {
             self.each(&mut |name, cell| {
                 push_comma(out, start);
-                push_text(out, name);
+                push_json_str(out, name);
                 out.push(':');
                 note(cell.push(view, out), name, encoded);
             });
@@ -425,7 +423,7 @@ impl Cell<'_> {
             Self::Json { text, spaced: true } => push_compact(out, text),
             // Filters compare every digit, as a number.
             Self::Digits(text) if view == View::Values => out.push_str(text),
-            Self::Digits(text) => push_text(out, text),
+            Self::Digits(text) => push_json_str(out, text),
             Self::Bytes(bytes) => return push_bytes(out, bytes),
             Self::Loose(bytes) if view == View::Values && is_number(bytes) => {
                 out.push_str(std::str::from_utf8(bytes).unwrap_or("null"));
@@ -442,7 +440,7 @@ impl Cell<'_> {
 fn push_bytes(out: &mut String, bytes: &[u8]) -> bool {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
-            push_text(out, text);
+            push_json_str(out, text);
             false
         }
         Err(_) => {
@@ -497,7 +495,7 @@ fn push_whole(out: &mut String, kind: &str, reply: &Reply) -> bool {
             for (name, value) in named(entry.entries().get(1).map_or(&[], Reply::entries)) {
                 if name != "_id" {
                     out.push(',');
-                    push_text(out, &name);
+                    push_json_str(out, &name);
                     out.push(':');
                     encoded |= push_bytes(out, value);
                 }
@@ -539,7 +537,9 @@ fn push_element(out: &mut String, bytes: &[u8]) -> bool {
     match Body::read(Content::Value(bytes), &mut scan) {
         Body::Object { text, plain: true } => out.push_str(text.trim()),
         Body::Object { text, .. } => push_compact(out, text),
-        Body::Json { text, number: true, .. } if !json::is_exact(text.trim()) => push_text(out, text.trim()),
+        Body::Json { text, number: true, .. } if !json::is_exact(text.trim()) => {
+            push_json_str(out, text.trim())
+        }
         Body::Json { text, .. } => push_compact(out, text),
         Body::Nothing | Body::Bytes(_) | Body::Pairs(_) | Body::Whole { .. } => {
             return push_bytes(out, bytes);
@@ -550,7 +550,7 @@ fn push_element(out: &mut String, bytes: &[u8]) -> bool {
 
 fn push_names(out: &mut String, names: &[String]) {
     push_list(out, names.iter(), |out, name| {
-        push_text(out, name);
+        push_json_str(out, name);
         false
     });
 }

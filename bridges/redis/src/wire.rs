@@ -15,6 +15,8 @@ mod dial;
 mod error;
 mod options;
 mod resp;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod scripted;
 mod startup;
 mod tls;
 

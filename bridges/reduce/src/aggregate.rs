@@ -62,6 +62,21 @@ impl Reducer {
         })
     }
 
+    /// The same when it turns out what the target's columns hold, before its first row. Joined rows stay.
+    pub fn with_schema(mut self, schema: Schema) -> Result<Self, ReduceError> {
+        let plan = Plan::new(&self.options, schema)?;
+        self.plan = Plan { joins: self.plan.joins, ..plan };
+        Ok(self)
+    }
+
+    /// Says what the columns of a joined table hold, before its first row.
+    pub fn describe_join(&mut self, alias: &str, schema: Schema) {
+        let index = self.options.joins.iter().position(|join| join.alias == alias);
+        if let Some(join) = index.and_then(|index| self.plan.joins.get_mut(index)) {
+            join.layout = std::mem::take(&mut join.layout).with_schema(schema);
+        }
+    }
+
     /// Takes a row of a joined table, as a JSON object.
     pub fn push_join(&mut self, alias: &str, row: &str) -> Result<(), ReduceError> {
         let index = self.options.joins.iter().position(|join| join.alias == alias);

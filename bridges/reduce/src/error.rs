@@ -11,6 +11,21 @@ pub enum ReduceError {
         /// Bytes.
         limit: usize,
     },
+    /// The rows that may be in the answer need more memory than they may have.
+    #[error(
+        "the rows to choose from need more than their limit of {limit} bytes of memory: ask for fewer with limit, \
+         select or where"
+    )]
+    Rows {
+        /// Bytes.
+        limit: usize,
+    },
+    /// One row is larger than the caller takes.
+    #[error("a row is larger than {limit} bytes")]
+    RowTooLarge {
+        /// Bytes.
+        limit: usize,
+    },
     /// The options ask for something that cannot be done in process.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -22,7 +37,8 @@ pub enum ReduceError {
 impl From<ReduceError> for BridgeError {
     fn from(error: ReduceError) -> Self {
         match error {
-            ReduceError::Memory { .. } => Self::query(error.to_string()),
+            ReduceError::Memory { .. } | ReduceError::Rows { .. } => Self::query(error.to_string()),
+            ReduceError::RowTooLarge { limit } => Self::RowTooLarge { limit },
             ReduceError::Invalid(invalid) => Self::Invalid(invalid),
             ReduceError::Row(_) => Self::Internal(error.to_string()),
         }

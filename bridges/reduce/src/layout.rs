@@ -109,66 +109,98 @@ impl Layout {
         &self.schema
     }
 
+    /// The columns with their slots.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.slots.iter().map(|(column, slot)| (column.as_str(), *slot))
+    }
+
+    /// The same columns of a target of which something else is known.
+    pub(crate) fn with_schema(mut self, schema: Schema) -> Self {
+        for (column, slot) in &self.slots {
+            if let Some(kind) = self.kinds.get_mut(*slot) {
+                *kind = schema.kind(column);
+            }
+        }
+        Self { schema, ..self }
+    }
+
+    /// A row in which nothing has been read yet.
+    pub(crate) fn empty_row(&self) -> Row {
+        vec![Value::Null; self.kinds.len()]
+    }
+
+    /// Reads the value of a slot.
+    pub(crate) fn read_slot(&self, slot: usize, raw: &RawValue, row: &mut Row) {
+        if let Some(place) = row.get_mut(slot) {
+            *place = read(raw, self.kind(slot));
+        }
+    }
+
     /// Reads the needed columns of a row. What is missing is null.
     pub fn read(&self, json: &str) -> Result<Row, ReduceError> {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let row = RowVisitor(self).deserialize(&mut deserializer).map_err(ReduceError::Row)?;
-        deserializer.end().map_err(ReduceError::Row)?;
+        let mut row = self.empty_row();
+        let find = |column: &str| self.slots.get(column).copied();
+        each_column(json, find, |slot, raw| self.read_slot(slot, raw, &mut row))?;
         Ok(row)
     }
 }
 
-struct RowVisitor<'a>(&'a Layout);
-
-impl<'de> DeserializeSeed<'de> for RowVisitor<'_> {
-    type Value = Row;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Row, D::Error> {
-        deserializer.deserialize_map(self)
-    }
+/// Hands the values of those columns of a row to `take` that `find` finds, with what it finds for them.
+pub(crate) fn each_column<'t, T>(
+    json: &'t str,
+    find: impl Fn(&str) -> Option<T>,
+    take: impl FnMut(T, &'t RawValue),
+) -> Result<(), ReduceError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    deserializer.deserialize_map(RowVisitor { find, take }).map_err(ReduceError::Row)?;
+    deserializer.end().map_err(ReduceError::Row)
 }
 
-impl<'de> Visitor<'de> for RowVisitor<'_> {
-    type Value = Row;
+struct RowVisitor<F, T> {
+    find: F,
+    take: T,
+}
+
+impl<'de, P, F: Fn(&str) -> Option<P>, T: FnMut(P, &'de RawValue)> Visitor<'de> for RowVisitor<F, T> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Row, M::Error> {
-        let mut row = vec![Value::Null; self.0.kinds.len()];
-        while let Some(slot) = map.next_key_seed(SlotSeed(self.0))? {
-            match slot.and_then(|slot| Some((row.get_mut(slot)?, self.0.kind(slot)))) {
-                Some((place, kind)) => *place = read(map.next_value::<&RawValue>()?, kind),
+    fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> Result<(), M::Error> {
+        while let Some(found) = map.next_key_seed(KeySeed(&self.find))? {
+            match found {
+                Some(found) => (self.take)(found, map.next_value::<&RawValue>()?),
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(row)
+        Ok(())
     }
 }
 
-/// Finds a key's slot without keeping the key.
-struct SlotSeed<'a>(&'a Layout);
+/// Looks at a key without keeping it.
+struct KeySeed<'a, F>(&'a F);
 
-impl<'de> DeserializeSeed<'de> for SlotSeed<'_> {
-    type Value = Option<usize>;
+impl<'de, P, F: Fn(&str) -> Option<P>> DeserializeSeed<'de> for KeySeed<'_, F> {
+    type Value = Option<P>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for SlotSeed<'_> {
-    type Value = Option<usize>;
+impl<P, F: Fn(&str) -> Option<P>> Visitor<'_> for KeySeed<'_, F> {
+    type Value = Option<P>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.slots.get(key).copied())
+        Ok((self.0)(key))
     }
 }
 

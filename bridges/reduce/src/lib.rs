@@ -11,6 +11,7 @@ mod layout;
 mod matcher;
 mod order;
 mod ranker;
+pub mod scan;
 mod values;
 
 pub use aggregate::{Limits, Reducer};

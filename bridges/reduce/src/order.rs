@@ -31,11 +31,16 @@ impl Order {
         Self { keys, nulls }
     }
 
+    /// By the first values of a row, one after the other.
+    pub fn of_first(directions: impl IntoIterator<Item = Direction>) -> Self {
+        Self { keys: directions.into_iter().enumerate().collect(), nulls: Nulls::default() }
+    }
+
     /// Which of two rows of that layout comes first.
     pub fn compare(&self, left: &[Value], right: &[Value]) -> Ordering {
         let by_key = |(slot, direction): &(usize, Direction)| {
-            let value = |row: &[Value]| row.get(*slot).cloned().unwrap_or(Value::Null);
-            compare(&value(left), &value(right), *direction, self.nulls)
+            let [left, right] = [left, right].map(|row| row.get(*slot).unwrap_or(&Value::Null));
+            compare(left, right, *direction, self.nulls)
         };
         self.keys.iter().map(by_key).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }

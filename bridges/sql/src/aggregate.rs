@@ -6,6 +6,7 @@
 //! every expression is written once and then known by a name of ours, no parameter is ever repeated, and all measures
 //! see the same rows, sampled or not.
 
+mod bucket;
 mod dimension;
 mod measure;
 mod rows;

@@ -9,7 +9,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use protocol::{Comparison, Number, Scalar, Test, TextMatch, Timestamp};
 
-use crate::{Column, Dialect, Kind, Value};
+use crate::{Column, Dialect, Extent, Kind, Value};
 
 /// What a test has become. Only [`Condition::Compare`] and [`Condition::Among`] carry operands, and those fit.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +101,9 @@ pub(crate) fn conform(dialect: &Dialect, column: &Column, test: &Test, unknown: 
 /// The value that `scalar` is for `column`; nothing where the type cannot hold it, or for null.
 pub(crate) fn exact(dialect: &Dialect, column: &Column, scalar: &Scalar) -> Option<Value> {
     match fit(dialect, column, scalar) {
+        Fit::Exactly(Value::Text(text)) if matches!(column.extent, Extent::Padded { bytes } if text.len() > bytes) => {
+            None
+        }
         Fit::Exactly(value) => Some(value),
         Fit::Above(_) | Fit::Below(_) | Fit::TooLarge | Fit::TooSmall | Fit::Impossible => None,
     }
@@ -199,7 +202,9 @@ fn fit(dialect: &Dialect, column: &Column, scalar: &Scalar) -> Fit {
         }
         Kind::Integer { bits, signed } => number(dialect, scalar)
             .map_or(Fit::Impossible, |number| integer(&Decimal::of(&number), bits, signed)),
-        Kind::Decimal => number(dialect, scalar).map_or(Fit::Impossible, |number| decimal(&number)),
+        Kind::Decimal => {
+            number(dialect, scalar).map_or(Fit::Impossible, |number| decimal(&number, column.extent))
+        }
         Kind::Float { bits } => {
             number(dialect, scalar).map_or(Fit::Impossible, |number| float(&number, bits))
         }
@@ -213,7 +218,9 @@ fn fit(dialect: &Dialect, column: &Column, scalar: &Scalar) -> Fit {
         }
         Kind::Uuid => text(scalar).and_then(|text| uuid(&text)).map(Value::Text).into(),
         Kind::Date => timestamp(scalar).map_or(Fit::Impossible, date),
-        Kind::Timestamp | Kind::TimestampTz => timestamp(scalar).map(Value::Timestamp).into(),
+        Kind::Timestamp | Kind::TimestampTz => {
+            timestamp(scalar).map_or(Fit::Impossible, |at| instant(at, column.extent))
+        }
         Kind::Time => text(scalar).and_then(|text| time_of_day(&text)).map(Value::Text).into(),
         Kind::Bytes => text(scalar).and_then(|text| BASE64.decode(text).ok()).map(Value::Bytes).into(),
         Kind::Unknown => as_it_came(dialect, scalar),
@@ -231,7 +238,7 @@ fn as_it_came(dialect: &Dialect, scalar: &Scalar) -> Fit {
         Scalar::Bool(_) => boolean(dialect, scalar),
         Scalar::Number(number) => match number.as_i64() {
             Some(integer) => Fit::Exactly(Value::Integer(integer)),
-            None => decimal(number),
+            None => decimal(number, Extent::OfItsKind),
         },
         Scalar::Text(text) => fit_text(dialect, text.clone()),
     }
@@ -293,6 +300,14 @@ fn timestamp(scalar: &Scalar) -> Option<Timestamp> {
     }
 }
 
+fn instant(at: Timestamp, extent: Extent) -> Fit {
+    match extent {
+        Extent::Instants { first, .. } if at < first => Fit::TooSmall,
+        Extent::Instants { last, .. } if at > last => Fit::TooLarge,
+        _ => Fit::Exactly(Value::Timestamp(at)),
+    }
+}
+
 /// A time within a day lies between that day and the next.
 fn date(timestamp: Timestamp) -> Fit {
     let Some(day) = Timestamp::from_days(timestamp.days()) else { return Fit::Impossible };
@@ -344,8 +359,13 @@ fn uuid(text: &str) -> Option<String> {
 /// Beyond this many digits before the point no engine's decimal goes, and none so close to zero.
 const MAX_MAGNITUDE: i64 = 1_000;
 
-fn decimal(number: &Number) -> Fit {
+fn decimal(number: &Number, extent: Extent) -> Fit {
     let decimal = Decimal::of(number);
+    match extent {
+        Extent::Digits { whole, scale } => return decimal.within(whole.into(), scale.into()),
+        Extent::Integers { least, greatest } => return decimal.between(least, greatest),
+        Extent::OfItsKind | Extent::Instants { .. } | Extent::Padded { .. } => {}
+    }
     match (decimal.digits.is_empty(), decimal.magnitude, decimal.negative) {
         (true, ..) => Fit::Exactly(Value::Decimal("0".to_owned())),
         (false, magnitude, negative) if magnitude > MAX_MAGNITUDE => beyond(negative),
@@ -417,6 +437,60 @@ impl Decimal {
             negative: mantissa.starts_with('-'),
             digits: digits.trim_end_matches('0').to_owned(),
             magnitude: length(before) - leading + exponent,
+        }
+    }
+
+    /// Among the decimals of so many digits before the point and so many behind: written with a point wherever they may
+    /// have one, so that they are told from integers.
+    fn within(&self, whole: i64, scale: i64) -> Fit {
+        if self.magnitude > whole && !self.digits.is_empty() {
+            return beyond(self.negative);
+        }
+        let behind = length(&self.digits) - self.magnitude;
+        let kept = if behind > scale { self.magnitude + scale } else { length(&self.digits) };
+        let kept = usize::try_from(kept).ok().and_then(|kept| self.digits.get(..kept)).unwrap_or_default();
+        let text = Value::Decimal(self.written(kept.trim_end_matches('0'), scale > 0));
+        match (behind > scale, self.negative) {
+            (false, _) => Fit::Exactly(text),
+            (true, false) => Fit::Above(text),
+            (true, true) => Fit::Below(text),
+        }
+    }
+
+    /// Among the integers from `least` to `greatest`.
+    fn between(&self, least: &str, greatest: &str) -> Fit {
+        let fit = self.within(length(greatest), 0);
+        if let Fit::Exactly(Value::Decimal(text))
+        | Fit::Above(Value::Decimal(text))
+        | Fit::Below(Value::Decimal(text)) = &fit
+        {
+            let is_less = match (text.strip_prefix('-'), least.strip_prefix('-')) {
+                (Some(_), None) => true,
+                (Some(digits), Some(least)) => (digits.len(), digits) > (least.len(), least),
+                (None, _) => false,
+            };
+            if is_less {
+                return Fit::TooSmall;
+            }
+            if !text.starts_with('-') && (text.len(), text.as_str()) > (greatest.len(), greatest) {
+                return Fit::TooLarge;
+            }
+        }
+        fit
+    }
+
+    /// Some of the digits, as a number is written.
+    fn written(&self, digits: &str, pointed: bool) -> String {
+        let whole = usize::try_from(self.magnitude).unwrap_or(0);
+        let before: String = digits.chars().chain(std::iter::repeat('0')).take(whole).collect();
+        let zeros = usize::try_from(-self.magnitude).unwrap_or(0);
+        let behind = digits.get(whole..).unwrap_or_default();
+        let sign = if self.negative && !digits.is_empty() { "-" } else { "" };
+        let before = if before.is_empty() || digits.is_empty() { "0" } else { &before };
+        match (behind.is_empty(), pointed) {
+            (true, false) => format!("{sign}{before}"),
+            (true, true) => format!("{sign}{before}.0"),
+            (false, _) => format!("{sign}{before}.{}{behind}", "0".repeat(zeros)),
         }
     }
 

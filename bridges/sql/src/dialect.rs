@@ -28,6 +28,8 @@ pub struct Dialect {
     pub max_parts: usize,
     /// Parameters that a statement may have.
     pub max_params: usize,
+    /// What statements call the table that they are about. A column of that name may not hide it.
+    pub base: &'static str,
     /// Appends a quoted identifier.
     pub quote: fn(&mut String, &str),
     /// Appends the placeholder of a slot (from 1) for a parameter.
@@ -52,6 +54,8 @@ pub struct Dialect {
     pub text_cast: &'static str,
     /// The same for types, named as in [`Column::native`](crate::Column::native), whose text in rows is another one.
     pub text_casts: &'static [(&'static str, &'static str)],
+    /// The text of `#1`, bytes: base64, as rows have it. Nothing: the engine has no words for that.
+    pub bytes_cast: Option<&'static str>,
     /// A literal of `#1` that tells its type, where columns may hold values of any type.
     pub literal: Option<&'static str>,
     /// Pattern matching that tells case apart.
@@ -88,8 +92,13 @@ pub enum Membership {
         /// Values in one list.
         max: usize,
     },
-    /// `IN $1` over one array.
-    InArray,
+    /// `IN $1` over one array, or over several where it is long.
+    InArray {
+        /// Up to so many values are compared one by one, where elements of an array become values of another type.
+        few: usize,
+        /// Above that: whether the array `#2` has the value `#1`, which is null where the value is.
+        has: &'static str,
+    },
     /// A list below `from` values; from there on `IN (template)` over one parameter, the values as JSON text.
     JsonText {
         /// Values.
@@ -157,6 +166,8 @@ pub struct Aggregates {
     pub extremes: (&'static str, &'static str),
     /// Mean of `#1`.
     pub avg: &'static str,
+    /// Mean of `#1`, integers, where it is another one.
+    pub avg_integers: Option<&'static str>,
     /// Smallest and largest of `#1`, booleans.
     pub booleans: (&'static str, &'static str),
     /// An estimate of how many distinct values `#1` has.
@@ -185,6 +196,67 @@ pub struct Cell {
     /// Latitude and longitude of the point `#1`; nothing where points cannot be taken apart.
     pub point: Option<(&'static str, &'static str)>,
 }
+
+/// What most engines have in common, as a base for their own values; above all, that they lack what only some have. Its
+/// name, its words and its order of nulls are nobody's: every dialect has its own.
+const COMMON: Dialect = Dialect {
+    name: "",
+    max_parts: 3,
+    base: "t",
+    max_params: 0,
+    quote: double_quoted,
+    placeholder: question_mark,
+    booleans_are_integers: false,
+    dates_are_text: false,
+    nul_in_text: true,
+    infinities: false,
+    membership: Membership::List { max: usize::MAX },
+    row_comparison: false,
+    nulls: Nulls::Largest,
+    paging: Paging::Limit { unlimited: None, bound: true },
+    text_cast: "#1",
+    text_casts: &[],
+    bytes_cast: None,
+    literal: None,
+    matching_case: LIKE,
+    matching_any_case: LIKE,
+    narrows_enums: false,
+    unique_keys: true,
+    uuid_order: None,
+    finite: None,
+    shown: |_| None,
+    tie: |_| None,
+    cursor_value: |_, _| None,
+    aggregates: Aggregates {
+        double: "#1",
+        floor: "FLOOR(#1)",
+        instant: |_| None,
+        calendar: |_| "#1",
+        iso: "#1",
+        sum_integers: "SUM(#1)",
+        sum: "SUM(#1)",
+        extremes: ("MIN(#1)", "MAX(#1)"),
+        avg: "AVG(#1)",
+        avg_integers: None,
+        booleans: ("MIN(#1)", "MAX(#1)"),
+        distinct_fast: None,
+        percentile: None,
+        first: None,
+        sample: "1=1",
+        run_once: None,
+        list: "#1",
+        geohash: None,
+        h3: None,
+    },
+};
+
+/// `LIKE` as the standard has it.
+const LIKE: Matching = Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like };
+/// The same for those who have no word that does not tell case apart.
+const LOWER_LIKE: Matching =
+    Matching { template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'", syntax: PatternSyntax::Like };
+/// The same with the word that some have.
+const ILIKE: Matching = Matching { template: "#1 ILIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like };
 
 impl Dialect {
     /// Whether nulls come last in this direction.

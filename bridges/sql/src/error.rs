@@ -21,6 +21,16 @@ pub enum SqlError {
 }
 
 impl SqlError {
+    /// What a caller is told: refusals name the bridge, not its dialect.
+    pub fn of_bridge(self, bridge: &str) -> BridgeError {
+        match self {
+            Self::Invalid(invalid) => BridgeError::Invalid(invalid),
+            Self::Unsupported { what, .. } => {
+                BridgeError::UnsupportedKind { what, bridge: bridge.to_owned() }
+            }
+        }
+    }
+
     /// The same mistake seen from one level up.
     #[must_use]
     pub(crate) fn within(self, prefix: &str) -> Self {

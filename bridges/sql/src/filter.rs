@@ -9,7 +9,8 @@ use protocol::{Filter, Invalid, TextMatch, Where};
 use crate::conform::{Condition, Operator, Unknown, conform, is_compared_as_text};
 use crate::dialect::Membership;
 use crate::pattern::pattern;
-use crate::{Column, Dialect, Kind, Param, SqlError, SqlText, Value};
+use crate::select::BASE;
+use crate::{Column, Dialect, Extent, Kind, Param, SqlError, SqlText, Value};
 
 /// The longest operand of a string operator, in bytes. SQLite takes patterns of 50 000.
 const MAX_PATTERN: usize = 10_000;
@@ -41,7 +42,7 @@ pub(crate) struct Alias(pub(crate) &'static str, pub(crate) Option<usize>);
 
 impl Alias {
     pub(crate) fn write(self, sql: &mut SqlText<'_>) {
-        sql.syntax(self.0);
+        sql.syntax(if self == BASE { sql.dialect().base } else { self.0 });
         if let Some(number) = self.1 {
             sql.whole(u64::try_from(number).unwrap_or(u64::MAX));
         }
@@ -80,8 +81,10 @@ impl Place<'_> {
     /// The engine's text of the column.
     pub(crate) fn write_text(&self, sql: &mut SqlText<'_>) {
         let dialect = sql.dialect();
-        let own = dialect.text_casts.iter().find(|(native, _)| *native == self.column.native);
-        sql.template(own.map_or(dialect.text_cast, |(_, cast)| cast), |sql, _| self.write(sql));
+        let of_type = dialect.text_casts.iter().find(|(native, _)| *native == self.column.native);
+        let of_bytes = || dialect.bytes_cast.filter(|_| self.column.kind == Kind::Bytes);
+        let cast = of_type.map(|(_, cast)| *cast).or_else(of_bytes).unwrap_or(dialect.text_cast);
+        sql.template(cast, |sql, _| self.write(sql));
     }
 
     /// The parameter that `value` is beside this.
@@ -227,19 +230,33 @@ fn write_membership(sql: &mut SqlText<'_>, place: &Place<'_>, negated: bool, val
             sql.param(place.param(Value::List(values.to_vec()))).syntax(")");
         }
         // A value need not be of the list's own type to be equal to one of it, but to be an element of it.
-        Membership::InArray
-            if matches!(place.column.kind, Kind::Decimal | Kind::Timestamp | Kind::TimestampTz) =>
-        {
+        Membership::InArray { few, .. } if values.len() <= few && is_converted(&place.column) => {
             sql.syntax("(").separated(if negated { " AND " } else { " OR " }, values, |sql, value| {
                 let operator = if negated { Operator::NotEqual } else { Operator::Equal };
                 write_comparison(sql, place, operator, value.clone());
             });
             sql.syntax(")");
         }
-        Membership::InArray => {
-            place.write_comparable(sql);
-            sql.syntax(if negated { " NOT IN " } else { " IN " });
-            sql.param(place.param(Value::List(values.to_vec())));
+        Membership::InArray { has, .. } => {
+            let lists = lists_of(values);
+            let several = lists.len() > 1;
+            sql.syntax(if several { "(" } else { "" });
+            sql.separated(if negated { " AND " } else { " OR " }, lists, |sql, list| {
+                let list = place.param(Value::List(list.to_vec()));
+                if is_converted(&place.column) {
+                    sql.syntax(if negated { "NOT " } else { "" });
+                    sql.template(has, |sql, hole| match hole {
+                        1 => place.write(sql),
+                        _ => {
+                            sql.param(list.clone());
+                        }
+                    });
+                } else {
+                    place.write_comparable(sql);
+                    sql.syntax(if negated { " NOT IN " } else { " IN " }).param(list);
+                }
+            });
+            sql.syntax(if several { ")" } else { "" });
         }
         Membership::List { max } => write_lists(sql, place, negated, values, max),
         Membership::JsonText { from, template } => match json_list(values) {
@@ -253,6 +270,46 @@ fn write_membership(sql: &mut SqlText<'_>, place: &Place<'_>, negated: bool, val
             }
             _ => write_lists(sql, place, negated, values, usize::MAX),
         },
+    }
+}
+
+/// Whether an element of a list becomes one of the column's type before they are compared, and may change by that.
+fn is_converted(column: &Column) -> bool {
+    match column.kind {
+        Kind::Timestamp | Kind::TimestampTz => true,
+        // Operands are of the column's own digits where those are known.
+        Kind::Decimal => column.extent == Extent::OfItsKind,
+        _ => false,
+    }
+}
+
+/// The text of one parameter, in bytes. ClickHouse takes 128 KiB of each.
+const LIST_BYTES: usize = 96 * 1024;
+
+/// The values in lists of which none is too long for a parameter.
+fn lists_of(values: &[Value]) -> Vec<&[Value]> {
+    let (mut lists, mut rest) = (Vec::new(), values);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|value| {
+            bytes += written_bytes(value);
+            bytes <= LIST_BYTES
+        });
+        let (list, after) = rest.split_at(fitting.count().max(1));
+        lists.push(list);
+        rest = after;
+    }
+    lists
+}
+
+/// How long a value is in a list at the most, with what separates it from the next.
+fn written_bytes(value: &Value) -> usize {
+    match value {
+        // Every character may need an escape.
+        Value::Text(text) | Value::Decimal(text) => text.len() * 2 + 3,
+        Value::Bytes(bytes) => bytes.len() * 2 + 3,
+        Value::Boolean(_) | Value::Integer(_) | Value::Double(_) | Value::Timestamp(_) => 32,
+        Value::List(values) => values.iter().map(written_bytes).sum(),
     }
 }
 
@@ -335,5 +392,10 @@ fn write_match(
 
 /// Whether string operators take the column as it is.
 fn is_text(column: &Column) -> bool {
-    matches!(column.kind, Kind::Text | Kind::Unknown)
+    matches!(column.kind, Kind::Text | Kind::Unknown) && !is_padded(column)
+}
+
+/// Whether the engine's own text of the column is less than what it holds.
+pub(crate) fn is_padded(column: &Column) -> bool {
+    matches!(column.extent, Extent::Padded { .. })
 }

@@ -221,11 +221,13 @@ impl Ranked<'_> {
         let mut sql = SqlText::new(dialect);
         let twice = ranking.is_taken_by_order_alone();
         sql.syntax(if twice { "SELECT * FROM (SELECT " } else { "SELECT " });
-        let mut outputs = self.write_outputs(&mut sql)?;
+        let (mut outputs, mut columns) = self.write_outputs(&mut sql)?;
         ranking.write_score(&mut sql)?;
         sql.syntax(" AS _score");
         outputs.push(SCORE.to_owned());
+        columns.push(None);
         let hidden = if twice { self.write_hidden_key(&mut sql) } else { 0 };
+        columns.extend(self.table.primary_key.iter().take(hidden).cloned().map(Some));
         sql.syntax(" FROM ").name(&self.table.parts).syntax(" ");
         BASE.write(&mut sql);
         ranking.write_join(&mut sql);
@@ -246,7 +248,7 @@ impl Ranked<'_> {
         if twice {
             write_final_order(&mut sql, outputs.len(), hidden);
         }
-        Ok(Select { sql: sql.finish()?, outputs, hidden, key: Vec::new(), page: None, level: None })
+        Ok(Select { sql: sql.finish()?, outputs, columns, hidden, ..Select::default() })
     }
 
     /// Writes the primary key behind what is shown, and says of how many columns it is.
@@ -264,8 +266,8 @@ impl Ranked<'_> {
         Base { table: self.table, alias: Some(BASE) }
     }
 
-    /// Writes the shown columns, each with a comma behind it, and gives their names.
-    fn write_outputs(&self, sql: &mut SqlText<'_>) -> Result<Vec<String>, Invalid> {
+    /// Writes the shown columns, each with a comma behind it, and gives the names under which they are shown, and their own.
+    fn write_outputs(&self, sql: &mut SqlText<'_>) -> Result<(Vec<String>, Vec<Option<String>>), Invalid> {
         let visible = self.table.columns.iter().filter(|column| !column.hidden && column.name != SCORE);
         let pairs = self
             .projection
@@ -282,7 +284,7 @@ impl Ranked<'_> {
             write_output(sql, output, &place);
             sql.syntax(", ");
         }
-        Ok(pairs.into_iter().map(|(output, _)| output.to_owned()).collect())
+        Ok(pairs.into_iter().map(|(output, column)| (output.to_owned(), Some(column.to_owned()))).unzip())
     }
 }
 

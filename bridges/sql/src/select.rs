@@ -15,13 +15,16 @@ use crate::{Dialect, Kind, Param, Sql, SqlError, SqlText, Table, Value};
 const DEFAULT_TRACKING_COLUMN: &str = "updated_at";
 
 /// A statement that reads rows, and what its columns mean.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Select {
     /// The statement. Where [`page`](Self::page) is set it asks for one row more than the page has.
     pub sql: Sql,
     /// Names of the row's keys, in the order of the statement's first columns. Empty when the table's columns are not
     /// known and all were asked for: then the statement's own column names count.
     pub outputs: Vec<String>,
+    /// The table's column behind each of the statement's columns; nothing for what the statement makes itself. Empty
+    /// where [`outputs`](Self::outputs) is.
+    pub columns: Vec<Option<String>>,
     /// How many columns stand at the end that are not part of the row, only of the cursor.
     pub hidden: usize,
     /// The statement's columns (0-based) that make the cursor, in the order of [`bridge_core::Position`]; empty without
@@ -92,7 +95,7 @@ pub fn query(dialect: &Dialect, table: &Table, options: &QueryOptions) -> Result
 
 /// The same options for a table that may have no primary key. Paging by key without named columns needs one; a table
 /// without it answers its first page without a cursor.
-pub fn without_key(table: &Table, mut options: QueryOptions) -> QueryOptions {
+pub(crate) fn without_key(table: &Table, mut options: QueryOptions) -> QueryOptions {
     if table.primary_key.is_empty()
         && matches!(&options.keyset, Some(Keyset { tiebreak: None, cursor: None }))
     {
@@ -262,7 +265,8 @@ impl<'a> Request<'a> {
             sql.syntax("*");
         }
         sql.separated(", ", &outputs, |sql, (name, place)| write_output(sql, name, place));
-        let key = self.write_cursor_columns(&mut sql, &outputs);
+        let mut columns: Vec<_> = outputs.iter().map(|(_, place)| Some(place.column.name.clone())).collect();
+        let key = self.write_cursor_columns(&mut sql, &outputs, &mut columns);
         sql.syntax(" FROM ").name(&self.base.table.parts);
         if let Some(alias) = self.base.alias {
             sql.syntax(" ");
@@ -276,9 +280,9 @@ impl<'a> Request<'a> {
         }
         self.write_paging(&mut sql);
         let outputs: Vec<String> = outputs.into_iter().map(|(name, _)| name.to_owned()).collect();
-        let hidden = key.iter().filter(|at| **at >= outputs.len()).count();
+        let hidden = columns.len().saturating_sub(outputs.len());
         let page = self.limit.filter(|_| self.keyset);
-        Ok(Select { sql: sql.finish()?, outputs, hidden, key, page, level: self.level.clone() })
+        Ok(Select { sql: sql.finish()?, outputs, columns, hidden, key, page, level: self.level.clone() })
     }
 
     /// Output names with their columns; nothing for all columns of a table that is not known.
@@ -300,11 +304,15 @@ impl<'a> Request<'a> {
     }
 
     /// Appends the columns that only the cursor needs, and says where all of the cursor's columns are.
-    fn write_cursor_columns(&self, sql: &mut SqlText<'_>, outputs: &[(&str, Place<'_>)]) -> Vec<usize> {
+    fn write_cursor_columns(
+        &self,
+        sql: &mut SqlText<'_>,
+        outputs: &[(&str, Place<'_>)],
+        columns: &mut Vec<Option<String>>,
+    ) -> Vec<usize> {
         if !self.keyset {
             return Vec::new();
         }
-        let mut hidden = 0;
         let mut at = |(number, key): (usize, &Key<'_>)| {
             let form = key.form(self.dialect);
             let shown = outputs.iter().position(|(_, place)| place.column.name == key.place.column.name);
@@ -321,8 +329,8 @@ impl<'a> Request<'a> {
             }
             sql.syntax(" AS ");
             Alias("k", Some(number)).write(sql);
-            hidden += 1;
-            outputs.len() + hidden - 1
+            columns.push((form == Form::Row).then(|| key.place.column.name.clone()));
+            columns.len() - 1
         };
         self.keys.iter().enumerate().map(&mut at).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use protocol::Invalid;
+use protocol::{Invalid, Timestamp};
 
 use crate::Dialect;
 use crate::filter::{Alias, At, Place};
@@ -34,6 +34,8 @@ pub struct Column {
     pub labels: Vec<String>,
     /// The characters that its text can have.
     pub repertoire: Repertoire,
+    /// What it can hold, where its class does not say it.
+    pub extent: Extent,
     /// Not part of a row unless asked for by name, like SQLite's `rowid`.
     pub hidden: bool,
 }
@@ -81,6 +83,40 @@ pub enum Kind {
     /// Not known, or values of any type (SQLite columns without a type): operands are bound as they came.
     #[default]
     Unknown,
+}
+
+/// What a column can hold, where engines fail or go wrong over an operand that is beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Extent {
+    /// What its class says, or not known.
+    #[default]
+    OfItsKind,
+    /// Of a [`Kind::Decimal`]: so many digits before the point, and so many behind.
+    Digits {
+        /// Before the point.
+        whole: u16,
+        /// Behind it.
+        scale: u16,
+    },
+    /// Of a [`Kind::Decimal`]: the integers between these two, both of them included, as their digits.
+    Integers {
+        /// The least.
+        least: &'static str,
+        /// The greatest.
+        greatest: &'static str,
+    },
+    /// Of a [`Kind::TimestampTz`]: the instants between these two, both of them included.
+    Instants {
+        /// The first.
+        first: Timestamp,
+        /// The last.
+        last: Timestamp,
+    },
+    /// Of a [`Kind::Text`]: so many bytes, filled up with zeros that are no part of the text.
+    Padded {
+        /// Of the longest text.
+        bytes: usize,
+    },
 }
 
 /// The characters that a column's text can have, where engines refuse to compare it with others.
@@ -134,6 +170,7 @@ impl Column {
             native: String::new(),
             labels: Vec::new(),
             repertoire: Repertoire::All,
+            extent: Extent::OfItsKind,
             hidden: false,
         }
     }

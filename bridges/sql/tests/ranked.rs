@@ -143,4 +143,5 @@ fn rows_that_an_index_orders_are_put_into_the_order_of_the_key_afterwards() {
         r#"SELECT * FROM (SELECT t."name", -(a <-> b) AS _score, t."id" AS k0 FROM "public"."shoes" t WHERE (t."embedding" IS NOT NULL) ORDER BY (a <-> b) LIMIT $1) r ORDER BY 2 DESC, 3"#
     );
     assert_eq!((select.outputs, select.hidden), (vec!["name".to_owned(), "_score".to_owned()], 1));
+    assert_eq!(select.columns, [Some("name".to_owned()), None, Some("id".to_owned())]);
 }

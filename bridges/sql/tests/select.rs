@@ -88,6 +88,7 @@ fn a_key_that_the_row_does_not_show_is_selected_behind_it() {
         r#"SELECT t."name" AS "id", t."at" AS k0, t."id" AS k1 FROM "public"."orders" t ORDER BY t."at" DESC, t."id" DESC LIMIT $1"#
     );
     assert_eq!((select.outputs, select.hidden, select.key), (vec!["id".to_owned()], 2, vec![1, 2]));
+    assert_eq!(select.columns, ["name", "at", "id"].map(|name| Some(name.to_owned())));
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Failure {
     pub(crate) fn into_bridge(self, stop: Option<Stop>) -> BridgeError {
         match self {
             Self::Bridge(error) => error,
-            Self::Sql(error) => of_sql(error),
+            Self::Sql(error) => error.of_bridge(crate::NAME),
             Self::Stopped(stop) => stop.into(),
             Self::Database(error) => match (error.sqlite_error_code(), stop) {
                 (Some(ErrorCode::OperationInterrupted), Some(stop)) => stop.into(),
@@ -98,16 +98,8 @@ pub(crate) fn while_connecting(error: BridgeError) -> BridgeError {
         | BridgeError::Unreachable { .. }
         | BridgeError::Timeout
         | BridgeError::RowTooLarge { .. }
+        | BridgeError::Plugin(_)
         | BridgeError::Internal(_) => error,
-    }
-}
-
-fn of_sql(error: SqlError) -> BridgeError {
-    match error {
-        SqlError::Unsupported { what, .. } => {
-            BridgeError::UnsupportedKind { what, bridge: crate::NAME.to_owned() }
-        }
-        SqlError::Invalid(_) => error.into(),
     }
 }
 

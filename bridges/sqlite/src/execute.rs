@@ -2,8 +2,8 @@
 
 mod tray;
 
-use bridge_core::{Columns, Position, RowWriter, js_number};
-use bridge_sql::{AggregatePlan, BucketColumn, Decode, Role, Select, Sql};
+use bridge_core::{Columns, Position, RowWriter};
+use bridge_sql::{AggregatePlan, Decode, Select, Sql};
 use protocol::{CountOptions, Tail};
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, Row};
@@ -59,7 +59,12 @@ pub(crate) fn aggregate(
     let mut statement = prepare(transaction.connection, &plan.sql)?;
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        tray.put(transaction.control, |writer| write_bucket(writer, &plan.columns, row))?;
+        tray.put(transaction.control, |writer| {
+            plan.write_bucket(writer, 0..plan.columns.len(), |writer, decode, index| {
+                write_decoded(writer, decode, row.get_ref(index)?);
+                Ok(())
+            })
+        })?;
     }
     Ok(())
 }
@@ -75,47 +80,15 @@ fn position_of(row: &Row<'_>, key: &[usize]) -> Result<Position, Failure> {
     Ok(Position(entries.collect::<Result<_, _>>()?))
 }
 
-fn write_bucket(writer: &mut RowWriter, columns: &[BucketColumn], row: &Row<'_>) -> Result<(), Failure> {
-    writer.begin_row();
-    for (role, key) in [(Role::Dimension, "dims"), (Role::Measure, "measures")] {
-        writer.object_key(key);
-        writer.begin_object();
-        write_part(writer, columns, role, row)?;
-        writer.end_object();
-    }
-    write_part(writer, columns, Role::Count, row)?;
-    Ok(writer.end_row()?)
-}
-
-fn write_part(
-    writer: &mut RowWriter,
-    columns: &[BucketColumn],
-    role: Role,
-    row: &Row<'_>,
-) -> Result<(), Failure> {
-    for (index, column) in columns.iter().enumerate().filter(|(_, column)| column.role == role) {
-        writer.object_key(&column.name);
-        write_decoded(writer, &column.decode, row.get_ref(index)?);
-    }
-    Ok(())
-}
-
 fn write_decoded(writer: &mut RowWriter, decode: &Decode, value: ValueRef<'_>) {
     match (decode, value) {
         (Decode::Json, ValueRef::Text(json)) => writer.json(&String::from_utf8_lossy(json)),
         (Decode::Step(_) | Decode::Breaks(_), ValueRef::Integer(index)) => {
-            write_label(writer, decode, index as f64);
+            decode.write_label(writer, index as f64);
         }
-        (Decode::Step(_) | Decode::Breaks(_), ValueRef::Real(index)) => write_label(writer, decode, index),
+        (Decode::Step(_) | Decode::Breaks(_), ValueRef::Real(index)) => decode.write_label(writer, index),
         // A sum of texts that are numbers is one already; what is left is text that is none.
         (Decode::Number, ValueRef::Text(_) | ValueRef::Blob(_)) => writer.null(),
         (_, value) => write(writer, value),
-    }
-}
-
-fn write_label(writer: &mut RowWriter, decode: &Decode, index: f64) {
-    match decode.label(index) {
-        Some(label) => writer.text(&label),
-        None => writer.text(&js_number(index)),
     }
 }

@@ -16,7 +16,8 @@ mod values;
 use std::sync::LazyLock;
 
 use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
+    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Declaration, NativeDriver, RowStream,
+    TargetSchema,
 };
 use protocol::{
     AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Field, FieldKind, Manifest, PoolUse,
@@ -58,41 +59,19 @@ static AGGREGATES: LazyLock<AggregateCapabilities> = LazyLock::new(AggregateCapa
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sqlite;
 
-impl Driver for Sqlite {
-    fn name(&self) -> &str {
-        NAME
-    }
-
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
-    }
-
-    fn manifest(&self) -> &Manifest {
-        &MANIFEST
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        &CAPABILITIES
-    }
-
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        &AGGREGATES
+impl NativeDriver for Sqlite {
+    fn declaration(&self) -> Declaration<'_> {
+        Declaration { manifest: &MANIFEST, capabilities: &CAPABILITIES, aggregates: &AGGREGATES }
     }
 
     fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
         Settings::read(config).map(drop)
     }
 
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
-        Box::pin(async move {
-            let opened = Opened { pool: Pool::new(Settings::read(config)?) };
-            opened.test(call).await.map_err(error::while_connecting)?;
-            Ok(Box::new(opened) as Box<dyn Bridge>)
-        })
+    async fn connect(&self, config: &SourceConfig, call: &Call) -> Result<Box<dyn Bridge>, BridgeError> {
+        let opened = Opened { pool: Pool::new(Settings::read(config)?) };
+        opened.test(call).await.map_err(error::while_connecting)?;
+        Ok(Box::new(opened))
     }
 }
 

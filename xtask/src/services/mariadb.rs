@@ -1,7 +1,9 @@
 //! MariaDB: one server from the machine's packages, or a container. Roles are those of MySQL.
+//!
+//! What another version needs to be started is here too, as a [`Recipe`].
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::command::Run;
@@ -23,54 +25,70 @@ pub(super) const SERVICE: Service = Service {
     title: "MariaDB",
     recipe: &[SETTINGS, PREPARE, mysql::INIT],
     containers: &[SETTINGS, mysql::INIT, ENTRYPOINT],
-    editions: &[Edition { title: "MariaDB 11", version: "11.", container: "mariadb11" }],
+    editions: &[Edition { title: "MariaDB 10.11", version: "10.11.", container: "mariadb10" }],
     port: 3306,
     tls_port: None,
     on_demand: false,
     start: Some(start),
-    adopt: Some(adopt),
+    adopt: Some(|site, container| adopt(site, &SERVICE, container)),
     version,
 };
 
-const INIT_LIMIT: Duration = Duration::from_mins(2);
+/// How long making the tables of a new server may take.
+pub(super) const INIT_LIMIT: Duration = Duration::from_mins(2);
 const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// How a server is made and started.
+pub(super) struct Recipe<'a> {
+    pub(super) service: &'static Service,
+    pub(super) server: &'a Path,
+    /// Lines of settings: what the program would not find by itself.
+    pub(super) places: &'a str,
+    /// Makes the tables of a new server and runs SQL that has passwords in it.
+    pub(super) make: &'a dyn Fn(&Layout, &str) -> Result<(), Error>,
+}
+
+impl Recipe<'_> {
+    pub(super) fn start(&self, site: &Site, account: &Account) -> Result<Server, Error> {
+        let port = free_port()?;
+        let users = mysql::users(site, port)?;
+        let layout = Layout::create(site, self.service.name, account)?;
+        layout.write_settings(site, account, port, &format!("{SETTINGS}{}", self.places))?;
+        (self.make)(&layout, &format!("{PREPARE}{}", mysql::init(&users)))?;
+
+        let mut command = account.command(self.server);
+        command.arg(layout.settings_argument());
+        let facts = Facts {
+            socket_dir: Some(layout.socket),
+            bin_dir: self.server.parent().map(PathBuf::from),
+            run_as: account.name(),
+            users,
+            ..Facts::new(port)
+        };
+        let launch = Launch { site, service: self.service, folder: layout.folder, log: layout.log };
+        launch.run(command, facts, mysql::is_set_up)
+    }
+}
 
 fn start(site: &Site) -> Result<Server, Error> {
     let account = Account::find()?;
     let (server, install) = (program("mariadbd")?, program("mariadb-install-db")?);
-    let port = free_port()?;
-    let users = mysql::users(site, port)?;
-    let layout = Layout::create(site, SERVICE.name, &account)?;
-    layout.write_settings(site, &account, port, SETTINGS)?;
-
-    let script = layout.write_script(&account, &format!("{PREPARE}{}", mysql::init(&users)))?;
-    let mut command = account.command(&install);
-    command.arg(format!("--defaults-file={}", layout.settings.display()));
-    command.arg(format!("--datadir={}", layout.data.display()));
-    command.arg(format!("--extra-file={}", script.display()));
-    command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
-    Run::new(command, "mariadb-install-db", INIT_LIMIT).capture()?;
-    fs::remove_file(&script).map_err(Error::io("remove", &script))?;
-
-    let mut command = account.command(&server);
-    command.arg(format!("--defaults-file={}", layout.settings.display()));
-    let facts = Facts {
-        socket_dir: Some(layout.socket),
-        bin_dir: server.parent().map(PathBuf::from),
-        run_as: account.name(),
-        users,
-        ..Facts::new(port)
+    let make = |layout: &Layout, script: &str| {
+        let script = layout.write_script(&account, script)?;
+        let mut command = account.command(&install);
+        command.arg(layout.settings_argument());
+        command.arg(format!("--datadir={}", layout.data.display()));
+        command.arg(format!("--extra-file={}", script.display()));
+        command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
+        Run::new(command, "mariadb-install-db", INIT_LIMIT).capture()?;
+        fs::remove_file(&script).map_err(Error::io("remove", &script))
     };
-    Launch { site, service: &SERVICE, folder: layout.folder, log: layout.log }.run(
-        command,
-        facts,
-        mysql::is_set_up,
-    )
+    Recipe { service: &SERVICE, server: &server, places: "", make: &make }.start(site, &account)
 }
 
-fn adopt(site: &Site, container: Container) -> Result<Server, Error> {
+pub(super) fn adopt(site: &Site, service: &'static Service, container: Container) -> Result<Server, Error> {
     let facts = Facts { users: mysql::users(site, container.port)?, ..Facts::new(container.port) };
-    adopted(site, &SERVICE, container, facts, |site, server| {
+    adopted(site, service, container, facts, |site, server| {
         mysql::set_up_container(site, server, "mariadb", &mysql::init(&server.users))
     })
 }
@@ -79,7 +97,10 @@ fn version(site: &Site, server: &Server) -> Result<String, Error> {
     if let Origin::Docker { container, .. } = &server.origin {
         return mysql::query_inside(site, container, "mariadb", "admin", mysql::VERSION);
     }
-    let mut command = mysql::client(&program("mariadb")?, server, site);
+    // Debian keeps it beside the server only where both were unpacked.
+    let own = server.bin_dir.as_ref().map(|folder| folder.join("mariadb")).filter(|path| path.is_file());
+    let client = own.map_or_else(|| program("mariadb"), Ok)?;
+    let mut command = mysql::client(&client, server, site);
     command.arg("--ssl-verify-server-cert");
     Run::new(command, "mariadb", ASK_LIMIT).input(mysql::VERSION.to_owned()).capture()
 }

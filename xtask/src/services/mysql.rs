@@ -64,11 +64,12 @@ fn start(site: &Site) -> Result<Server, Error> {
     let port = free_port()?;
     let users = users(site, port)?;
     let layout = Layout::create(site, SERVICE.name, &account)?;
-    layout.write_settings(site, &account, port, &format!("{SETTINGS}{}", places_of(&packages)))?;
+    let places = places_of(&packages, &packages.join("usr/share/mysql"));
+    layout.write_settings(site, &account, port, &format!("{SETTINGS}{places}secure_file_priv = NULL\n"))?;
 
     let mysqld = || {
         let mut command = account.command(&programs.join("mysqld"));
-        command.arg(format!("--defaults-file={}", layout.settings.display()));
+        command.arg(layout.settings_argument());
         command
     };
     let script = layout.write_script(&account, &format!("{}DROP USER root@localhost;\n", init(&users)))?;
@@ -88,15 +89,13 @@ fn start(site: &Site) -> Result<Server, Error> {
     Launch { site, service: &SERVICE, folder: layout.folder, log: layout.log }.run(command, facts, is_set_up)
 }
 
-/// The program looks for these where Debian would have put them.
-fn places_of(packages: &Path) -> String {
-    let share = packages.join("usr/share/mysql");
+/// Settings of a program that would look for these where Debian would have put them, MariaDB's too.
+pub(super) fn places_of(packages: &Path, share: &Path) -> String {
     settings_lines(&[
         ("basedir", packages.join("usr")),
-        ("lc_messages_dir", share.clone()),
+        ("lc_messages_dir", share.to_owned()),
         ("character_sets_dir", share.join("charsets")),
         ("plugin_dir", packages.join("usr/lib/mysql/plugin")),
-        ("secure_file_priv", "NULL".into()),
     ])
 }
 
@@ -250,6 +249,11 @@ impl Layout {
         ]);
         let text = format!("{settings}bind_address = 127.0.0.1\nport = {port}\n{places}");
         account.private_file(&self.settings, text.as_bytes())
+    }
+
+    /// The first argument of every program that reads the settings.
+    pub(super) fn settings_argument(&self) -> String {
+        format!("--defaults-file={}", self.settings.display())
     }
 
     /// SQL for a server that is being made; to be removed, because it has passwords.

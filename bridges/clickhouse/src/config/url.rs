@@ -63,7 +63,8 @@ fn apply(target: &mut Target, name: &str, value: String) -> Result<()> {
             let mode = mode_of(&value).ok_or_else(|| expected(&format!("sslmode {MODES}")))?;
             target.mode = Some(mode);
         }
-        "sslrootcert" | "ca_cert" => target.roots = Some(Pem::of(&value)),
+        // Those of the system are used where no others are given.
+        "sslrootcert" | "ca_cert" => target.roots = (value != "system").then(|| Pem::of(&value)),
         "sslcert" | "client_cert" => target.certificate = Some(Pem::of(&value)),
         "sslkey" | "client_cert_key" => target.key = Some(Pem::of(&value)),
         _ => {

@@ -8,9 +8,10 @@
 use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
+use hyper::header::CONTENT_ENCODING;
 use memchr::memmem::{self, Finder};
 
-use super::Lease;
+use super::{Ask, Lease};
 use crate::error::{Exception, RequestError};
 
 /// An error of the server is not longer than this.
@@ -24,11 +25,21 @@ const CODE: &[u8] = b"Code: ";
 pub(crate) struct Answer {
     lease: Lease,
     body: Incoming,
+    received: Received,
+    /// Nothing more comes.
+    over: bool,
+    /// All of it is ready, too.
+    ended: bool,
+}
+
+/// Bytes that have come, and what is known of them.
+pub(crate) struct Received {
     buffer: Vec<u8>,
     /// Before this everything is read.
     from: usize,
+    /// Before this everything belongs to the row that begins there.
+    inside: usize,
     watch: Watch,
-    ended: bool,
 }
 
 /// Looks for the begin of an error.
@@ -38,6 +49,8 @@ struct Watch {
     safe: usize,
     /// Where an error begins, or what looks like one.
     found: Option<usize>,
+    /// The first in the row at hand that looked like one.
+    passed: Option<usize>,
 }
 
 impl Answer {
@@ -55,45 +68,62 @@ impl Answer {
             let exception = Exception::read(&told, Some(head.status.as_u16()));
             return Err(Exception { code: code.unwrap_or(exception.code), ..exception }.into());
         }
+        if head.headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return Err(RequestError::Nonsense("rows in an encoding that was not asked for"));
+        }
         let tag = head.headers.get("x-clickhouse-exception-tag");
-        let tag = tag.map(|tag| [b"\r\n__exception__\r\n", tag.as_bytes()].concat());
-        let watch = Watch { tag: tag.map(|tag| Finder::new(&tag).into_owned()), safe: 0, found: None };
-        Ok(Self { lease, body, buffer: Vec::new(), from: 0, watch, ended: false })
+        let received = Received::new(tag.map(|tag| tag.as_bytes()));
+        Ok(Self { lease, body, received, over: false, ended: false })
     }
 
     /// Bytes of rows that have come and are not consumed.
     pub(crate) fn ready(&self) -> &[u8] {
-        self.buffer.get(self.from..self.watch.safe).unwrap_or_default()
+        self.received.ready()
     }
 
     /// Says that so many of the ready bytes are done with.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        self.from = self.from.saturating_add(bytes).min(self.watch.safe);
+        self.received.consume(bytes);
     }
 
-    /// Waits for more bytes. False after the last; then everything that has come is ready.
+    /// Says that the next row is not whole before so many bytes are ready. Whatever is among them is no error, then.
+    pub(crate) fn needs(&mut self, bytes: usize) {
+        self.received.needs(bytes);
+    }
+
+    /// Whether bytes are held back because what is ready must be read first: they may begin an error behind it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.received.is_held()
+    }
+
+    /// Waits for more bytes, or returns at once where what is ready must be read first. False after the last; then
+    /// everything that has come is ready.
     ///
     /// Nothing is lost when this is given up and called again.
     pub(crate) async fn more(&mut self) -> Result<bool, RequestError> {
         let before = self.ready().len();
         while !self.ended {
+            self.received.go_on();
+            if self.ready().len() > before || self.is_held() {
+                return Ok(true);
+            }
+            if self.over {
+                return self.end();
+            }
             let Some(link) = self.lease.link() else {
                 return Err(RequestError::Nonsense("a lease without a connection"));
             };
             match link.wait(self.body.frame()).await {
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
-                        self.append(data);
-                    }
-                    if self.watch.is_overdue(self.buffer.len()) {
-                        return Err(RequestError::Nonsense("an error that does not end"));
+                        self.received.append(data)?;
                     }
                 }
                 Some(Err(lost)) => return self.broke(lost),
-                None => return self.end(),
-            }
-            if self.ready().len() > before {
-                return Ok(true);
+                None => {
+                    self.over = true;
+                    self.lease.finish();
+                }
             }
         }
         Ok(false)
@@ -101,10 +131,7 @@ impl Answer {
 
     /// The rows end in the middle of one.
     pub(crate) fn torn(&mut self) -> RequestError {
-        match self.exception() {
-            Some(exception) => exception.into(),
-            None => RequestError::Nonsense("rows that end in the middle of one"),
-        }
+        self.received.torn()
     }
 
     /// The connection, once the answer has ended; it is free for the next statement.
@@ -117,19 +144,85 @@ impl Answer {
         self.ended
     }
 
-    fn append(&mut self, data: &[u8]) {
+    fn end(&mut self) -> Result<bool, RequestError> {
+        self.ended = true;
+        match self.received.end() {
+            Some(exception) => {
+                self.lease.discard();
+                Err(exception.into())
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// A server that fails breaks the connection, too, so that nobody takes the rows for all of them.
+    fn broke(&mut self, lost: hyper::Error) -> Result<bool, RequestError> {
+        self.ended = true;
+        let exception = self.received.exception();
+        if exception.is_some() {
+            self.lease.finish();
+        }
+        self.lease.discard();
+        Err(exception.map_or(RequestError::Lost(lost), RequestError::Server))
+    }
+}
+
+impl Received {
+    /// Nothing yet, of a server that begins an error with `tag` where it has one.
+    pub(crate) fn new(tag: Option<&[u8]>) -> Self {
+        let tag = tag.map(|tag| Finder::new(&[b"\r\n__exception__\r\n", tag].concat()).into_owned());
+        Self {
+            buffer: Vec::new(),
+            from: 0,
+            inside: 0,
+            watch: Watch { tag, safe: 0, found: None, passed: None },
+        }
+    }
+
+    pub(crate) fn ready(&self) -> &[u8] {
+        self.buffer.get(self.from..self.watch.safe).unwrap_or_default()
+    }
+
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.from = self.from.saturating_add(bytes).min(self.watch.safe);
+        self.inside = self.from;
+        self.watch.passed = self.watch.passed.filter(|passed| *passed >= self.from);
+    }
+
+    /// So many of the bytes from here on are of one row.
+    pub(crate) fn needs(&mut self, bytes: usize) {
+        self.inside = self.from.saturating_add(bytes);
+    }
+
+    /// Whether what looks like an error stands behind bytes of which it is not known whether they end a row.
+    pub(crate) fn is_held(&self) -> bool {
+        self.watch.tag.is_none() && self.watch.found.is_some_and(|found| found > self.from)
+    }
+
+    /// Passes over what looks like an error within the row at hand.
+    pub(crate) fn go_on(&mut self) {
+        while self.is_held() && self.watch.found.is_some_and(|found| found < self.inside) {
+            self.watch.pass(&self.buffer);
+        }
+    }
+
+    pub(crate) fn append(&mut self, data: &[u8]) -> Result<(), RequestError> {
         if self.from > 0 {
             self.buffer.drain(..self.from);
             self.watch.forget(self.from);
+            self.inside = self.inside.saturating_sub(self.from);
             self.from = 0;
         }
         self.buffer.extend_from_slice(data);
         self.watch.look(&self.buffer);
+        if self.watch.is_overdue(self.buffer.len()) {
+            return Err(RequestError::Nonsense("an error that does not end"));
+        }
+        Ok(())
     }
 
-    fn end(&mut self) -> Result<bool, RequestError> {
-        self.ended = true;
-        self.lease.finish();
+    /// Nothing more comes: everything is ready, unless the end is an error.
+    pub(crate) fn end(&mut self) -> Option<Exception> {
         let is_error = match self.watch.found {
             Some(_) if self.watch.tag.is_some() => true,
             // As text it is an error where a row would begin, and a part of a row elsewhere.
@@ -137,30 +230,25 @@ impl Answer {
             None => false,
         };
         match self.exception() {
-            Some(exception) if is_error => {
-                self.lease.discard();
-                Err(exception.into())
-            }
+            Some(exception) if is_error => Some(exception),
             _ => {
                 self.watch.safe = self.buffer.len();
-                Ok(false)
+                None
             }
         }
     }
 
-    /// A server that fails breaks the connection, too, so that nobody takes the rows for all of them.
-    fn broke(&mut self, lost: hyper::Error) -> Result<bool, RequestError> {
-        self.ended = true;
-        let exception = self.exception();
-        if exception.is_some() {
-            self.lease.finish();
+    /// The rows end in the middle of one.
+    pub(crate) fn torn(&self) -> RequestError {
+        match self.exception() {
+            Some(exception) => exception.into(),
+            None => RequestError::Nonsense("rows that end in the middle of one"),
         }
-        self.lease.discard();
-        Err(exception.map_or(RequestError::Lost(lost), RequestError::Server))
     }
 
     fn exception(&self) -> Option<Exception> {
-        let told = self.buffer.get(self.watch.found?..)?;
+        let passed = self.watch.passed.filter(|passed| *passed >= self.from);
+        let told = self.buffer.get(passed.or(self.watch.found)?..)?;
         let told = match &self.watch.tag {
             Some(tag) => {
                 let told = told.get(tag.needle().len()..)?;
@@ -187,16 +275,21 @@ impl Watch {
                 self.found = at;
                 self.safe = at.unwrap_or_else(|| buffer.len() - held_back(buffer, tag.needle(), self.safe));
             }
-            (None, found) => {
-                // What goes on for so long is no error.
-                let begin = match found {
-                    Some(found) if buffer.len() - found <= EXCEPTION_LIMIT => return,
-                    Some(found) => found + 1,
-                    None => self.safe,
-                };
-                self.found = None;
-                self.look_for_text(buffer, begin);
+            (None, None) => self.look_for_text(buffer, self.safe),
+            // What goes on for so long is no error.
+            (None, Some(_)) => {
+                while self.found.is_some_and(|found| buffer.len() - found > EXCEPTION_LIMIT) {
+                    self.pass(buffer);
+                }
             }
+        }
+    }
+
+    /// Goes on behind what has been found, because it is none.
+    fn pass(&mut self, buffer: &[u8]) {
+        if let Some(found) = self.found.take() {
+            self.passed.get_or_insert(found);
+            self.look_for_text(buffer, found + 1);
         }
     }
 
@@ -223,6 +316,7 @@ impl Watch {
     fn forget(&mut self, bytes: usize) {
         self.safe = self.safe.saturating_sub(bytes);
         self.found = self.found.map(|found| found.saturating_sub(bytes));
+        self.passed = self.passed.and_then(|passed| passed.checked_sub(bytes));
     }
 
     /// Whether an error that is one does not end.
@@ -261,11 +355,16 @@ mod tests {
     use super::*;
 
     fn tagged() -> Watch {
-        Watch { tag: Some(Finder::new(b"\r\n__exception__\r\ntag").into_owned()), safe: 0, found: None }
+        Watch {
+            tag: Some(Finder::new(b"\r\n__exception__\r\ntag").into_owned()),
+            safe: 0,
+            found: None,
+            passed: None,
+        }
     }
 
     fn untagged() -> Watch {
-        Watch { tag: None, safe: 0, found: None }
+        Watch { tag: None, safe: 0, found: None, passed: None }
     }
 
     /// Feeds bytes one by one: what is safe never grows into what turns out to be an error.
@@ -302,6 +401,59 @@ mod tests {
         assert_eq!(watched(untagged(), &long), (long.len(), None));
         assert_eq!(watched(untagged(), b"rows Code: 6").0, 5);
         assert_eq!(watched(untagged(), b"rows Cod").0, 5);
+    }
+
+    /// Reads rows of one text each, as they come in pieces.
+    fn rows_of(all: &[u8], piece: usize) -> (usize, usize, Received) {
+        let mut received = Received::new(None);
+        let (mut rows, mut most) = (0, 0);
+        for bytes in all.chunks(piece) {
+            received.append(bytes).unwrap();
+            loop {
+                let ready = received.ready();
+                match ready.split_first() {
+                    Some((length, rest)) if rest.len() >= usize::from(*length) => {
+                        received.consume(usize::from(*length) + 1);
+                        rows += 1;
+                        continue;
+                    }
+                    Some((length, _)) => received.needs(usize::from(*length) + 1),
+                    None => received.consume(0),
+                }
+                let before = received.ready().len();
+                received.go_on();
+                if received.ready().len() == before {
+                    break;
+                }
+            }
+            most = most.max(received.buffer.len());
+        }
+        (rows, most, received)
+    }
+
+    #[test]
+    fn values_that_read_like_errors_are_not_held_back() {
+        let value = b"Code: 60. DB::Exception: Table x does not exist. (UNKNOWN_TABLE)";
+        let row = [&[u8::try_from(value.len()).unwrap()], value.as_slice()].concat();
+        let all = row.repeat(100_000);
+        for piece in [1, 7, 4_096, 100_000] {
+            let all = if piece == 1 { &all[..row.len() * 1_000] } else { &all };
+            let (rows, most, mut received) = rows_of(all, piece);
+            assert!(most <= piece + 2 * row.len(), "{most} bytes of pieces of {piece}");
+            assert_eq!((rows, received.end()), (all.len() / row.len(), None));
+        }
+    }
+
+    #[test]
+    fn an_error_behind_such_values_is_one() {
+        let value = b"Code: 60. DB::Exception: of a row";
+        let row = [&[u8::try_from(value.len()).unwrap()], value.as_slice()].concat();
+        let all = [row.repeat(1_000), b"Code: 395. DB::Exception: of the server".to_vec()].concat();
+        for piece in [1, 7, 4_096, 100_000] {
+            let (rows, _, mut received) = rows_of(&all, piece);
+            let exception = received.end().unwrap();
+            assert_eq!((rows, exception.code, exception.message.as_str()), (1_000, 395, "of the server"));
+        }
     }
 
     #[test]

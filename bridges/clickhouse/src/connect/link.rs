@@ -42,7 +42,7 @@ pub(super) struct Connector {
 type Driven = Option<Pin<Box<Connection<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
 /// A connection, driven by whoever waits on it.
-pub(super) struct Link {
+pub(crate) struct Link {
     sender: SendRequest<Full<Bytes>>,
     /// Nothing once it has ended.
     connection: Driven,

@@ -15,14 +15,19 @@ impl StatementId {
     }
 
     /// Stands before the statement. Proxies give statements ids of their own, and then this is what is looked for.
-    fn mark(self) -> String {
+    pub(super) fn mark(self) -> String {
         format!("/* semilayer:{} */ ", self.0.simple())
+    }
+
+    /// As the server shows it.
+    pub(super) fn text(self) -> String {
+        self.0.to_string()
     }
 
     /// The statement that ends this one.
     pub(super) fn kill(self) -> String {
-        let (id, mark) = (self.0, self.mark());
-        format!("KILL QUERY WHERE query_id = '{id}' OR startsWith(query, '{}') ASYNC", mark.trim_end())
+        let (id, mark) = (self.text(), self.mark());
+        format!("KILL QUERY WHERE query_id = '{id}' OR position(query, '{}') = 1 ASYNC", mark.trim_end())
     }
 }
 
@@ -66,7 +71,7 @@ pub(super) fn path_of(question: &Question<'_>, database: &str) -> String {
         let _infallible = write!(path, "{}{name}={value}", if path.len() > 2 { "&" } else { "" });
     };
     add("database", database);
-    add("query_id", &question.id.0.to_string());
+    add("query_id", &question.id.text());
     add("default_format", question.format);
     for (name, value) in question.settings {
         add(name, value);

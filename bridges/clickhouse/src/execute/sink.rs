@@ -1,9 +1,9 @@
 //! Where rows go: into a batch, with the cursor of a page that is full.
 
-use bridge_core::{BridgeError, Columns, Position, RowWriter, js_number};
-use bridge_sql::{BucketColumn, Decode, Level, Role, Select};
+use bridge_core::{BridgeError, Columns, Position, RowWriter};
+use bridge_sql::{Decode, Level, Select, Shape};
 
-use super::{Shape, unreadable};
+use super::unreadable;
 use crate::values::{Encoding, Input, Stop};
 
 /// What rows take on the wire beyond what they take as JSON: numbers of eight bytes that are one digit.
@@ -69,12 +69,21 @@ impl Sink {
             if input.left() == 0 {
                 return (read, Progress::Wants(1));
             }
+            // Every value takes bytes; of rows without values there would be no end.
+            if self.encodings.is_empty() {
+                return (read, Progress::Failed(unreadable(Stop::Bad("rows without columns"))));
+            }
             let stop = match self.one(&mut input, out) {
                 Ok(()) => continue,
                 Err(stop) => stop,
             };
             return (read, self.stopped(stop, input.left(), out));
         }
+    }
+
+    /// How much of `bytes` may be received for one row.
+    pub(super) fn at_most(&self, bytes: usize) -> usize {
+        bytes.min(self.row_bytes)
     }
 
     /// The cursor of the next page, once all rows have been taken.
@@ -92,6 +101,9 @@ impl Sink {
                     false => Progress::Wants(wanted),
                 }
             }
+            RowStop::Value(Stop::TooLarge) => {
+                Progress::Failed(BridgeError::RowTooLarge { limit: self.row_limit })
+            }
             RowStop::Value(stop) => Progress::Failed(unreadable(stop)),
             RowStop::Row(error) => Progress::Failed(error),
         }
@@ -102,7 +114,9 @@ impl Sink {
         // On a copy: a row that is not wholly there is begun again.
         let mut ahead = *input;
         match &self.shape {
-            Shape::Bucket(plan) => bucket(&plan.columns, &self.encodings, &mut ahead, out)?,
+            Shape::Bucket(plan) => plan.write_bucket(out, &self.encodings, |out, decode, encoding| {
+                write_decoded(decode, encoding, &mut ahead, out).map_err(RowStop::from)
+            })?,
             Shape::Row(_) if self.page.is_none() => self.row(&mut ahead, out)?,
             Shape::Row(_) => self.paged(&mut ahead, out)?,
         }
@@ -238,32 +252,6 @@ impl Page {
     }
 }
 
-fn bucket(
-    columns: &[BucketColumn],
-    encodings: &[Encoding],
-    input: &mut Input<'_>,
-    out: &mut RowWriter,
-) -> Result<(), RowStop> {
-    let mut all = columns.iter().zip(encodings).peekable();
-    out.begin_row();
-    for (role, key) in [(Role::Dimension, "dims"), (Role::Measure, "measures")] {
-        out.object_key(key);
-        out.begin_object();
-        // The statement has its columns in the order of their roles.
-        while let Some((column, encoding)) = all.next_if(|(column, _)| column.role == role) {
-            out.object_key(&column.name);
-            write_decoded(&column.decode, encoding, input, out)?;
-        }
-        out.end_object();
-    }
-    for (column, encoding) in all {
-        out.object_key(&column.name);
-        write_decoded(&column.decode, encoding, input, out)?;
-    }
-    out.end_row()?;
-    Ok(())
-}
-
 fn write_decoded(
     decode: &Decode,
     encoding: &Encoding,
@@ -276,17 +264,14 @@ fn write_decoded(
         Decode::Json => {
             match encoding.kind().key_text(input)? {
                 Some(list) if !list.is_empty() => out.json_or_text(&list),
-                _ => {
-                    out.begin_array();
-                    out.end_array();
-                }
+                _ => decode.write_null(out),
             }
             Ok(())
         }
         Decode::Step(_) | Decode::Breaks(_) => {
             match encoding.kind().double(input)? {
-                Some(index) => out.text(&decode.label(index).unwrap_or_else(|| js_number(index))),
-                None => out.null(),
+                Some(index) => decode.write_label(out, index),
+                None => decode.write_null(out),
             }
             Ok(())
         }

@@ -7,6 +7,8 @@ pub(crate) enum Stop {
     More(usize),
     /// The bytes are not what their type says.
     Bad(&'static str),
+    /// As JSON it is longer than a row may be.
+    TooLarge,
     /// Text that is no UTF-8, where it must find its row again.
     NotText,
 }

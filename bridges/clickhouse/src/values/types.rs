@@ -1,6 +1,6 @@
 //! Names of types, as the server writes them.
 
-/// A type whose values can be read.
+/// A type whose values can be read. Each of them has at least one byte, so that bytes bound the work that they ask for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Type {
     Int8,
@@ -124,7 +124,7 @@ impl<'a> Parser<'a> {
                 self.comma()?;
                 Type::Map(Box::new(key), Box::new(self.kind(depth)?))
             }
-            "FixedString" => Type::FixedString(self.number()?),
+            "FixedString" => Type::FixedString(self.number().filter(|length| *length > 0)?),
             "Decimal" => self.decimal()?,
             "DateTime" => {
                 self.quoted('\'')?;
@@ -156,13 +156,11 @@ impl<'a> Parser<'a> {
         })
     }
 
+    /// One of no fields is no type here: its values have no bytes, and a list of them could be as long as it liked.
     fn tuple(&mut self, depth: usize) -> Option<Type> {
         let mut fields = Vec::new();
         loop {
             self.space();
-            if self.rest.starts_with(')') {
-                return Some(Type::Tuple(fields));
-            }
             let name = self.field_name()?;
             fields.push((name, self.kind(depth)?));
             if !self.eat(',') {
@@ -363,7 +361,6 @@ mod tests {
             Type::parse("Array(Int8)")
         );
         assert_eq!(Type::parse("Enum8('a\\'b' = -1, ', )' = 2)").unwrap().labels(), ["a'b", ", )"]);
-        assert_eq!(Type::parse("Tuple()"), Some(Type::Tuple(Vec::new())));
         assert_eq!(Type::parse("IntervalDay"), Some(Type::Interval));
     }
 
@@ -382,6 +379,11 @@ mod tests {
             "Array(Int8))",
             "DateTime64(12)",
             "Object('json')",
+            "Tuple()",
+            "Array(Tuple())",
+            "Tuple(a UInt8, )",
+            "Nested()",
+            "FixedString(0)",
         ] {
             assert_eq!(Type::parse(name), None, "{name}");
         }

@@ -61,7 +61,7 @@ fn serve(mut stream: TcpStream, rows: &[u8], end: End) {
     }
 }
 
-fn request(stream: &mut TcpStream) -> Option<String> {
+pub(crate) fn request(stream: &mut TcpStream) -> Option<String> {
     let mut all = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -94,13 +94,13 @@ fn answer(stream: &mut TcpStream, body: &[u8], end: End) {
     stream.write_all(&out).ok();
 }
 
-fn head(columns: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn head(columns: &[(&str, &str)]) -> Vec<u8> {
     let names = columns.iter().flat_map(|(name, _)| text(name));
     let types = columns.iter().flat_map(|(_, kind)| text(kind));
     [u8::try_from(columns.len()).unwrap()].into_iter().chain(names).chain(types).collect()
 }
 
-fn text(value: &str) -> Vec<u8> {
+pub(crate) fn text(value: &str) -> Vec<u8> {
     [u8::try_from(value.len()).unwrap()].into_iter().chain(value.bytes()).collect()
 }
 
@@ -118,7 +118,7 @@ async fn rows_of(rows: Vec<u8>, end: End) -> (Vec<String>, Result<(), BridgeErro
     }
 }
 
-const OLD_ERROR: &[u8] =
+pub(crate) const OLD_ERROR: &[u8] =
     b"Code: 395. DB::Exception: broken on purpose. (X) (version 24.8.1.1 (official build))\n";
 
 #[tokio::test(flavor = "multi_thread")]

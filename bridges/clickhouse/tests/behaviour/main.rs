@@ -16,6 +16,9 @@ mod server;
 
 mod access;
 mod failing;
+mod hostile;
+mod measured;
+mod operands;
 mod paging;
 mod ranked;
 mod streams;

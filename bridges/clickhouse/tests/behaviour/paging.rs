@@ -102,6 +102,49 @@ async fn keys_of_nanoseconds_and_of_expressions_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_of_any_width_page() {
+    const GREAT: &str = "57896044618658097711785492504343953926634992332820282019728792003956564819";
+    let kinds = ["UInt256", "Int256", "Int128", "Decimal(76, 0)", "Decimal(76, 38)", "Decimal(38, 38)"];
+    let database = Database::create();
+    let bridge = open(database.config()).await;
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let keys = match kind {
+            "UInt256" | "Int256" => format!("'{GREAT}966', '{GREAT}967', '0', '{GREAT}965'"),
+            "Int128" => "'-170141183460469231731687303715884105728', '170141183460469231731687303715884105727', '0', '1'".to_owned(),
+            "Decimal(76, 0)" => "'1', '-1', '9999999999999999999999999999999999999999999999999999999999999999999999999999', '9999999999999999999999999999999999999999999999999999999999999999999999999998'".to_owned(),
+            _ => "'0.00000000000000000000000000000000000001', '-0.1', '0', '0.00000000000000000000000000000000000002'".to_owned(),
+        };
+        let table = format!("wide_{number}");
+        database.run(&format!(
+            "CREATE TABLE {table} (k {kind}, v Int32) ENGINE = MergeTree ORDER BY k;
+            INSERT INTO {table} SELECT arrayJoin([{keys}]), 1;"
+        ));
+        let whole = scan(&*bridge, &table, 100).await;
+        assert_eq!(whole.len(), 4);
+        for limit in [1, 2, 3] {
+            assert_eq!(scan(&*bridge, &table, limit).await, whole, "{kind} in pages of {limit}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_does_not_hide_its_table_whatever_it_is_called() {
+    let database = Database::with(
+        "CREATE TABLE hidden (id Int32, t Tuple(id Int32, v String), v String) ENGINE = MergeTree ORDER BY id;
+        INSERT INTO hidden VALUES (1, (9, 'inner'), 'a'), (2, (8, 'inner'), 'b')",
+    );
+    let bridge = open(database.config()).await;
+    let rows =
+        [r#"{"id":1,"t":{"id":9,"v":"inner"},"v":"a"}"#, r#"{"id":2,"t":{"id":8,"v":"inner"},"v":"b"}"#];
+    for limit in [1, 2, 3] {
+        assert_eq!(scan(&*bridge, "hidden", limit).await, rows);
+    }
+    let asked = json!({ "project": { "t": "id", "v": "t" }, "where": { "v": "b" } });
+    let rows = crate::asking::query(&*bridge, "hidden", asked).await.unwrap();
+    assert_eq!(rows, [json!({ "t": 2, "v": { "id": 8, "v": "inner" } })]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_reads_the_rows_behind_its_cursor_and_not_the_table() {
     let database = Database::with(
         "CREATE TABLE large (id Int64, v String) ENGINE = MergeTree ORDER BY id;

@@ -79,3 +79,23 @@ async fn rows_are_ranked_by_the_distance_of_their_vectors() {
     let refused = similar(&*bridge, json!({ "field": "id", "vector": [1] })).await.unwrap_err();
     assert!(matches!(&refused, BridgeError::Invalid(invalid) if invalid.field == "field"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_of_vectors_is_used_for_vectors_of_its_length_alone() {
+    let database = Database::with(
+        "CREATE TABLE near (id Int32, v Array(Float32), gaps Array(Nullable(Float32)),
+            INDEX i v TYPE vector_similarity('hnsw', 'L2Distance', 3)) ENGINE = MergeTree ORDER BY id;
+        INSERT INTO near VALUES (1, [1, 0, 0], [1]), (2, [0, 1, 0], [NULL]), (3, [0, 0, 1], [])",
+    );
+    let bridge = open(database.config()).await;
+    let similar = async |field: &str, vector: serde_json::Value| {
+        let asked = json!({ "vector": vector, "field": field, "limit": 2, "metric": "l2", "select": ["id"] });
+        let asked = SimilarOptions::parse(&serde_json::value::to_raw_value(&asked).unwrap()).unwrap();
+        collect(bridge.similar(&ample(), "near", asked).await?).await.map(|(rows, _)| rows.join(","))
+    };
+    let found = similar("v", json!([1, 0.5, 0])).await.unwrap();
+    assert!(found.starts_with(r#"{"id":1,"_score":0.66"#) && found.contains(r#"{"id":2,"#), "{found}");
+    assert_eq!(similar("v", json!([1, 0.5])).await.unwrap(), "");
+    let refused = similar("gaps", json!([1])).await.unwrap_err();
+    assert!(matches!(refused, BridgeError::Invalid(_)), "{refused:?}");
+}

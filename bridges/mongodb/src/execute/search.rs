@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 
 use bridge_core::{BridgeError, Call, Columns, RowBatch, RowStream, RowWriter, answer_rows};
-use bridge_reduce::Ranker;
+use bridge_reduce::scan::Best;
+use bridge_reduce::{Number, Order, Ranker, Value};
 use mongodb::bson::{Document, RawBsonRef, RawDocument, doc};
 use mongodb::options::FindOptions;
 use protocol::{
-    Filter, Invalid, RawObject, SCORE, SearchMethod, SearchOptions, Tail, Test, TextMatch, Where,
+    Direction, Filter, Invalid, RawObject, SCORE, SearchMethod, SearchOptions, Tail, Test, TextMatch, Where,
 };
 
 use super::{Operation, all, each, start};
@@ -115,36 +116,6 @@ fn full_text(
     Box::new(MongoRows::new(pool, call, batches, shape, None).found_by(SearchMethod::FullText))
 }
 
-/// The best rows so far. Those of equal score stay in the order in which they came.
-struct Best {
-    limit: usize,
-    rows: Vec<(f64, String)>,
-    bytes: usize,
-}
-
-impl Best {
-    fn wants(&self, score: f64) -> bool {
-        self.rows.len() < self.limit || self.rows.last().is_some_and(|(worst, _)| score > *worst)
-    }
-
-    fn take(&mut self, score: f64, row: String) -> Result<(), BridgeError> {
-        let at = self.rows.partition_point(|(better, _)| *better >= score);
-        self.bytes += row.len();
-        self.rows.insert(at, (score, row));
-        if self.rows.len() > self.limit
-            && let Some((_, row)) = self.rows.pop()
-        {
-            self.bytes -= row.len();
-        }
-        if self.bytes > MEMORY {
-            let message =
-                format!("the rows of the search need more than its limit of {MEMORY} bytes of memory");
-            return Err(BridgeError::query(message));
-        }
-        Ok(())
-    }
-}
-
 async fn contained(
     pool: &Pool,
     call: &Call,
@@ -169,19 +140,21 @@ async fn contained(
         options: Box::new(find),
     };
     let ranker = Ranker::new(options);
-    let mut best =
-        Best { limit: usize::try_from(options.limit).unwrap_or(usize::MAX), rows: Vec::new(), bytes: 0 };
+    // Rows of equal score stay in the order of their keys, in which they come.
+    let by_score = Order::of_first([Direction::Descending]);
+    let mut best = Best::new(by_score, usize::try_from(options.limit).unwrap_or(usize::MAX), MEMORY);
     let row = Row { shown: &shown, limit: call.row_limit };
     each(pool, call, operation, |document| {
         let texts = texts(document, options.fields.as_deref())?;
         let Some(score) = ranker.score(&RawObject::from_text(&texts)?)? else { return Ok(()) };
-        if best.wants(score) {
-            best.take(score, row.json(document, score)?)?;
+        let rank = vec![Number::from_f64(score).map_or(Value::Null, Value::Number)];
+        if best.wants(&rank) {
+            best.take(rank, row.json(document, score)?)?;
         }
         Ok(())
     })
     .await?;
-    Ok(best.rows.into_iter().map(|(_, rows)| RowBatch { rows, count: 1 }).collect())
+    Ok(best.into_sorted().into_iter().map(|row| RowBatch { rows: row.text, count: 1 }).collect())
 }
 
 fn holds_a_word(fields: &[String], words: &[String]) -> Result<Document, Invalid> {

@@ -44,7 +44,7 @@ impl Wkb<'_> {
             7 => self.list(out, |wkb, out| wkb.geometry(out, depth))?,
             4..=6 => self.list(out, |wkb, out| {
                 let part = wkb.header()?;
-                if part + 3 == kind { wkb.coordinates(part, out) } else { Err(BAD) }
+                if kind.checked_sub(3) == Some(part) { wkb.coordinates(part, out) } else { Err(BAD) }
             })?,
             _ => self.coordinates(kind, out)?,
         }
@@ -141,5 +141,7 @@ mod tests {
         let nested: Vec<u8> = [1, 7, 0, 0, 0, 1, 0, 0, 0].repeat(1_000);
         assert!(written(Geometry, 0, &stored(&nested)).is_err());
         assert!(written(Geometry, 0, &stored(&[1, 2, 0, 0, 0, 255, 255, 255, 255])).is_err());
+        let part_of_no_kind = [1, 4, 0, 0, 0, 1, 0, 0, 0, 1, 255, 255, 255, 255];
+        assert!(written(Geometry, 0, &stored(&part_of_no_kind)).is_err());
     }
 }

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bridge_core::BridgeError;
-use semilayer_bridge_mysql::Planetscale;
+use semilayer_bridge_mysql::{Mariadb, Planetscale};
 use serde_json::{Value, json};
 
 use crate::asking::{connect, open_with, query, with};
 use crate::database::{Database, on_each_engine};
-use crate::server::{ENGINES, server};
+use crate::server::{ENGINES, Engine, server};
+use crate::victim::Victim;
 
 /// A view that tells about its own session.
 const SESSION: &str = "CREATE SQL SECURITY INVOKER VIEW session AS
@@ -31,12 +32,16 @@ async fn refusal(database: &Database, config: Value) -> String {
 }
 
 /// MySQL keeps the status of sessions in another schema than MariaDB.
-async fn with_session_view(database: &Database) {
-    let status = match database.server.engine {
-        crate::server::Engine::Mysql => "performance_schema.session_status",
-        crate::server::Engine::Mariadb => "information_schema.SESSION_STATUS",
+fn session_view(engine: Engine) -> String {
+    let status = match engine {
+        Engine::Mysql => "performance_schema.session_status",
+        Engine::Mariadb | Engine::Mariadb11 => "information_schema.SESSION_STATUS",
     };
-    database.run(&SESSION.replace("{status}", status)).await;
+    SESSION.replace("{status}", status)
+}
+
+async fn with_session_view(database: &Database) {
+    database.run(&session_view(database.server.engine)).await;
 }
 
 fn escaped(text: &str) -> String {
@@ -96,6 +101,27 @@ async fn the_switch_verifies_authority_and_name() {
     .await;
 }
 
+/// From MariaDB 11.4 on a server that nobody has given a certificate makes one for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_nobody_signed_encrypts_and_proves_nothing() {
+    let victim = Victim::start(Engine::Mariadb11);
+    victim.run(&session_view(Engine::Mariadb11)).await;
+    for mode in [json!({}), json!({ "sslmode": "required" })] {
+        let bridge = connect(Mariadb, with(victim.config(), mode)).await.unwrap();
+        let rows = query(&*bridge, "session", json!({})).await.unwrap();
+        assert_ne!(rows[0]["cipher"], "", "{rows:?}");
+    }
+    for verified in [json!({ "ssl": true }), json!({ "sslmode": "verify_ca" })] {
+        let config = with(victim.config(), json!({ "sslrootcert": server(Engine::Mariadb11).ca }));
+        match connect(Mariadb, with(config, verified)).await {
+            Err(BridgeError::Unreachable { message, .. }) => {
+                assert!(message.contains("certificate"), "{message}")
+            }
+            other => panic!("expected an unreachable source, got {:?}", other.map(drop)),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_is_a_way_in_as_files_and_as_text() {
     for engine in ENGINES {
@@ -144,7 +170,7 @@ async fn a_wrong_password_and_an_unknown_database_are_told_without_secrets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_never_sent_over_an_open_connection() {
-    let database = Database::create(crate::server::Engine::Mysql).await;
+    let database = Database::create(Engine::Mysql).await;
     let name = format!("fresh_{}", database.name);
     database.run(&format!("CREATE USER '{name}'@'%' IDENTIFIED BY 'never seen before'")).await;
     let config = with(
@@ -158,7 +184,7 @@ async fn a_password_is_never_sent_over_an_open_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn planetscale_takes_no_connection_that_is_not_verified() {
-    let database = Database::create(crate::server::Engine::Mysql).await;
+    let database = Database::create(Engine::Mysql).await;
     let config = json!({
         "host": "localhost", "port": database.server.port, "username": database.server.user("app"),
         "password": database.server.password("app"), "ssl": false, "sslmode": "disabled",

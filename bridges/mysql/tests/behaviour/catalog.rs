@@ -6,7 +6,7 @@ use protocol::{AggregateOptions, ReadOptions, SearchMethod, SearchOptions};
 use serde_json::{Value, json};
 
 use crate::asking::{ample, collect, open, query};
-use crate::database::on_each_engine;
+use crate::database::{Database, on_each_engine};
 use crate::server::Engine;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ CREATE VIEW seen AS SELECT * FROM parent
             .collect();
         let (int, bigint) = match database.server.engine {
             Engine::Mysql => ("int", "bigint"),
-            Engine::Mariadb => ("int(11)", "bigint(20) unsigned"),
+            Engine::Mariadb | Engine::Mariadb11 => ("int(11)", "bigint(20) unsigned"),
         };
         assert_eq!(
             described,
@@ -174,6 +174,36 @@ INSERT INTO t VALUES (1, 'large'), (2, 'small'), (3, '3'), (4, NULL), (5, 'none 
         assert!(plan.contains(r#""key": "size""#) || plan.contains(r#""index_name": "size""#), "{plan}");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_in_the_collations_of_mariadb_11_is_equal_found_and_paged_by_them() {
+    let sql = "CREATE TABLE t (k VARCHAR(20) PRIMARY KEY, id INT, size ENUM('s', 'L')) COLLATE utf8mb4_uca1400_ai_ci;
+INSERT INTO t VALUES ('\u{e9}toile', 1, 's'), ('Zebra', 2, 'L'), ('apple', 3, 'L'), ('\u{df}', 4, NULL);
+CREATE TABLE cased (k VARCHAR(20) PRIMARY KEY) COLLATE utf8mb4_uca1400_nopad_as_cs;
+INSERT INTO cased VALUES ('e'), ('E'), ('\u{e9}'), ('e ')";
+    let database = Database::with(Engine::Mariadb11, sql).await;
+    let bridge = open(&database).await;
+    for (asked, expected) in [
+        (json!({ "k": "ETOILE" }), &[1][..]),
+        (json!({ "k": { "$in": ["ZEBRA", "ss"] } }), &[2, 4]),
+        (json!({ "k": { "$gt": "b" } }), &[1, 2, 4]),
+        (json!({ "k": { "$contains": "ZEB" } }), &[2]),
+        (json!({ "k": { "$like": "zeb%" } }), &[]),
+        (json!({ "size": "l" }), &[2, 3]),
+        (json!({ "size": { "$ne": "S" } }), &[2, 3]),
+    ] {
+        let rows =
+            query(&*bridge, "t", json!({ "where": asked, "orderBy": { "field": "id", "dir": "asc" } }))
+                .await
+                .unwrap();
+        let ids: Vec<_> = rows.iter().map(|row| row["id"].as_i64().unwrap()).collect();
+        assert_eq!(ids, expected, "{asked}");
+    }
+    assert_eq!(keys(&*bridge, "t").await, ["apple", "\u{e9}toile", "\u{df}", "Zebra"]);
+    assert_eq!(keys(&*bridge, "cased").await, ["e", "E", "\u{e9}", "e "]);
+    let found = query(&*bridge, "cased", json!({ "where": { "k": "e" } })).await.unwrap();
+    assert_eq!(found, [json!({ "k": "e" })]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::asking::{ample, open_with, options, query};
 use crate::database::on_each_engine;
+use crate::server::Engine;
 
 /// Views that call functions: one writes, one makes its session writable, one changes the time zone.
 const HOSTILE: &str = "CREATE TABLE t (id INT PRIMARY KEY, at TIMESTAMP(6) NULL);
@@ -21,8 +22,8 @@ CREATE VIEW moving AS SELECT moves() AS v;
 async fn a_view_that_writes_is_refused_also_after_one_that_has_opened_its_session() {
     on_each_engine("", async |database| {
         let read_only = match database.server.engine {
-            crate::server::Engine::Mysql => "transaction_read_only",
-            crate::server::Engine::Mariadb => "tx_read_only",
+            Engine::Mysql => "transaction_read_only",
+            Engine::Mariadb | Engine::Mariadb11 => "tx_read_only",
         };
         database.run(&HOSTILE.replace("{read_only}", read_only)).await;
         let bridge = open_with(database, json!({ "poolMax": 1 })).await;

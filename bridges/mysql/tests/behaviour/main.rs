@@ -20,6 +20,7 @@ mod hostile;
 mod restart;
 #[path = "../support/server.rs"]
 mod server;
+mod similar;
 mod streams;
 #[path = "../support/victim.rs"]
 mod victim;

@@ -24,6 +24,11 @@ async fn a_restart_of_mariadb_is_survived() {
     a_restart_is_survived(Mariadb, Engine::Mariadb).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_mariadb_11_is_survived() {
+    a_restart_is_survived(Mariadb, Engine::Mariadb11).await;
+}
+
 async fn a_restart_is_survived(driver: MysqlDriver, engine: Engine) {
     let mut victim = Victim::start(engine);
     let bridge = driver.connect(&settings(victim.config()), &ample()).await.unwrap();

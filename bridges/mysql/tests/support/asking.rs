@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use bridge_core::{Bridge, BridgeError, Call, Driver, RowStream};
-use protocol::{CHUNK_BYTES, QueryOptions, SourceConfig, Tail};
+use protocol::{CHUNK_BYTES, QueryOptions, SimilarOptions, SourceConfig, Tail};
 use semilayer_bridge_mysql::MysqlDriver;
 use serde_json::{Value, json};
 
@@ -69,6 +69,17 @@ pub(crate) async fn json_rows(
     let rows: Vec<Box<serde_json::value::RawValue>> =
         serde_json::from_str(&format!("[{}]", batches.join(","))).unwrap();
     Ok(rows.into_iter().map(|row| row.get().to_owned()).collect())
+}
+
+/// The rows of a `similar`, parsed.
+pub(crate) async fn similar(
+    bridge: &dyn Bridge,
+    target: &str,
+    asked: Value,
+) -> Result<Vec<Value>, BridgeError> {
+    let asked = SimilarOptions::parse(&serde_json::value::to_raw_value(&asked).unwrap()).unwrap();
+    let (batches, _) = collect(bridge.similar(&ample(), target, asked).await?).await?;
+    Ok(serde_json::from_str(&format!("[{}]", batches.join(","))).unwrap())
 }
 
 /// The text of every batch, and what comes after them.

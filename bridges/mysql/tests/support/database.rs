@@ -42,7 +42,7 @@ impl Database {
         let name = format!("{PREFIX}{}_{number}", std::process::id());
         let collation = match engine {
             Engine::Mysql => "utf8mb4_0900_bin",
-            Engine::Mariadb => "utf8mb4_nopad_bin",
+            Engine::Mariadb | Engine::Mariadb11 => "utf8mb4_nopad_bin",
         };
         app.query_drop(format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE {collation}"))
             .await
@@ -63,7 +63,7 @@ impl Database {
     pub(crate) fn driver(&self) -> MysqlDriver {
         match self.server.engine {
             Engine::Mysql => Mysql,
-            Engine::Mariadb => Mariadb,
+            Engine::Mariadb | Engine::Mariadb11 => Mariadb,
         }
     }
 

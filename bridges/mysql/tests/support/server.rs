@@ -13,10 +13,12 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
     Mysql,
+    /// 10.11, where the machine has no newer one.
     Mariadb,
+    Mariadb11,
 }
 
-pub(crate) const ENGINES: [Engine; 2] = [Engine::Mysql, Engine::Mariadb];
+pub(crate) const ENGINES: [Engine; 3] = [Engine::Mysql, Engine::Mariadb, Engine::Mariadb11];
 
 /// What a test needs to know about a server.
 pub(crate) struct Server {
@@ -46,7 +48,7 @@ impl Server {
 
 /// The server of that engine, left by every test as it was found.
 pub(crate) fn server(engine: Engine) -> &'static Server {
-    static SERVERS: [OnceLock<Server>; 2] = [const { OnceLock::new() }; 2];
+    static SERVERS: [OnceLock<Server>; 3] = [const { OnceLock::new() }; 3];
     SERVERS[engine as usize].get_or_init(|| from_state(&state(), engine))
 }
 
@@ -71,6 +73,7 @@ fn from_state(state: &Value, engine: Engine) -> Server {
     let service = match engine {
         Engine::Mysql => "mysql",
         Engine::Mariadb => "mariadb",
+        Engine::Mariadb11 => "mariadb11",
     };
     let servers = state["servers"].as_array().unwrap();
     let server = servers.iter().find(|server| server["service"] == service);

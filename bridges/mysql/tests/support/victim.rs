@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
 use serde_json::{Value, json};
 
 use crate::server::{Engine, server};
@@ -38,8 +40,7 @@ impl Victim {
                 chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
             });
         }
-        let output = initialize(engine, &folder).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        initialize(engine, &folder);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let victim = Self { engine, port, process: spawn(engine, &folder, port), folder };
         victim.wait_until_it_answers();
@@ -48,6 +49,13 @@ impl Victim {
 
     pub(crate) fn config(&self) -> Value {
         json!({ "host": "127.0.0.1", "port": self.port, "database": "d", "user": "app", "password": "pw" })
+    }
+
+    /// Runs a statement by a client that is not ours.
+    pub(crate) async fn run(&self, sql: &str) {
+        let options = OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(self.port);
+        let options = options.user(Some("app")).pass(Some("pw")).db_name(Some("d")).prefer_socket(false);
+        Conn::new(options).await.unwrap().query_drop(sql).await.unwrap();
     }
 
     /// Kills the server and all its sessions as a crash would.
@@ -81,51 +89,90 @@ impl Drop for Victim {
     }
 }
 
-fn initialize(engine: Engine, folder: &Path) -> Command {
-    let datadir = format!("--datadir={}", folder.join("data").display());
-    match engine {
+/// Makes the tables of a server.
+fn initialize(engine: Engine, folder: &Path) {
+    let mut command = match engine {
         Engine::Mysql => {
             let mut command = program(engine);
-            command.args(["--initialize-insecure", &datadir, "--innodb-redo-log-capacity=16M"]);
+            command.args(["--initialize-insecure", "--innodb-redo-log-capacity=16M"]);
             command
         }
         Engine::Mariadb => {
             let mut command = as_server();
-            command.args(["mariadb-install-db", "--no-defaults", &datadir, "--skip-test-db"]);
+            command.args(["mariadb-install-db", "--no-defaults", "--skip-test-db"]);
             command.args(["--auth-root-authentication-method=normal", "--innodb-log-file-size=16M"]);
             command
         }
+        Engine::Mariadb11 => {
+            let mut command = program(engine);
+            command.args(["--bootstrap", "--innodb-log-file-size=16M"]).stdin(tables_of_mariadb(folder));
+            command
+        }
+    };
+    command.arg(format!("--datadir={}", folder.join("data").display()));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What `mariadb-install-db` would feed to a server of unpacked packages; it needs the folder of the data.
+fn tables_of_mariadb(folder: &Path) -> fs::File {
+    let mut script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n".to_owned();
+    for name in ["mariadb_system_tables.sql", "mariadb_system_tables_data.sql"] {
+        let path = packages(Engine::Mariadb11).join("usr/share/mariadb").join(name);
+        script.push_str(&fs::read_to_string(path).unwrap());
     }
+    fs::create_dir(folder.join("data")).unwrap();
+    if is_root() {
+        chown(folder.join("data"), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let path = folder.join("tables.sql");
+    fs::write(&path, script).unwrap();
+    fs::File::open(path).unwrap()
 }
 
 /// The server without settings but those of its place.
 fn program(engine: Engine) -> Command {
-    let programs = server(engine).programs.clone();
-    let programs = programs
-        .unwrap_or_else(|| panic!("a server in a container cannot be hurt: its programs are not here"));
+    let programs = programs(engine);
     let mut command = as_server();
     match engine {
         Engine::Mariadb => {
             command.arg(programs.join("mariadbd")).arg("--no-defaults");
         }
+        Engine::Mariadb11 => {
+            command.arg(programs.join("mariadbd")).arg("--no-defaults").args(places(engine, "mariadb"));
+        }
         Engine::Mysql => {
-            let packages = programs.join("..");
-            let share = packages.join("usr/share/mysql");
             command
                 .arg(programs.join("mysqld"))
                 .arg("--no-defaults")
-                .args(["--mysqlx=OFF", "--secure-file-priv=NULL"]);
-            for (name, place) in [
-                ("basedir", packages.join("usr")),
-                ("lc-messages-dir", share.clone()),
-                ("character-sets-dir", share.join("charsets")),
-                ("plugin-dir", packages.join("usr/lib/mysql/plugin")),
-            ] {
-                command.arg(format!("--{name}={}", place.display()));
-            }
+                .args(["--mysqlx=OFF", "--secure-file-priv=NULL"])
+                .args(places(engine, "mysql"));
         }
     }
     command
+}
+
+/// Where unpacked packages have what their server would look for elsewhere.
+fn places(engine: Engine, share: &str) -> [String; 4] {
+    let packages = packages(engine);
+    let share = packages.join("usr/share").join(share);
+    [
+        ("basedir", packages.join("usr")),
+        ("lc-messages-dir", share.clone()),
+        ("character-sets-dir", share.join("charsets")),
+        ("plugin-dir", packages.join("usr/lib/mysql/plugin")),
+    ]
+    .map(|(name, place)| format!("--{name}={}", place.display()))
+}
+
+/// The folder above that of the programs.
+fn packages(engine: Engine) -> PathBuf {
+    programs(engine).join("..")
+}
+
+fn programs(engine: Engine) -> PathBuf {
+    let programs = server(engine).programs.clone();
+    programs.unwrap_or_else(|| panic!("a server in a container cannot be hurt: its programs are not here"))
 }
 
 fn spawn(engine: Engine, folder: &Path, port: u16) -> Child {

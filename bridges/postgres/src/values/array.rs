@@ -29,7 +29,7 @@ pub(super) fn write_binary(element: Scalar, bytes: &[u8], out: &mut RowWriter) -
         return Ok(());
     }
     write_dimension(element, &lengths, &mut rest, out)?;
-    if rest.0.is_empty() { Ok(()) } else { Err(BAD) }
+    if rest.0.is_empty() || out.is_row_too_large() { Ok(()) } else { Err(BAD) }
 }
 
 fn write_dimension(
@@ -51,6 +51,10 @@ fn write_dimension(
     for _ in 0..*length {
         // A length that lies ends here: every element takes bytes.
         write_dimension(element, inner, rest, out)?;
+        // The digits of a numeric are told by a few bytes, and there may be many of those.
+        if out.is_row_too_large() {
+            break;
+        }
     }
     out.end_array();
     Ok(())

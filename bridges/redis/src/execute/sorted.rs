@@ -3,37 +3,17 @@
 //! Redis cannot order rows, so they are collected here: with a limit only as many as can be in the answer, without one all
 //! of them, and never more than a fixed amount of memory.
 
-use std::cmp::Ordering;
-
-use bridge_core::{BridgeError, Call, Position, RowStream, RowWriter, answer_rows};
-use bridge_reduce::{Order, Row, Value};
+use bridge_core::{BridgeError, Call, Position, RowStream, RowWriter, answer_rows, push_json_str};
+use bridge_reduce::scan::{Best, Kept};
+use bridge_reduce::{Row, Value};
 use protocol::{Invalid, OrderBy, Tail};
 
 use super::sink::{Selection, Test};
 use super::{Opened, Run, count};
-use crate::values::{Record, Renderer, Shape, View, push_json_text};
+use crate::values::{Renderer, View};
 
 /// What collected rows may take.
 const MEMORY: usize = 64 * 1024 * 1024;
-/// What a row takes beside its text, and each of its columns beside theirs.
-const ENTRY: usize = 96;
-
-/// A row that may be in the answer.
-struct Entry {
-    columns: Row,
-    text: String,
-    size: usize,
-}
-
-/// The best rows so far.
-struct Collector {
-    order: Order,
-    entries: Vec<Entry>,
-    /// How many can be in the answer.
-    keep: usize,
-    used: usize,
-}
-
 /// Answers rows by `order_by`. A cursor is a place in that order.
 pub(crate) async fn sorted(
     opened: Opened,
@@ -51,16 +31,20 @@ pub(crate) async fn sorted(
         .limit
         .map(|limit| limit.saturating_add(selection.offset).saturating_add(u64::from(selection.paged)));
     let keep = wanted.map_or(usize::MAX, |wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
-    let mut collector = Collector { order, entries: Vec::new(), keep, used: 0 };
+    let mut best = Best::new(order.clone(), keep, MEMORY);
     let mut renderer = Renderer::default();
     let mut run = Run::over(opened, target, &selection.filter, call);
     if selection.limit != Some(0) {
         run.each(&mut |record| {
             let Some(columns) = test.admitted(record)? else { return Ok(()) };
-            if after.as_ref().is_some_and(|after| collector.order.compare(&columns, after).is_le()) {
+            let is_behind = |after: &Row| order.compare(&columns, after).is_gt();
+            if !after.as_ref().is_none_or(is_behind) || !best.wants(&columns) {
                 return Ok(());
             }
-            collector.take(columns, record, &mut renderer, &selection.shape)
+            let mut text = String::new();
+            renderer.render(record, &selection.shape, View::Rows, &mut text);
+            text.shrink_to_fit();
+            Ok(best.take(columns, text)?)
         })
         .await?;
     }
@@ -70,29 +54,28 @@ pub(crate) async fn sorted(
         let (total, _lease) = count(opened, target, &selection.filter, call).await?;
         tail.total = Some(total);
     }
-    answer(collector, &selection, &slots, tail, call)
+    answer(best.into_sorted(), &selection, &slots, tail, call)
 }
 
 fn answer(
-    mut collector: Collector,
+    rows: Vec<Kept>,
     selection: &Selection,
     slots: &[usize],
     mut tail: Tail,
     call: &Call,
 ) -> Result<RowStream, BridgeError> {
-    collector.sort();
     let offset = usize::try_from(selection.offset).unwrap_or(usize::MAX);
     let limit = selection.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let found = collector.entries.len().saturating_sub(offset);
+    let found = rows.len().saturating_sub(offset);
     let mut writer = RowWriter::new(call.row_limit);
     let mut batches = Vec::new();
     let mut last = None;
     // Each text is dropped as it is written, so that rows are in memory once.
-    for entry in collector.entries.into_iter().skip(offset).take(limit) {
+    for row in rows.into_iter().skip(offset).take(limit) {
         writer.begin_row();
-        writer.json(&entry.text);
+        writer.json(&row.text);
         writer.end_row()?;
-        last = Some(entry.columns);
+        last = Some(row.columns);
         if writer.len() >= BATCH {
             batches.extend(writer.take());
         }
@@ -110,62 +93,11 @@ fn answer(
 /// Small, because a caller may ask for little at a time.
 const BATCH: usize = 16 * 1024;
 
-impl Collector {
-    fn take(
-        &mut self,
-        columns: Row,
-        record: &Record<'_>,
-        renderer: &mut Renderer,
-        shape: &Shape,
-    ) -> Result<(), BridgeError> {
-        let mut text = String::new();
-        renderer.render(record, shape, View::Rows, &mut text);
-        text.shrink_to_fit();
-        let size = ENTRY + text.len() + columns.iter().map(size_of_value).sum::<usize>();
-        self.used += size;
-        self.entries.push(Entry { columns, text, size });
-        // Twice as many as are kept, so that sorting them out is rare.
-        if self.entries.len() / 2 >= self.keep || self.used > MEMORY {
-            self.sort_out();
-        }
-        if self.used > MEMORY {
-            return Err(BridgeError::query(format!(
-                "the rows to be put in order take more than {} MiB: ask for fewer with limit, select or where",
-                MEMORY / (1024 * 1024)
-            )));
-        }
-        Ok(())
-    }
-
-    fn sort_out(&mut self) {
-        if self.entries.len() > self.keep {
-            self.sort();
-            self.entries.truncate(self.keep);
-            self.used = self.entries.iter().map(|entry| entry.size).sum();
-        }
-    }
-
-    fn sort(&mut self) {
-        let order = &self.order;
-        self.entries.sort_by(|left, right| -> Ordering { order.compare(&left.columns, &right.columns) });
-    }
-}
-
-fn size_of_value(value: &Value) -> usize {
-    ENTRY / 2
-        + match value {
-            Value::Text(text) | Value::Json(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            Value::Number(_) => ENTRY / 2,
-            Value::Null | Value::Bool(_) | Value::Timestamp(_) => 0,
-        }
-}
-
 /// A value as JSON, with its type; nothing for null.
 fn json_of(value: &Value) -> Option<String> {
     let quoted = |text: &str| {
         let mut out = String::new();
-        push_json_text(&mut out, text);
+        push_json_str(&mut out, text);
         out
     };
     Some(match value {
@@ -186,7 +118,7 @@ fn position(cursor: &str, order_by: &[OrderBy], test: &Test) -> Result<Row, Brid
         if json.len() > 1 {
             json.push(',');
         }
-        push_json_text(&mut json, &order.field);
+        push_json_str(&mut json, &order.field);
         json.push(':');
         let value = value.unwrap_or_else(|| "null".to_owned());
         // One value and nothing beside it, or a cursor could say more than its column.

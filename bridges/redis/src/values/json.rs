@@ -208,35 +208,6 @@ pub(crate) fn push_compact(out: &mut String, json: &str) {
     out.push_str(json.get(from..).unwrap_or_default());
 }
 
-/// Appends a JSON string.
-pub(crate) fn push_text(out: &mut String, text: &str) {
-    out.push('"');
-    let mut from = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(text.get(from..at).unwrap_or_default());
-        from = at + 1;
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            _ => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                let digit = |index: u8| HEX.get(usize::from(index)).copied().map_or('0', char::from);
-                out.push_str("\\u00");
-                out.push(digit(byte >> 4));
-                out.push(digit(byte & 0xf));
-            }
-        }
-    }
-    out.push_str(text.get(from..).unwrap_or_default());
-    out.push('"');
-}
-
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
@@ -541,14 +512,5 @@ mod tests {
         let mut out = String::new();
         push_compact(&mut out, "{ \"a b\" : \"\\\" c \\\\\" ,\n\t\"d\" : [ ] }");
         assert_eq!(out, r#"{"a b":"\" c \\","d":[]}"#);
-    }
-
-    #[test]
-    fn every_text_reads_back() {
-        for text in ["", "plain", "\"\\\n\r\t\u{0}\u{1f}\u{7f}", "üñï ☃ 𝄞"] {
-            let mut out = String::new();
-            push_text(&mut out, text);
-            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
-        }
     }
 }

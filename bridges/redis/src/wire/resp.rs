@@ -7,6 +7,8 @@ use super::{ServerError, WireError};
 
 /// What a line of a header, a status or an error may have.
 const LONGEST_LINE: usize = 64 * 1024;
+/// Digits of a length: Redis has no values of ten gigabytes.
+const LONGEST_LENGTH: usize = 10;
 /// How deep arrays may stand in arrays; Redis needs four.
 const DEEPEST: usize = 8;
 /// What each token of a reply costs of its budget beside its bytes.
@@ -81,14 +83,13 @@ pub(crate) fn token(buffer: &[u8], limit: usize) -> Result<Option<Token>, WireEr
 /// what there is most of. [`token`] says why it is not.
 #[inline]
 pub(crate) fn value(buffer: &[u8], limit: usize) -> Option<(usize, usize)> {
-    const LONGEST: usize = 10;
     let digits = buffer.strip_prefix(b"$")?;
     let mut length = 0_usize;
     let mut at = 0;
     while let Some(digit @ b'0'..=b'9') = digits.get(at) {
         length = length * 10 + usize::from(digit - b'0');
         at += 1;
-        if at > LONGEST {
+        if at > LONGEST_LENGTH {
             return None;
         }
     }
@@ -103,16 +104,24 @@ fn number(digits: &[u8]) -> Result<i64, WireError> {
     text.and_then(|text| text.parse().ok()).ok_or(WireError::Protocol("a number that is none"))
 }
 
-/// -1 is nothing.
+/// -1 is nothing; otherwise a length is digits without a sign, as [`value`] takes them.
 fn length(digits: &[u8], limit: usize) -> Result<Option<usize>, WireError> {
-    match number(digits)? {
-        -1 => Ok(None),
-        length => match usize::try_from(length) {
-            Ok(length) if length <= limit => Ok(Some(length)),
-            Ok(_) => Err(WireError::TooLarge { limit }),
-            Err(_) => Err(WireError::Protocol("a negative length")),
-        },
+    if digits == b"-1" {
+        return Ok(None);
     }
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(WireError::Protocol("a length that is none"));
+    }
+    if digits.len() > LONGEST_LENGTH {
+        let bounded = limit < usize::MAX;
+        return Err(if bounded {
+            WireError::TooLarge { limit }
+        } else {
+            WireError::Protocol("a length that is none")
+        });
+    }
+    let length = digits.iter().fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+    if length <= limit { Ok(Some(length)) } else { Err(WireError::TooLarge { limit }) }
 }
 
 /// Appends a command.

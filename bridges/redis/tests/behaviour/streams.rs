@@ -236,14 +236,14 @@ async fn an_order_over_more_than_fits_is_refused_and_a_limit_makes_it_fit() {
     }
     let bridge = open(victim.config()).await;
     let error = query(&*bridge, "t", json!({"orderBy": {"n": "desc"}})).await.unwrap_err();
-    assert!(error.to_string().contains("64 MiB"), "{error}");
+    assert!(error.to_string().contains("limit of 67108864 bytes"), "{error}");
     let best = query(&*bridge, "t", json!({"orderBy": {"n": "desc"}, "limit": 2})).await.unwrap();
     assert_eq!((best[0]["n"].as_u64(), best[1]["n"].as_u64()), (Some(79), Some(78)));
     let slim = query(&*bridge, "t", json!({"orderBy": {"n": "desc"}, "select": ["n"]})).await.unwrap();
     assert_eq!(slim.len(), 80);
     let search = serde_json::value::to_raw_value(&json!({"query": "x", "limit": 1_000})).unwrap();
     let found = bridge.search(&ample(), "t", SearchOptions::parse(&search).unwrap()).await.map(|_| ());
-    assert!(found.unwrap_err().to_string().contains("64 MiB"));
+    assert!(found.unwrap_err().to_string().contains("limit of 67108864 bytes"));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(crate) struct DimensionPlan<'a> {
     key: Key<'a>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a statement has a few of them, and none is moved often")]
 enum Key<'a> {
     Raw(Place<'a>),
     /// The instant of the column, and the text of its bucket.
@@ -134,6 +135,15 @@ impl<'a> DimensionPlan<'a> {
                 write_double(sql, place);
                 sql.syntax(" BETWEEN ").number(f64::MIN).syntax(" AND ").number(f64::MAX);
                 conditions.end(sql);
+            }
+            // There are no cells off the globe.
+            Key::Cell { at: Coordinates::LatLng(lat, lng), .. } => {
+                for (place, bound) in [(lat, 90.0), (lng, 180.0)] {
+                    conditions.begin(sql);
+                    write_double(sql, place);
+                    sql.syntax(" BETWEEN ").number(-bound).syntax(" AND ").number(bound);
+                    conditions.end(sql);
+                }
             }
             Key::Raw(_) | Key::Calendar(..) | Key::Step(..) | Key::Breaks(..) | Key::Cell { .. } => {}
         }

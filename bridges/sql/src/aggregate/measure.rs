@@ -6,7 +6,7 @@ use super::dimension::{is_numeric, write_double};
 use super::rows::Rows;
 use super::{Decode, begin_column, dim, operand};
 use crate::conform::is_compared_as_text;
-use crate::filter::{Alias, Place, write_filter};
+use crate::filter::{Alias, Place, is_padded, write_filter};
 use crate::{Column, Dialect, Kind, SqlError, SqlText};
 
 /// A measure, ready to be written.
@@ -185,7 +185,10 @@ impl<'a> MeasurePlan<'a> {
                 let integers = matches!(self.operand.kind(), Some(Kind::Integer { .. }));
                 over(sql, if integers { words.sum_integers } else { words.sum });
             }
-            MeasureKind::Avg => over(sql, words.avg),
+            MeasureKind::Avg => {
+                let integers = matches!(self.operand.kind(), Some(Kind::Integer { .. }));
+                over(sql, words.avg_integers.filter(|_| integers).unwrap_or(words.avg));
+            }
             MeasureKind::Min => self.write_extreme(sql, index, words.extremes.0, words.booleans.0),
             MeasureKind::Max => self.write_extreme(sql, index, words.extremes.1, words.booleans.1),
             MeasureKind::Percentile(point) => match words.percentile {
@@ -377,7 +380,9 @@ impl Operand<'_> {
             Self::Value(place) => place.write(sql),
             Self::Double(place) => write_double(sql, place),
             Self::Shown(place, Some(instant)) => write_iso(sql, place, instant),
-            Self::Shown(place, None) if place.column.kind == Kind::Text => place.write(sql),
+            Self::Shown(place, None) if place.column.kind == Kind::Text && !is_padded(&place.column) => {
+                place.write(sql);
+            }
             Self::Text(place) | Self::Shown(place, None) => place.write_text(sql),
         }
     }

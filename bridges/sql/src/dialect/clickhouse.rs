@@ -2,7 +2,7 @@
 
 use protocol::CalendarUnit;
 
-use super::{Aggregates, Cell, Dialect, Matching, Membership, Nulls, Paging, back_quoted, numbered};
+use super::{Aggregates, COMMON, Cell, Dialect, Matching, Membership, Nulls, Paging, back_quoted, numbered};
 use crate::{Column, Kind, Param, PatternSyntax, Value};
 
 /// ClickHouse, from version 23.3 on. Joins want `join_use_nulls=1`.
@@ -12,28 +12,24 @@ use crate::{Column, Kind, Param, PatternSyntax, Value};
 pub const CLICKHOUSE: Dialect = Dialect {
     name: "clickhouse",
     max_parts: 2,
-    max_params: 10_000,
+    // A tuple called `t` would hide a table of that name.
+    base: "semilayer",
+    // Each is a field of a form, of which servers take 1000.
+    max_params: 900,
     quote: |out, name| back_quoted(out, &name.replace('\\', "\\\\")),
     placeholder: typed,
     booleans_are_integers: true,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
-    membership: Membership::InArray,
+    membership: Membership::InArray { few: 100, has: "if(isNull(#1), NULL, has(#2, #1))" },
     row_comparison: true,
     nulls: Nulls::Last,
     paging: Paging::Limit { unlimited: Some("9223372036854775807"), bound: true },
     text_cast: "toString(#1)",
-    text_casts: &[],
-    literal: None,
+    bytes_cast: Some("base64Encode(#1)"),
     matching_case: Matching { template: "#1 LIKE #2", syntax: PatternSyntax::Backslash },
     matching_any_case: Matching { template: "#1 ILIKE #2", syntax: PatternSyntax::Backslash },
-    narrows_enums: false,
     unique_keys: false,
     uuid_order: Some("toString(#1)"),
     finite: Some("if(isFinite(#1), #1, NULL)"),
-    shown: |_| None,
-    tie: |_| None,
     cursor_value: nanoseconds,
     aggregates: Aggregates {
         double: "toFloat64(#1)",
@@ -43,21 +39,23 @@ pub const CLICKHOUSE: Dialect = Dialect {
             is_time.then_some("toDateTime64(#1, 6, 'UTC')")
         },
         calendar,
-        iso: "replaceOne(concat(formatDateTime(#1, '%FT%T', 'UTC'), '.', leftPad(toString(toUnixTimestamp64Micro(#1) % 1000000), 6, '0'), 'Z'), '000Z', 'Z')",
+        iso: "replaceOne(concat(formatDateTime(#1, '%FT%T', 'UTC'), '.', leftPad(toString((toUnixTimestamp64Micro(#1) % 1000000 + 1000000) % 1000000), 6, '0'), 'Z'), '000Z', 'Z')",
         sum_integers: "sumOrNull(toDecimal128(#1, 0))",
         sum: "sumOrNull(#1)",
         extremes: ("minOrNull(#1)", "maxOrNull(#1)"),
         avg: "avgOrNull(#1)",
+        // The sum behind it has 64 bits otherwise.
+        avg_integers: Some("avgOrNull(toInt128(#1))"),
         booleans: ("minOrNull(#1)", "maxOrNull(#1)"),
         distinct_fast: Some("uniq(#1)"),
         percentile: Some("quantileExactInclusiveOrNull(#2)(#1)"),
-        first: None,
         sample: "rand64() / 18446744073709551616. < #1",
-        run_once: None,
         list: "concat('[', arrayStringConcat(arrayMap(x -> concat('{\"key\":', toJSONString(x.2), ',\"count\":', toString(x.3), '}'), arraySort(groupArray((r, v, n)))), ','), ']')",
-        geohash: Some(Cell { cell: "geohashEncode(#2, #1, #3)", point: None }),
-        h3: Some(Cell { cell: "toString(geoToH3(#2, #1, #3))", point: None }),
+        geohash: Some(Cell { cell: "geohashEncode(toFloat64(#2), toFloat64(#1), #3)", point: None }),
+        h3: Some(Cell { cell: "toString(geoToH3(toFloat64(#2), toFloat64(#1), #3))", point: None }),
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// `{p0:Int64}`: parameters carry their type. Bytes travel as hexadecimal digits.
@@ -81,6 +79,7 @@ fn type_of(values: &[Value], kind: Option<Kind>) -> String {
     match (kind, values.first()) {
         // Beyond 64 signed bits.
         (Some(Kind::Integer { signed: false, .. }), _) => "UInt64".to_owned(),
+        (Some(Kind::Decimal), _) if values.iter().all(is_integer) => integer_type(values),
         _ if values.iter().any(is_decimal) => decimal_type(values),
         (Some(Kind::Date), Some(Value::Timestamp(_))) => "Date32".to_owned(),
         (Some(Kind::Uuid), Some(Value::Text(_))) => "UUID".to_owned(),
@@ -96,6 +95,22 @@ fn type_of(values: &[Value], kind: Option<Kind>) -> String {
     }
 }
 
+fn is_integer(value: &Value) -> bool {
+    matches!(value, Value::Decimal(text) if !text.contains(['.', 'e', 'E']))
+}
+
+/// The greatest integer of 256 bits with a sign.
+const GREATEST: &str = "57896044618658097711785492504343953926634992332820282019728792003956564819967";
+
+/// Integers compare with decimals, and with integers of any width, as exactly as they are.
+fn integer_type(values: &[Value]) -> String {
+    let is_beyond = |value: &Value| {
+        matches!(value, Value::Decimal(text) if !text.starts_with('-')
+            && (text.len(), text.as_str()) > (GREATEST.len(), GREATEST))
+    };
+    if values.iter().any(is_beyond) { "UInt256" } else { "Int256" }.to_owned()
+}
+
 /// All digits of a decimal type.
 const DECIMAL_DIGITS: usize = 76;
 
@@ -108,11 +123,11 @@ fn decimal_type(values: &[Value]) -> String {
             if text.contains(['e', 'E']) {
                 return "Float64".to_owned();
             }
+            let before = before.trim_start_matches(['-', '0']);
             (whole, scale) = (before.len().max(whole), after.len().max(scale));
         }
     }
-    // Comparing takes the larger scale of both sides, which must leave room for the digits before the point.
-    if whole + scale > DECIMAL_DIGITS / 2 + 8 { "Float64".to_owned() } else { format!("Decimal256({scale})") }
+    if whole + scale > DECIMAL_DIGITS { "Float64".to_owned() } else { format!("Decimal256({scale})") }
 }
 
 /// A time to more than the microsecond, which an operand does not keep.

@@ -3,7 +3,9 @@
 
 use protocol::CalendarUnit;
 
-use super::{Aggregates, Cell, Dialect, Matching, Membership, Nulls, Paging, back_quoted, question_mark};
+use super::{
+    Aggregates, COMMON, Cell, Dialect, LOWER_LIKE, Matching, Nulls, Paging, back_quoted, question_mark,
+};
 use crate::{Kind, PatternSyntax};
 
 /// MySQL 8 and PlanetScale.
@@ -14,54 +16,32 @@ pub const MYSQL: Dialect = Dialect {
     quote: back_quoted,
     placeholder: question_mark,
     booleans_are_integers: true,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
-    membership: Membership::List { max: usize::MAX },
     // It exists, but only the expanded form uses an index.
     row_comparison: false,
     nulls: Nulls::Smallest,
     paging: Paging::Limit { unlimited: Some("18446744073709551615"), bound: true },
     // Compared by its characters: the session's collation takes texts for equal that are not.
     text_cast: "CAST(#1 AS CHAR) COLLATE utf8mb4_bin",
-    text_casts: &[],
-    literal: None,
+    bytes_cast: Some("REPLACE(TO_BASE64(#1), '\\n', '') COLLATE utf8mb4_bin"),
     matching_case: Matching {
         template: "CONVERT(#1 USING utf8mb4) COLLATE utf8mb4_bin LIKE #2 ESCAPE '!'",
         syntax: PatternSyntax::Like,
     },
-    matching_any_case: Matching {
-        template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
-        syntax: PatternSyntax::Like,
-    },
+    matching_any_case: LOWER_LIKE,
     narrows_enums: true,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "(#1 + 0e0)",
-        floor: "FLOOR(#1)",
         instant,
         calendar,
         iso: "REPLACE(DATE_FORMAT(#1, '%Y-%m-%dT%H:%i:%s.%fZ'), '000Z', 'Z')",
-        sum_integers: "SUM(#1)",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
-        avg: "AVG(#1)",
-        booleans: ("MIN(#1)", "MAX(#1)"),
-        distinct_fast: None,
-        percentile: None,
-        first: None,
         sample: "RAND() < #1",
         // A derived table with a limit is never merged into its users.
         run_once: Some(("", " LIMIT 18446744073709551615")),
         list: "CONCAT('[', GROUP_CONCAT(JSON_OBJECT('key', v, 'count', n) ORDER BY r SEPARATOR ','), ']')",
         geohash: Some(Cell { cell: "ST_GeoHash(POINT(#2, #1), #3)", point: Some(("ST_Y(#1)", "ST_X(#1)")) }),
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// MariaDB 10.3 and later. It runs a `WITH` query once for each use.

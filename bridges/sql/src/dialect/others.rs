@@ -3,8 +3,8 @@
 use protocol::CalendarUnit;
 
 use super::{
-    Aggregates, Cell, Dialect, Matching, Membership, Nulls, Paging, double_quoted, numbered, question_mark,
-    quoted,
+    Aggregates, COMMON, Cell, Dialect, ILIKE, LIKE, LOWER_LIKE, Matching, Membership, Nulls, Paging,
+    double_quoted, numbered, question_mark, quoted,
 };
 use crate::{Kind, PatternSyntax};
 
@@ -15,17 +15,9 @@ pub const MSSQL: Dialect = Dialect {
     max_params: 2_098,
     quote: |out, name| quoted(out, name, '[', ']'),
     placeholder: |out, slot, _| numbered(out, "@p", slot),
-    booleans_are_integers: false,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
-    membership: Membership::List { max: usize::MAX },
-    row_comparison: false,
     nulls: Nulls::Smallest,
     paging: Paging::Fetch { order: Some("(SELECT NULL)") },
     text_cast: "CAST(#1 AS nvarchar(max))",
-    text_casts: &[],
-    literal: None,
     matching_case: Matching {
         template: "#1 COLLATE Latin1_General_100_BIN2 LIKE #2 ESCAPE '!'",
         syntax: PatternSyntax::LikeWithSets,
@@ -34,16 +26,8 @@ pub const MSSQL: Dialect = Dialect {
         template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
         syntax: PatternSyntax::LikeWithSets,
     },
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "CAST(#1 AS float)",
-        floor: "FLOOR(#1)",
         instant: |kind| match is_time(kind) {
             true if kind == Kind::TimestampTz => Some("CAST(SWITCHOFFSET(#1, '+00:00') AS datetime2)"),
             true => Some("CAST(#1 AS datetime2)"),
@@ -52,20 +36,14 @@ pub const MSSQL: Dialect = Dialect {
         calendar: mssql_calendar,
         iso: "REPLACE(CONVERT(varchar(26), CAST(#1 AS datetime2(6)), 126) + 'Z', '000Z', 'Z')",
         sum_integers: "SUM(CAST(#1 AS decimal(38,0)))",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
         // The mean of integers would be an integer.
         avg: "AVG(CAST(#1 AS float))",
         booleans: ("MIN(CAST(#1 AS tinyint))", "MAX(CAST(#1 AS tinyint))"),
-        distinct_fast: None,
-        percentile: None,
-        first: None,
         sample: "(CHECKSUM(NEWID()) & 2147483647) / 2147483648e0 < #1",
-        run_once: None,
         list: "'[' + STRING_AGG(CAST('{\"key\":\"' + STRING_ESCAPE(v, 'json') + '\",\"count\":' + CAST(n AS varchar(20)) + '}' AS nvarchar(max)), ',') WITHIN GROUP (ORDER BY r) + ']'",
-        geohash: None,
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// Oracle 12.2 or later. An empty text is null there.
@@ -76,31 +54,14 @@ pub const ORACLE: Dialect = Dialect {
     quote: double_quoted,
     placeholder: |out, slot, _| numbered(out, ":", slot),
     booleans_are_integers: true,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
     membership: Membership::List { max: 1_000 },
-    row_comparison: false,
     nulls: Nulls::Largest,
     paging: Paging::Fetch { order: None },
     text_cast: "TO_CHAR(#1)",
-    text_casts: &[],
-    literal: None,
-    matching_case: Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
-    matching_any_case: Matching {
-        template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
-        syntax: PatternSyntax::Like,
-    },
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
+    matching_case: LIKE,
+    matching_any_case: LOWER_LIKE,
     aggregates: Aggregates {
         double: "CAST(#1 AS BINARY_DOUBLE)",
-        floor: "FLOOR(#1)",
         instant: |kind| match is_time(kind) {
             true if kind == Kind::TimestampTz => Some("SYS_EXTRACT_UTC(#1)"),
             true => Some("CAST(#1 AS TIMESTAMP)"),
@@ -108,20 +69,13 @@ pub const ORACLE: Dialect = Dialect {
         },
         calendar: oracle_calendar,
         iso: "REPLACE(TO_CHAR(#1, 'YYYY-MM-DD\"T\"HH24:MI:SS.FF6') || 'Z', '000Z', 'Z')",
-        sum_integers: "SUM(#1)",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
-        avg: "AVG(#1)",
-        booleans: ("MIN(#1)", "MAX(#1)"),
         distinct_fast: Some("APPROX_COUNT_DISTINCT(#1)"),
         percentile: Some("PERCENTILE_CONT(#2) WITHIN GROUP (ORDER BY #1)"),
-        first: None,
         sample: "DBMS_RANDOM.VALUE < #1",
-        run_once: None,
         list: "JSON_ARRAYAGG(JSON_OBJECT('key' VALUE v, 'count' VALUE n) ORDER BY r RETURNING CLOB)",
-        geohash: None,
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// BigQuery.
@@ -131,26 +85,12 @@ pub const BIGQUERY: Dialect = Dialect {
     max_params: 10_000,
     quote: bigquery_quoted,
     placeholder: question_mark,
-    booleans_are_integers: false,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
-    membership: Membership::List { max: usize::MAX },
-    row_comparison: false,
     nulls: Nulls::Smallest,
     paging: Paging::Limit { unlimited: Some("9223372036854775807"), bound: false },
     text_cast: "CAST(#1 AS STRING)",
-    text_casts: &[],
-    literal: None,
+    bytes_cast: Some("TO_BASE64(#1)"),
     matching_case: Matching { template: "#1 LIKE #2", syntax: PatternSyntax::Backslash },
     matching_any_case: Matching { template: "LOWER(#1) LIKE LOWER(#2)", syntax: PatternSyntax::Backslash },
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
     aggregates: Aggregates {
         double: "CAST(#1 AS FLOAT64)",
         // Doubles cannot be grouped by.
@@ -163,22 +103,17 @@ pub const BIGQUERY: Dialect = Dialect {
         calendar: bigquery_calendar,
         iso: "REPLACE(FORMAT_TIMESTAMP('%Y-%m-%dT%H:%M:%E6SZ', #1, 'UTC'), '000Z', 'Z')",
         sum_integers: "SUM(CAST(#1 AS BIGNUMERIC))",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
-        avg: "AVG(#1)",
         booleans: ("LOGICAL_AND(#1)", "LOGICAL_OR(#1)"),
         distinct_fast: Some("APPROX_COUNT_DISTINCT(#1)"),
-        percentile: None,
-        first: None,
         sample: "RAND() < #1",
-        run_once: None,
         list: "NULLIF(TO_JSON_STRING(ARRAY_AGG(STRUCT(v AS `key`, n AS `count`) ORDER BY r)), 'null')",
         geohash: Some(Cell {
             cell: "ST_GEOHASH(ST_GEOGPOINT(#2, #1), #3)",
             point: Some(("ST_Y(#1)", "ST_X(#1)")),
         }),
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// Snowflake.
@@ -188,29 +123,15 @@ pub const SNOWFLAKE: Dialect = Dialect {
     max_params: 16_384,
     quote: double_quoted,
     placeholder: question_mark,
-    booleans_are_integers: false,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
     membership: Membership::List { max: 16_384 },
-    row_comparison: false,
     nulls: Nulls::Largest,
     paging: Paging::Limit { unlimited: Some("NULL"), bound: false },
     text_cast: "CAST(#1 AS VARCHAR)",
-    text_casts: &[],
-    literal: None,
-    matching_case: Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
-    matching_any_case: Matching { template: "#1 ILIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
+    bytes_cast: Some("BASE64_ENCODE(#1)"),
+    matching_case: LIKE,
+    matching_any_case: ILIKE,
     aggregates: Aggregates {
         double: "CAST(#1 AS DOUBLE)",
-        floor: "FLOOR(#1)",
         instant: |kind| match is_time(kind) {
             true if kind == Kind::TimestampTz => Some("CAST(CONVERT_TIMEZONE('UTC', #1) AS TIMESTAMP_NTZ)"),
             true => Some("CAST(#1 AS TIMESTAMP_NTZ)"),
@@ -218,23 +139,18 @@ pub const SNOWFLAKE: Dialect = Dialect {
         },
         calendar: snowflake_calendar,
         iso: "REPLACE(TO_CHAR(#1, 'YYYY-MM-DD\"T\"HH24:MI:SS.FF6') || 'Z', '000Z', 'Z')",
-        sum_integers: "SUM(#1)",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
-        avg: "AVG(#1)",
         booleans: ("BOOLAND_AGG(#1)", "BOOLOR_AGG(#1)"),
         distinct_fast: Some("APPROX_COUNT_DISTINCT(#1)"),
         percentile: Some("PERCENTILE_CONT(#2) WITHIN GROUP (ORDER BY #1)"),
-        first: None,
         sample: "UNIFORM(0::FLOAT, 1::FLOAT, RANDOM()) < #1",
-        run_once: None,
         list: "TO_JSON(ARRAY_AGG(OBJECT_CONSTRUCT('key', v, 'count', n)) WITHIN GROUP (ORDER BY r))",
         geohash: Some(Cell {
             cell: "ST_GEOHASH(ST_MAKEPOINT(#2, #1), #3)",
             point: Some(("ST_Y(#1)", "ST_X(#1)")),
         }),
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// DuckDB.
@@ -244,29 +160,15 @@ pub const DUCKDB: Dialect = Dialect {
     max_params: 65_535,
     quote: double_quoted,
     placeholder: question_mark,
-    booleans_are_integers: false,
-    dates_are_text: false,
-    nul_in_text: true,
-    infinities: false,
-    membership: Membership::List { max: usize::MAX },
     row_comparison: true,
     nulls: Nulls::Last,
     paging: Paging::Limit { unlimited: None, bound: true },
     text_cast: "CAST(#1 AS VARCHAR)",
-    text_casts: &[],
-    literal: None,
-    matching_case: Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
-    matching_any_case: Matching { template: "#1 ILIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
+    bytes_cast: Some("to_base64(#1)"),
+    matching_case: LIKE,
+    matching_any_case: ILIKE,
     aggregates: Aggregates {
         double: "CAST(#1 AS DOUBLE)",
-        floor: "FLOOR(#1)",
         instant: |kind| match is_time(kind) {
             true if kind == Kind::TimestampTz => Some("(#1 AT TIME ZONE 'UTC')"),
             true => Some("CAST(#1 AS TIMESTAMP)"),
@@ -274,20 +176,15 @@ pub const DUCKDB: Dialect = Dialect {
         },
         calendar: duckdb_calendar,
         iso: "replace(strftime(#1, '%Y-%m-%dT%H:%M:%S.%fZ'), '000Z', 'Z')",
-        sum_integers: "SUM(#1)",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
-        avg: "AVG(#1)",
         booleans: ("bool_and(#1)", "bool_or(#1)"),
         distinct_fast: Some("approx_count_distinct(#1)"),
         percentile: Some("quantile_cont(#1, #2)"),
-        first: None,
         sample: "random() < #1",
         run_once: Some(("MATERIALIZED ", "")),
         list: "CAST(to_json(list({'key': v, 'count': n} ORDER BY r)) AS VARCHAR)",
-        geohash: None,
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 fn is_time(kind: Kind) -> bool {

@@ -2,8 +2,10 @@
 
 use protocol::CalendarUnit;
 
-use super::{Aggregates, Cell, Dialect, Matching, Membership, Nulls, Paging, double_quoted, numbered};
-use crate::{Kind, Param, PatternSyntax};
+use super::{
+    Aggregates, COMMON, Cell, Dialect, ILIKE, LIKE, Membership, Nulls, Paging, double_quoted, numbered,
+};
+use crate::{Kind, Param};
 
 /// PostgreSQL, Neon, Supabase. Geohash cells need PostGIS; a source without it takes `geohash: None`.
 pub const POSTGRES: Dialect = Dialect {
@@ -12,8 +14,6 @@ pub const POSTGRES: Dialect = Dialect {
     max_params: 65_535,
     quote: double_quoted,
     placeholder: dollar,
-    booleans_are_integers: false,
-    dates_are_text: false,
     nul_in_text: false,
     infinities: true,
     membership: Membership::Array,
@@ -21,30 +21,18 @@ pub const POSTGRES: Dialect = Dialect {
     nulls: Nulls::Largest,
     paging: Paging::Limit { unlimited: None, bound: true },
     text_cast: "CAST(#1 AS text)",
+    // Without the line breaks that the server puts into longer ones.
+    bytes_cast: Some("replace(encode(#1, 'base64'), chr(10), '')"),
     // The cast adds the `/32` that rows do not show.
     text_casts: &[("inet", "abbrev(#1)")],
-    literal: None,
-    matching_case: Matching { template: "#1 LIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
-    matching_any_case: Matching { template: "#1 ILIKE #2 ESCAPE '!'", syntax: PatternSyntax::Like },
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
+    matching_case: LIKE,
+    matching_any_case: ILIKE,
     aggregates: Aggregates {
         double: "CAST(#1 AS double precision)",
-        floor: "FLOOR(#1)",
         instant,
         calendar,
         iso: "replace(to_char(#1, 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || 'Z', '000Z', 'Z')",
-        sum_integers: "SUM(#1)",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
-        avg: "AVG(#1)",
         booleans: ("bool_and(#1)", "bool_or(#1)"),
-        distinct_fast: None,
         percentile: Some("percentile_cont(#2) WITHIN GROUP (ORDER BY #1)"),
         first: Some("(array_agg(#1 ORDER BY #2) FILTER (WHERE #3))[1]"),
         sample: "random() < #1",
@@ -54,8 +42,9 @@ pub const POSTGRES: Dialect = Dialect {
             cell: "ST_GeoHash(ST_SetSRID(ST_MakePoint(#2, #1), 4326), #3)",
             point: Some(("ST_Y(CAST(#1 AS geometry))", "ST_X(CAST(#1 AS geometry))")),
         }),
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// CockroachDB.
@@ -63,13 +52,6 @@ pub const COCKROACHDB: Dialect = Dialect {
     name: "cockroachdb",
     max_parts: 3,
     nulls: Nulls::Smallest,
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
-    cursor_value: |_, _| None,
     aggregates: Aggregates {
         calendar: cockroach_calendar,
         iso: "replace(experimental_strftime(#1, '%Y-%m-%dT%H:%M:%S.%f') || 'Z', '000Z', 'Z')",

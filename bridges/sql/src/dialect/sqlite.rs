@@ -5,7 +5,10 @@
 
 use protocol::CalendarUnit;
 
-use super::{Aggregates, Dialect, Matching, Membership, Nulls, Paging, double_quoted, question_mark};
+use super::{
+    Aggregates, COMMON, Dialect, LOWER_LIKE, Matching, Membership, Nulls, Paging, double_quoted,
+    question_mark,
+};
 use crate::{Column, Kind, PatternSyntax, Value};
 
 /// SQLite 3.44 or later, with functions of ours that the bridge registers: `semilayer_fold(text)` folds case as Unicode
@@ -18,14 +21,11 @@ pub const SQLITE: Dialect = Dialect {
     placeholder: question_mark,
     booleans_are_integers: true,
     dates_are_text: true,
-    nul_in_text: true,
-    infinities: false,
     membership: Membership::JsonText { from: 33, template: "SELECT value FROM json_each(#1)" },
     row_comparison: true,
     nulls: Nulls::Smallest,
     paging: Paging::Limit { unlimited: Some("-1"), bound: true },
     text_cast: "CAST(#1 AS TEXT)",
-    text_casts: &[],
     // The literal of null would be a text.
     literal: Some("NULLIF(quote(#1), 'NULL')"),
     matching_case: Matching { template: "#1 GLOB #2", syntax: PatternSyntax::Glob },
@@ -33,12 +33,6 @@ pub const SQLITE: Dialect = Dialect {
         template: "semilayer_fold(#1) LIKE semilayer_fold(#2) ESCAPE '!'",
         syntax: PatternSyntax::Like,
     },
-    narrows_enums: false,
-    unique_keys: true,
-    uuid_order: None,
-    finite: None,
-    shown: |_| None,
-    tie: |_| None,
     cursor_value: infinite,
     aggregates: Aggregates {
         double: "CAST(#1 AS REAL)",
@@ -47,29 +41,18 @@ pub const SQLITE: Dialect = Dialect {
         instant,
         calendar,
         iso: "strftime('%Y-%m-%dT%H:%M:%fZ', #1)",
-        sum_integers: "SUM(#1)",
-        sum: "SUM(#1)",
-        extremes: ("MIN(#1)", "MAX(#1)"),
-        avg: "AVG(#1)",
-        booleans: ("MIN(#1)", "MAX(#1)"),
-        distinct_fast: None,
-        percentile: None,
-        first: None,
         sample: "(random() & 9223372036854775807) / 9223372036854775808.0 < #1",
         run_once: Some(("MATERIALIZED ", "")),
         list: "json_group_array(json_object('key', semilayer_shown(v), 'count', n) ORDER BY r)",
-        geohash: None,
-        h3: None,
+        ..COMMON.aggregates
     },
+    ..COMMON
 };
 
 /// SQLite without functions of ours: Turso and D1. Case is folded for ASCII only.
 pub const LIBSQL: Dialect = Dialect {
     name: "libsql",
-    matching_any_case: Matching {
-        template: "LOWER(#1) LIKE LOWER(#2) ESCAPE '!'",
-        syntax: PatternSyntax::Like,
-    },
+    matching_any_case: LOWER_LIKE,
     aggregates: Aggregates {
         list: "json_group_array(json_object('key', iif(typeof(v) = 'blob', hex(v), v), 'count', n) ORDER BY r)",
         ..SQLITE.aggregates

@@ -463,10 +463,17 @@ impl Members {
     }
 }
 
-/// The next reply, which is a small one.
+/// The next reply, which is a small one and no list.
 fn small(connection: &mut Connection) -> Result<Option<Reply>, BridgeError> {
     const LIMIT: usize = 64 * 1024;
-    connection.assemble(&mut Assembler::new(LIMIT)).map_err(while_running)
+    match connection.peek(LIMIT).map_err(while_running)?.map(|token| token.kind) {
+        None => Ok(None),
+        // Half of one would be forgotten here.
+        Some(Kind::Array(_)) => Err(unexpected()),
+        Some(Kind::Status | Kind::Error | Kind::Integer(_) | Kind::Bulk | Kind::Null) => {
+            connection.assemble(&mut Assembler::new(LIMIT)).map_err(while_running)
+        }
+    }
 }
 
 impl Scan {

@@ -1,2 +1,2 @@
-SELECT t.`cuisine` AS `id`, t.`id` AS `b"ad``]` FROM `shop`.`facts` t WHERE t.`id` > {p0:Int64} ORDER BY t.`id` DESC
+SELECT semilayer.`cuisine` AS `id`, semilayer.`id` AS `b"ad``]` FROM `shop`.`facts` semilayer WHERE semilayer.`id` > {p0:Int64} ORDER BY semilayer.`id` DESC
 -- 1: Integer(5) beside Some(Integer { bits: 64, signed: true })

@@ -1,3 +1,3 @@
-SELECT d0, COUNT(*) AS n FROM (SELECT ST_GEOHASH(ST_MAKEPOINT(t."lng", t."lat"), 5) AS d0 FROM "shop"."facts" t WHERE (t."lat" IS NOT NULL) AND (t."lng" IS NOT NULL)) b GROUP BY d0
+SELECT d0, COUNT(*) AS n FROM (SELECT ST_GEOHASH(ST_MAKEPOINT(t."lng", t."lat"), 5) AS d0 FROM "shop"."facts" t WHERE (t."lat" IS NOT NULL) AND (t."lng" IS NOT NULL) AND (CAST(t."lat" AS DOUBLE) BETWEEN -9e1 AND 9e1) AND (CAST(t."lng" AS DOUBLE) BETWEEN -1.8e2 AND 1.8e2)) b GROUP BY d0
 -- Dimension cell: Text
 -- Count count: Number
