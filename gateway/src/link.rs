@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use protocol::{
     AssignedSource, DoneMeta, ErrorFrame, Extension, Extensions, FRAME_LIMIT_BYTES, GatewayFrame, HelloAck,
@@ -66,10 +67,11 @@ pub(crate) struct Link {
 }
 
 /// What a runner said of itself in `hello`, and what was agreed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Announced {
     pub(crate) extensions: Extensions,
-    pub(crate) capabilities: Vec<String>,
+    /// Package names of its bridges, as it last said.
+    pub(crate) capabilities: ArcSwap<Vec<String>>,
     pub(crate) version: Option<String>,
     pub(crate) instance: Option<String>,
     pub(crate) max_jobs: Option<u32>,
@@ -321,7 +323,18 @@ impl Link {
 
     /// Whether the runner has the bridge of that package name. One that does not say has them all.
     pub(crate) fn has_bridge(&self, package: &str) -> bool {
-        self.hello.capabilities.is_empty() || self.hello.capabilities.iter().any(|name| name == package)
+        let bridges = self.hello.capabilities.load();
+        bridges.is_empty() || bridges.iter().any(|name| name == package)
+    }
+
+    /// Package names of the runner's bridges.
+    pub(crate) fn bridges(&self) -> Arc<Vec<String>> {
+        self.hello.capabilities.load_full()
+    }
+
+    /// The runner has these bridges now.
+    pub(crate) fn has_now(&self, bridges: Vec<String>) {
+        self.hello.capabilities.store(Arc::new(bridges));
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -32,6 +32,7 @@ pub(crate) fn choose(registry: &Registry, wanted: Wanted<'_>) -> Option<Arc<Link
 mod tests {
     use std::collections::BTreeMap;
 
+    use arc_swap::ArcSwap;
     use protocol::{Extensions, HelloAck, JobFrame, JobKind, JobRequest};
     use serde_json::value::RawValue;
 
@@ -55,7 +56,7 @@ mod tests {
                 let hello = Announced {
                     extensions: Extensions::all(),
                     max_jobs: Some(*slots),
-                    capabilities: vec!["b".to_owned()],
+                    capabilities: ArcSwap::from_pointee(vec!["b".to_owned()]),
                     ..Announced::default()
                 };
                 let runner = runner();
@@ -128,7 +129,10 @@ mod tests {
         let fleet = Fleet::of(&[10]);
         let wanted = Wanted { runners: &fleet.runners, bridge: "other", tried: &[] };
         assert!(choose(&fleet.registry, wanted).is_some());
-        let hello = Announced { capabilities: vec!["other".to_owned()], ..Announced::default() };
+        let hello = Announced {
+            capabilities: ArcSwap::from_pointee(vec!["other".to_owned()]),
+            ..Announced::default()
+        };
         let second = runner();
         let (able, _outgoing) = Link::new(fleet.registry.next_id(), &second, TokenHash::of("t"), hello);
         able.greet(HelloAck::default, &[]);

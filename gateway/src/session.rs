@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
@@ -184,7 +185,7 @@ async fn attend(
     let Greeted { runner, token, hello } = greeted;
     let announced = Announced {
         extensions: gateway.extensions.and(hello.extensions),
-        capabilities: hello.capabilities,
+        capabilities: ArcSwap::from_pointee(hello.capabilities),
         version: hello.runtime_version,
         instance: hello.instance_id,
         max_jobs: hello.max_jobs,
@@ -309,6 +310,12 @@ async fn handle(gateway: &Gateway, link: &Arc<Link>, text: &Utf8Bytes) -> Handle
     match frame {
         RunnerFrame::Heartbeat(heartbeat) => {
             link.heard(heartbeat.stats);
+            if let Some(bridges) = heartbeat.capabilities
+                && link.has(Extension::Bridges)
+            {
+                tracing::info!(runner = %link.runner_name, bridges = bridges.len(), "the runner has other bridges now");
+                link.has_now(bridges);
+            }
             gateway.presence.seen(link.runner);
             return Handled::Heartbeat;
         }

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::StartError;
 use crate::health::RunnerHealth;
 use crate::link;
+use crate::plugins::Plugins;
 use crate::registry::Registry;
 use crate::runner::Runner;
 
@@ -47,7 +48,8 @@ impl Config {
         let tls = ClientTls::load(self.ca_file.as_deref(), self.ssl_cert_file.as_deref())?;
         let dialer = Dialer::new(tls, self.proxies.clone());
         let address = self.health;
-        let runner = Arc::new(Runner::new(self, registry, environment, drain.clone()));
+        let plugins = Plugins::load(&self.plugins, registry.clone()).await?;
+        let runner = Arc::new(Runner::new(self, registry, plugins, environment, drain.clone()));
         let health = match address {
             Some(address) => {
                 Some(HealthServer::bind(address, Arc::new(RunnerHealth(Arc::clone(&runner)))).await?)
@@ -73,6 +75,7 @@ impl App {
             server.serve(&drain);
         }
         drain.spawn_companion("idle sources", close_idle_sources(Arc::clone(&runner)));
+        drain.spawn_companion("plugins", follow_plugins(Arc::clone(&runner)));
         let link = drain.spawn("link", link::keep(Arc::clone(&runner), dialer));
         Running { runner, health: address, link }
     }
@@ -122,6 +125,20 @@ async fn close_idle_sources(runner: Arc<Runner>) {
             return runner.sources.close().await;
         }
         runner.sources.close_idle(&runner.config().sources);
+    }
+}
+
+/// Plugins come and go while the runner runs.
+async fn follow_plugins(runner: Arc<Runner>) {
+    let stopping = runner.drain.stopping();
+    loop {
+        let config = runner.config();
+        // Compiling a plugin may take seconds, and nobody waits for that who wants to stop.
+        match stopping.run_until_cancelled(runner.plugins.changed(&config.plugins)).await {
+            Some(true) => runner.has_other_bridges(),
+            Some(false) => {}
+            None => return,
+        }
     }
 }
 

@@ -1,14 +1,20 @@
 //! What can be typed after `semilayer-runner`.
 
+#[cfg(feature = "plugins")]
+mod plugin;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+#[cfg(feature = "plugins")]
+pub use self::plugin::{BuildPlugin, InspectPlugin, Language, NewPlugin, PluginCommand, TestPlugin};
 
 /// The SemiLayer runner: dials a gateway and runs its jobs where the data lives.
 #[derive(Debug, Parser)]
 #[command(name = "semilayer-runner", version, about)]
 pub struct Cli {
     /// Settings that stand above the environment and the config file.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Settings of the runner")]
     pub flags: Flags,
     /// What to do; `start` without.
     #[command(subcommand)]
@@ -42,6 +48,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make, build, test and look at plugins: bridges as WebAssembly components
+    #[cfg(feature = "plugins")]
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Ask a running daemon's health port, for images without a shell
     Probe(Probe),
     /// Print a completion script

@@ -2,6 +2,8 @@
 
 mod bridges;
 mod doctor;
+#[cfg(feature = "plugins")]
+mod plugin;
 mod probe;
 mod start;
 mod status;
@@ -12,9 +14,11 @@ use std::sync::Arc;
 
 use clap::CommandFactory as _;
 use runtime::Exit;
-use runtime::settings::{Environment, Mistakes};
+use runtime::settings::{Environment, Mistakes, Source};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Flags};
+use crate::config::load_plugins;
+use crate::plugins::Plugins;
 use crate::registry::Registry;
 
 /// Runs what was asked for and says how the process should end. Answers go to `out`, complaints to stderr.
@@ -25,7 +29,12 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Exit {
     match cli.command.unwrap_or(Command::Start) {
         Command::Start => start::run(flags, environment, registry).await,
         Command::Status => status::run(&flags, environment.as_ref(), out).await,
-        Command::Bridges { json } => bridges::run(&registry, json, out),
+        Command::Bridges { json } => match bring_plugins(&flags, environment.as_ref(), &registry).await {
+            Ok(plugins) => bridges::run(&registry, &plugins, json, out),
+            Err(exit) => exit,
+        },
+        #[cfg(feature = "plugins")]
+        Command::Plugin(command) => plugin::run(command, flags, environment.as_ref(), &registry, out).await,
         Command::Probe(probe) => probe::run(probe, &flags, environment.as_ref()).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "semilayer-runner", &mut Out(out));
@@ -36,6 +45,19 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Exit {
             test_source::run(&flags, environment.as_ref(), &registry, name, bridge, out).await
         }
     }
+}
+
+/// Loads the plugins, for commands that look at bridges without being the daemon.
+async fn bring_plugins(
+    flags: &Flags,
+    environment: &dyn Source,
+    registry: &Registry,
+) -> Result<Plugins, Exit> {
+    let settings = load_plugins(flags, environment).map_err(|mistakes| refuse(&mistakes))?;
+    Plugins::load(&settings, registry.clone()).await.map_err(|error| {
+        complain(&error.to_string());
+        Exit::Configuration
+    })
 }
 
 /// Says on stderr what is wrong with the settings.

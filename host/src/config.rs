@@ -22,6 +22,7 @@ pub(crate) use sources::MANAGED_BRIDGES;
 pub use sources::{ManagedBridges, SourceLimits, SourceSettings};
 
 use crate::cli::Flags;
+pub use crate::plugins::PluginSettings;
 
 const DEFAULT_HEALTH_PORT: u16 = 8080;
 const DEFAULT_MAX_JOBS: u32 = 64;
@@ -56,6 +57,8 @@ pub struct Config {
     pub ssl_cert_file: Option<PathBuf>,
     /// Limits and names of sources.
     pub sources: SourceSettings,
+    /// Where plugins are, and what they may.
+    pub plugins: PluginSettings,
     /// Times of the socket. Not a setting: tests shorten them.
     pub timings: Timings,
 }
@@ -131,6 +134,7 @@ impl Config {
             ca_file: None,
             ssl_cert_file: None,
             sources: SourceSettings::default(),
+            plugins: PluginSettings::default(),
             timings: Timings::default(),
         }
     }
@@ -164,11 +168,23 @@ impl Config {
             ca_file: reader.text(ca_file_key(flags)).map(PathBuf::from),
             ssl_cert_file: reader.text("SSL_CERT_FILE").map(PathBuf::from),
             sources: SourceSettings::read(&mut reader, &table),
+            plugins: PluginSettings::read(&mut reader, flags, &table),
             timings: Timings::default(),
         };
         warn_of_later_settings(&mut reader, flags);
         reader.finish().map(|warnings| Loaded { config, log, traces, warnings })
     }
+}
+
+/// What is said of plugins alone, for commands that need neither id nor token.
+pub(crate) fn load_plugins(flags: &Flags, source: &dyn Source) -> Result<PluginSettings, Mistakes> {
+    let (table, path_mistake) = file::read(flags, source);
+    let mut reader = Reader::new(source).with_file(&table);
+    if let Some(mistake) = path_mistake {
+        reader.mistake("SEMILAYER_CONFIG", mistake);
+    }
+    let plugins = PluginSettings::read(&mut reader, flags, &table);
+    reader.finish().map(|_| plugins)
 }
 
 /// The health port's address alone, for a probe, which needs neither id nor token.
@@ -237,22 +253,15 @@ fn health_address(reader: &mut Reader<'_>, flags: &Flags) -> Option<SocketAddr> 
     (port != 0).then(|| SocketAddr::new(host, port))
 }
 
-fn ca_file_key(flags: &Flags) -> Key {
+pub(crate) fn ca_file_key(flags: &Flags) -> Key {
     Key::env("SEMILAYER_CA_FILE").file("ca_file").flag("--ca-file", flags.ca_file.clone())
 }
 
 /// Settings of the outer contract that this version does not act on are not accepted in silence.
 fn warn_of_later_settings(reader: &mut Reader<'_>, flags: &Flags) {
-    let later = [
-        ("SEMILAYER_PLUGIN_DIR", "plugin_dir", "--plugin-dir", &flags.plugin_dir),
-        ("SEMILAYER_STATE_DIR", "state_dir", "--state-dir", &flags.state_dir),
-        ("SEMILAYER_EXEC", "exec", "--exec", &flags.exec),
-    ];
-    for (name, path, flag, value) in later {
-        let text = reader.text(Key::env(name).file(path).flag(flag, value.clone()));
-        if text.is_some_and(|text| text != "off") {
-            reader.warn(name, "has no effect in this version");
-        }
+    let exec = Key::env("SEMILAYER_EXEC").file("exec").flag("--exec", flags.exec.clone());
+    if reader.text(exec).is_some_and(|text| text != "off") {
+        reader.warn("SEMILAYER_EXEC", "has no effect in this version");
     }
 }
 

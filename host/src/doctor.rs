@@ -15,6 +15,7 @@ pub(crate) use gateway::{Gateway, introduce};
 pub(crate) use sources::{check_sources, subjects};
 
 use crate::config::{Config, Loaded};
+use crate::plugins::Plugins;
 use crate::registry::Registry;
 
 /// One thing that was looked at.
@@ -71,6 +72,7 @@ pub(crate) async fn examine(
     let Loaded { config, warnings, .. } = loaded;
     let mut checks = vec![configuration(&config)];
     checks.extend(warnings.iter().map(of_warning));
+    checks.extend(plugins(&config, registry).await);
     let Gateway { checks: on_the_way, assigned } = introduce(&config, registry).await;
     checks.extend(on_the_way);
     match assigned {
@@ -85,6 +87,24 @@ pub(crate) async fn examine(
                 "the gateway says which sources there are; test-source NAME --bridge BRIDGE needs no gateway";
             checks.push(Check::skipped("sources", reason));
         }
+    }
+    checks
+}
+
+/// Loads the plugins, and keeps those that load for the sources.
+async fn plugins(config: &Config, registry: &Registry) -> Vec<Check> {
+    let plugins = match Plugins::load(&config.plugins, registry.clone()).await {
+        Ok(plugins) => plugins,
+        Err(error) => {
+            return vec![Check::failed("plugins", error.to_string(), "take plugin_dir out of the settings")];
+        }
+    };
+    let loaded = registry.drivers().iter().filter(|driver| !driver.is_native()).count();
+    let advice = "semilayer-runner plugin inspect FILE says more; what was loaded before goes on";
+    let failed = |(file, reason)| Check::failed("plugins", format!("{file}: {reason}"), advice);
+    let mut checks: Vec<_> = plugins.problems().into_iter().map(failed).collect();
+    if loaded > 0 {
+        checks.push(Check::passed("plugins", format!("{loaded} loaded")));
     }
     checks
 }

@@ -89,6 +89,10 @@ pub enum StartError {
     /// A CA file is not usable.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Plugins cannot be run here.
+    #[cfg(feature = "plugins")]
+    #[error("plugins cannot be run: {0}")]
+    Plugins(#[from] plugins_host::EngineError),
 }
 
 impl From<Invalid> for Failure {

@@ -51,6 +51,7 @@ impl Health for RunnerHealth {
             "activeJobs": runner.active(),
             "maxJobs": config.max_jobs,
             "bridges": runner.registry.names(),
+            "plugins": runner.plugins.status(),
             "sources": runner.sources.status(),
         })
     }
@@ -59,6 +60,8 @@ impl Health for RunnerHealth {
         for (name, pool) in self.0.sources.pools() {
             self.0.metrics.pool(&name, pool.in_use);
         }
+        let plugins = &self.0.plugins;
+        self.0.metrics.plugins(&plugins.problems(), &plugins.uses());
         self.0.metrics.encode()
     }
 }

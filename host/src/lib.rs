@@ -21,6 +21,11 @@ mod jobs;
 mod link;
 mod metrics;
 mod outcome;
+#[cfg(feature = "plugins")]
+mod plugins;
+#[cfg(not(feature = "plugins"))]
+#[path = "plugins/absent.rs"]
+mod plugins;
 mod registry;
 mod runner;
 mod session;
@@ -29,6 +34,6 @@ mod status;
 
 pub use app::{App, Running};
 pub use backoff::Backoff;
-pub use config::{Config, Loaded, ManagedBridges, SourceLimits, SourceSettings, Timings};
+pub use config::{Config, Loaded, ManagedBridges, PluginSettings, SourceLimits, SourceSettings, Timings};
 pub use error::{SourceProblem, StartError};
 pub use registry::{DriverRef, Registry};

@@ -17,7 +17,7 @@ pub(crate) use greeting::{Greeting, NoSession, Refusal, greet};
 use crate::backoff::Backoff;
 use crate::metrics::Attempt;
 use crate::runner::Runner;
-use crate::session::{Ended, Session, note_unknown};
+use crate::session::{Ended, Greeted, Session, note_unknown};
 use crate::status;
 
 /// Close codes by which a gateway refuses what it accepted before: credentials, and the protocol version.
@@ -32,8 +32,8 @@ pub(crate) async fn keep(runner: Arc<Runner>, dialer: Dialer) -> Exit {
     loop {
         let ended = match refusing.run_until_cancelled(connect(&runner, &dialer)).await {
             None => return Exit::Clean,
-            Some(Ok(greeting)) => {
-                let (ended, lasted) = serve(&runner, greeting).await;
+            Some(Ok((greeting, bridges))) => {
+                let (ended, lasted) = serve(&runner, greeting, bridges).await;
                 backoff.ended(lasted);
                 After::of(ended)
             }
@@ -44,6 +44,10 @@ pub(crate) async fn keep(runner: Arc<Runner>, dialer: Dialer) -> Exit {
         };
         let wait = match ended {
             After::Leave => return Exit::Clean,
+            After::Again(reason) => {
+                tracing::info!(reason, "connecting anew");
+                Duration::ZERO
+            }
             After::Retry(reason) => {
                 runner.status.disconnected(reason.clone(), false);
                 let wait = backoff.wait(random());
@@ -77,6 +81,7 @@ pub(crate) async fn keep(runner: Arc<Runner>, dialer: Dialer) -> Exit {
 /// What to do when there is no session any more.
 enum After {
     Leave,
+    Again(&'static str),
     Retry(String),
     Refused(Refusal),
 }
@@ -85,6 +90,7 @@ impl After {
     fn of(ended: Ended) -> Self {
         match ended {
             Ended::Drained => Self::Leave,
+            Ended::Outdated => Self::Again("the runner has other bridges than it said"),
             Ended::Closed { code: CREDENTIALS_REVOKED, .. } => Self::Refused(Refusal::Revoked),
             Ended::Closed { code: VERSION_REFUSED, .. } => Self::Refused(Refusal::Version),
             Ended::Closed { code, reason } if reason.is_empty() => {
@@ -122,13 +128,16 @@ impl After {
     }
 }
 
-async fn connect(runner: &Runner, dialer: &Dialer) -> Result<Greeting, NoSession> {
+/// Opens a socket. Answers with the bridges that were named on it, too.
+async fn connect(runner: &Runner, dialer: &Dialer) -> Result<(Greeting, Vec<String>), NoSession> {
     let config = runner.config();
     tracing::debug!(gateway = %shown(&config.gateway), "connecting");
-    greet(&config, dialer, &runner.hello(), |kind| note_unknown(runner, kind)).await
+    let hello = runner.hello();
+    let greeting = greet(&config, dialer, &hello, |kind| note_unknown(runner, kind)).await?;
+    Ok((greeting, hello.capabilities))
 }
 
-async fn serve(runner: &Arc<Runner>, greeting: Greeting) -> (Ended, Duration) {
+async fn serve(runner: &Arc<Runner>, greeting: Greeting, bridges: Vec<String>) -> (Ended, Duration) {
     let config = runner.config();
     let began = Instant::now();
     let Greeting { socket, ack, extensions } = greeting;
@@ -147,7 +156,8 @@ async fn serve(runner: &Arc<Runner>, greeting: Greeting) -> (Ended, Duration) {
         server_version: ack.server_version,
         extensions: names,
     });
-    let ended = Session::new(Arc::clone(runner), socket, extensions, config.timings).run().await;
+    let greeted = Greeted { extensions, bridges };
+    let ended = Session::new(Arc::clone(runner), socket, greeted, config.timings).run().await;
     let lasted = began.elapsed();
     runner.metrics.connected.set(0);
     runner.metrics.session_lasted(lasted);

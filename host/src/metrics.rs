@@ -34,6 +34,10 @@ pub(crate) struct Metrics {
     source_errors: Family<SourceErrorLabels, Counter>,
     unknown_frames: Family<TypeLabel, Counter>,
     security_events: Family<EventLabel, Counter>,
+    plugin_failed: Family<FileLabel, Gauge>,
+    plugin_instances: Family<PluginLabel, Gauge>,
+    plugin_failures: Family<PluginLabel, Gauge>,
+    plugin_refused_connections: Family<PluginLabel, Gauge>,
     seen_types: Mutex<HashSet<String>>,
 }
 
@@ -56,6 +60,16 @@ struct OutcomeLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabel {
+    file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -107,6 +121,15 @@ impl SecurityEvent {
             Self::ConfigForLocalSource => "config_for_local_source",
         }
     }
+}
+
+/// Figures of one plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PluginUse {
+    pub(crate) name: String,
+    pub(crate) instances: i64,
+    pub(crate) failures: i64,
+    pub(crate) refused_connections: i64,
 }
 
 impl Metrics {
@@ -173,6 +196,30 @@ impl Metrics {
                 "What should not happen between friends",
                 Family::default(),
             ),
+            plugin_failed: register(
+                to,
+                "plugin_load_failed",
+                "1 for each file of the plugin folder that does not load",
+                Family::default(),
+            ),
+            plugin_instances: register(
+                to,
+                "plugin_instances",
+                "Instances of a plugin that live now",
+                Family::default(),
+            ),
+            plugin_failures: register(
+                to,
+                "plugin_failures",
+                "Jobs that failed because of their plugin since it was loaded",
+                Family::default(),
+            ),
+            plugin_refused_connections: register(
+                to,
+                "plugin_refused_connections",
+                "Connections that a plugin wanted and was not allowed since it was loaded",
+                Family::default(),
+            ),
             seen_types: Mutex::default(),
             text,
         }
@@ -222,6 +269,23 @@ impl Metrics {
 
     pub(crate) fn pool(&self, source: &str, in_use: u32) {
         self.pool_in_use.get_or_create(&SourceLabel { source: source.to_owned() }).set(i64::from(in_use));
+    }
+
+    /// What the plugins are like now; those that are not named are forgotten.
+    pub(crate) fn plugins(&self, files: &[(String, String)], uses: &[PluginUse]) {
+        self.plugin_failed.clear();
+        for (file, _) in files {
+            self.plugin_failed.get_or_create(&FileLabel { file: file.clone() }).set(1);
+        }
+        for family in [&self.plugin_instances, &self.plugin_failures, &self.plugin_refused_connections] {
+            family.clear();
+        }
+        for plugin in uses {
+            let label = PluginLabel { plugin: plugin.name.clone() };
+            self.plugin_instances.get_or_create(&label).set(plugin.instances);
+            self.plugin_failures.get_or_create(&label).set(plugin.failures);
+            self.plugin_refused_connections.get_or_create(&label).set(plugin.refused_connections);
+        }
     }
 
     /// Forgets a source that is no longer assigned.

@@ -90,6 +90,7 @@ fn of_connect(bridge: &BridgeError) -> Outcome {
         BridgeError::Operator(_) | BridgeError::UnsupportedKind { .. } | BridgeError::RowTooLarge { .. } => {
             of_bridge(bridge)
         }
+        BridgeError::Plugin(_) => says(ErrorCode::PluginFailed, bridge),
         BridgeError::Internal(_) => internal(),
     }
 }
@@ -104,6 +105,7 @@ fn of_bridge(bridge: &BridgeError) -> Outcome {
         BridgeError::Query { .. } => says(ErrorCode::SourceQueryFailed, bridge),
         BridgeError::Timeout => says(ErrorCode::QueryTimeout, bridge),
         BridgeError::RowTooLarge { .. } => says(ErrorCode::RowTooLarge, bridge),
+        BridgeError::Plugin(_) => says(ErrorCode::PluginFailed, bridge),
         BridgeError::Internal(_) => internal(),
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::plugins::Plugins;
 use crate::registry::Registry;
 use crate::sources::Sources;
 use crate::status::Status;
@@ -22,6 +23,7 @@ const MIB: u64 = 1024 * 1024;
 pub(crate) struct Runner {
     config: ArcSwap<Config>,
     pub(crate) registry: Registry,
+    pub(crate) plugins: Plugins,
     pub(crate) sources: Sources,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) status: Status,
@@ -35,12 +37,15 @@ pub(crate) struct Runner {
     held: AtomicUsize,
     /// Woken when the settings were read again.
     pub(crate) reloaded: Notify,
+    /// Woken when bridges came or went.
+    pub(crate) other_bridges: Notify,
 }
 
 impl Runner {
     pub(crate) fn new(
         config: Config,
         registry: Registry,
+        plugins: Plugins,
         environment: Arc<dyn Environment>,
         drain: Drain,
     ) -> Self {
@@ -50,6 +55,7 @@ impl Runner {
             slots: ArcSwap::from_pointee(semaphore(config.max_jobs)),
             config: ArcSwap::from_pointee(config),
             registry,
+            plugins,
             metrics,
             status: Status::default(),
             drain,
@@ -57,6 +63,7 @@ impl Runner {
             active: AtomicU32::new(0),
             held: AtomicUsize::new(0),
             reloaded: Notify::new(),
+            other_bridges: Notify::new(),
         }
     }
 
@@ -74,6 +81,12 @@ impl Runner {
         self.config.store(Arc::new(config));
         self.sources.reload(&self.config().sources);
         self.reloaded.notify_one();
+    }
+
+    /// Bridges came or went: sources are looked at again, and the gateway is told.
+    pub(crate) fn has_other_bridges(&self) {
+        self.sources.reload(&self.config().sources);
+        self.other_bridges.notify_one();
     }
 
     /// What the runner says of itself. No job is listed as running: jobs die with their socket, so none is left when a new

@@ -56,6 +56,15 @@ pub(crate) enum Ended {
     Stuck,
     /// The gateway sent something that is not a frame.
     Violation(String),
+    /// The runner has other bridges than it said, and the gateway hears of them only in a new `hello`.
+    Outdated,
+}
+
+/// What was said and agreed when the socket was opened.
+pub(crate) struct Greeted {
+    pub(crate) extensions: Extensions,
+    /// The bridges in `hello`.
+    pub(crate) bridges: Vec<String>,
 }
 
 /// A socket after `hello-ack`.
@@ -73,6 +82,10 @@ pub(crate) struct Session<S> {
     next_ping: Instant,
     next_heartbeat: Instant,
     farewell: Farewell,
+    /// The bridges that the gateway knows of.
+    announced: Vec<String>,
+    /// Whether a new socket is needed to tell it of others.
+    outdated: bool,
 }
 
 /// How far leaving has come.
@@ -97,9 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) fn new(
         runner: Arc<Runner>,
         socket: WebSocketStream<Watched<S>>,
-        extensions: Extensions,
+        greeted: Greeted,
         timings: Timings,
     ) -> Self {
+        let Greeted { extensions, bridges } = greeted;
         let now = Instant::now();
         Self {
             dispatch: Dispatch::new(Arc::clone(&runner), extensions),
@@ -113,6 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             next_ping: now + timings.ping,
             next_heartbeat: now,
             farewell: Farewell::None,
+            announced: bridges,
+            outdated: false,
         }
     }
 
@@ -125,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ended::Violation(reason) if reason == BINARY => Some((CloseCode::Unsupported, BINARY)),
             Ended::Violation(reason) => Some((CloseCode::Protocol, reason.as_str())),
             Ended::Silent => Some((CloseCode::Away, "no sign of life")),
+            Ended::Outdated => Some((CloseCode::Away, "the runner has other bridges now")),
             Ended::Closed { .. } | Ended::Broken(_) | Ended::Stuck => None,
         };
         if let Some((code, reason)) = close {
@@ -144,7 +161,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (refusing, stopping) = (self.runner.drain.refusing(), self.runner.drain.stopping());
         let (mut refusing, mut stopping) = (pin!(refusing.cancelled()), pin!(stopping.cancelled()));
         let (mut refused, mut stopped) = (false, false);
+        let runner = Arc::clone(&self.runner);
         self.tick();
+        self.announce_bridges();
         loop {
             let result = tokio::select! {
                 event = std::future::poll_fn(|cx| self.poll(cx)) => event.and_then(|event| self.handle(event)),
@@ -159,10 +178,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.dispatch.cancel_all();
                     Ok(())
                 }
+                () = runner.other_bridges.notified() => {
+                    self.announce_bridges();
+                    Ok(())
+                }
             };
             match result {
                 Err(ended) => return ended,
                 Ok(()) if self.has_left(stopped) => return Ended::Drained,
+                Ok(()) if self.outdated && self.has_nothing_to_say() => return Ended::Outdated,
                 Ok(()) => {}
             }
         }
@@ -175,7 +199,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Farewell::Announced { until } => stopped || Instant::now() >= until,
             Farewell::Heard => true,
         };
-        heard && self.dispatch.is_idle() && self.control.is_empty() && !self.unflushed
+        heard && self.has_nothing_to_say()
+    }
+
+    /// Whether every job has been answered, and the answers are out; so are the refusals of jobs that never were any.
+    fn has_nothing_to_say(&self) -> bool {
+        self.dispatch.is_idle() && self.control.is_empty() && !self.unflushed
+    }
+
+    /// Tells the gateway which bridges there are, if it thinks otherwise.
+    fn announce_bridges(&mut self) {
+        let bridges = self.runner.registry.names();
+        if bridges == self.announced {
+            self.outdated = false;
+        } else if self.extensions.has(Extension::Bridges) {
+            self.announced.clone_from(&bridges);
+            let stats = Some(self.runner.stats(self.extensions));
+            self.control.push_back(Message::text(Heartbeat { stats, capabilities: Some(bridges) }.encode()));
+        } else {
+            self.outdated = true;
+        }
     }
 
     fn announce_drain(&mut self) {
@@ -221,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for (name, pool) in &stats.pools {
             self.runner.metrics.pool(name, pool.in_use);
         }
-        self.control.push_back(Message::text(Heartbeat { stats: Some(stats) }.encode()));
+        self.control.push_back(Message::text(Heartbeat { stats: Some(stats), capabilities: None }.encode()));
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Ended> {

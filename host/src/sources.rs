@@ -33,6 +33,9 @@ pub(crate) struct Sources {
     metrics: Arc<Metrics>,
     drain: Drain,
     set: RwLock<Arc<Set>>,
+    /// One change at a time: the gateway assigns, settings are read again and plugins come and go in different tasks, and
+    /// each makes a new set out of the one before.
+    changing: Mutex<()>,
     /// Warnings that were logged; each is told once.
     told: Mutex<BTreeSet<String>>,
 }
@@ -76,8 +79,8 @@ impl Sources {
         metrics: Arc<Metrics>,
         drain: Drain,
     ) -> Self {
-        let (set, told) = (RwLock::default(), Mutex::default());
-        Self { registry, environment, metrics, drain, set, told }
+        let (set, changing, told) = (RwLock::default(), Mutex::default(), Mutex::default());
+        Self { registry, environment, metrics, drain, set, changing, told }
     }
 
     /// The source of that name or id.
@@ -97,12 +100,14 @@ impl Sources {
         if let Some(more @ 1..) = assignments.skipped.len().checked_sub(SKIPPED_LOGGED) {
             tracing::warn!(more, "further assigned sources cannot be read");
         }
-        self.assign(assignments.sources, settings);
+        self.assign(Some(assignments.sources), settings);
     }
 
-    /// Takes a new full set of assignments.
-    fn assign(&self, assigned: Vec<AssignedSource>, settings: &SourceSettings) {
+    /// Takes a new full set of assignments, or the same once more.
+    fn assign(&self, assigned: Option<Vec<AssignedSource>>, settings: &SourceSettings) {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.current();
+        let assigned = assigned.unwrap_or_else(|| old.assigned.clone());
         let new = Arc::new(self.build(assigned, settings, &old));
         *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&new);
         self.retire(&old, &new);
@@ -111,7 +116,7 @@ impl Sources {
 
     /// Reads the runner's own settings again for the same assignments.
     pub(crate) fn reload(&self, settings: &SourceSettings) {
-        self.assign(self.current().assigned.clone(), settings);
+        self.assign(None, settings);
     }
 
     /// How many sources there are, and how many of them cannot be used.
@@ -187,7 +192,7 @@ impl Sources {
         let driver = self.registry.find(&assigned.bridge);
         let usable = match (config, driver) {
             (Ok(config), Some(driver)) => match driver.check(&config) {
-                Ok(()) => Ok(Usable::new(driver.clone(), config, max_jobs)),
+                Ok(()) => Ok(Usable::new(driver, config, max_jobs)),
                 Err(mistakes) => Err(SourceProblem::NotConfigured {
                     name: assigned.name.clone(),
                     reason: credentials::scrubber(&config, driver.manifest())
@@ -270,7 +275,11 @@ impl Source {
             == (&other.name, &other.id, &other.bridge, other.location);
         named
             && match (&self.usable, &other.usable) {
-                (Ok(one), Ok(two)) => one.config == two.config && one.max_jobs == two.max_jobs,
+                (Ok(one), Ok(two)) => {
+                    one.config == two.config
+                        && one.max_jobs == two.max_jobs
+                        && one.driver.is_same(&two.driver)
+                }
                 (Err(one), Err(two)) => one == two,
                 (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
             }

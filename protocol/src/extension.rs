@@ -21,12 +21,22 @@ pub enum Extension {
     Project,
     /// `keyset/1`: the bridge pages `query` jobs by key, `options.keyset` and `options.cursor`.
     Keyset,
+    /// `bridges/1`: a heartbeat names the runner's bridges when they are others than in `hello`.
+    Bridges,
 }
 
 impl Extension {
     /// Every extension that this build knows.
-    pub const ALL: [Self; 7] =
-        [Self::Flow, Self::Drain, Self::Trace, Self::Resume, Self::Stats, Self::Project, Self::Keyset];
+    pub const ALL: [Self; 8] = [
+        Self::Flow,
+        Self::Drain,
+        Self::Trace,
+        Self::Resume,
+        Self::Stats,
+        Self::Project,
+        Self::Keyset,
+        Self::Bridges,
+    ];
 
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -38,6 +48,7 @@ impl Extension {
             Self::Stats => "stats/1",
             Self::Project => "project/1",
             Self::Keyset => "keyset/1",
+            Self::Bridges => "bridges/1",
         }
     }
 

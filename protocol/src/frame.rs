@@ -152,6 +152,8 @@ impl PartialEq for RawValueEq {
 pub struct Heartbeat {
     /// Figures, where the runner sends them.
     pub stats: Option<Stats>,
+    /// `bridges/1`: package names of the bridges that the runner has now, where they have changed since it last said so.
+    pub capabilities: Option<Vec<String>>,
 }
 
 /// A runner's load. Only the first two fields are in version 1; the rest is `stats/1`.
@@ -331,7 +333,11 @@ impl Hello {
 impl Heartbeat {
     /// The frame's text.
     pub fn encode(&self) -> String {
-        to_json(&HeartbeatWire { kind: "heartbeat", stats: self.stats.as_ref() })
+        to_json(&HeartbeatWire {
+            kind: "heartbeat",
+            stats: self.stats.as_ref(),
+            capabilities: self.capabilities.as_deref(),
+        })
     }
 }
 
@@ -517,7 +523,7 @@ fn hello(object: &Object<'_>) -> Result<Hello, Invalid> {
 
 fn heartbeat(object: &Object<'_>) -> Result<Heartbeat, Invalid> {
     let stats = object.get("stats").map(|raw| stats(raw).map_err(|invalid| invalid.within("stats")));
-    Ok(Heartbeat { stats: stats.transpose()? })
+    Ok(Heartbeat { stats: stats.transpose()?, capabilities: object.texts("capabilities")? })
 }
 
 fn stats(raw: &RawValue) -> Result<Stats, Invalid> {
@@ -746,6 +752,8 @@ struct HeartbeatWire<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     stats: Option<&'a Stats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities: Option<&'a [String]>,
 }
 
 #[derive(Serialize)]

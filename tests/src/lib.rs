@@ -18,6 +18,7 @@ pub mod fault;
 pub mod folder;
 pub mod gateway;
 pub mod http;
+pub mod plugins;
 pub mod postgres;
 pub mod process;
 pub mod runner;

@@ -16,13 +16,15 @@ cargo xtask <task>
   services <verb> --folder FOLDER   the same for servers of one's own, kept in a folder: for tests that
                                     hurt a server
   test [-p PACKAGE].. [-- FILTER..] start the services and run every test, or those selected
+  guests                            build the plugins of this workspace as components
   check                             formatting, lints, licences and fences, documentation, wasm build
   bench [--rows N] [--runs N] [--seconds N] [--only PART,..] [--engine NAME,..]
-                                    measure release builds against the databases' own programs; parts are
-                                    stream, point, memory, start, size, engines; the engines of the last
-                                    are postgres, mysql, mariadb, mongodb, redis, clickhouse";
+                                    measure release builds against the databases' own programs, and plugins
+                                    against native code; parts are stream, point, memory, start, size,
+                                    engines, plugins; engines are postgres, mysql, mariadb, mongodb, redis,
+                                    clickhouse";
 
-const BENCH_PARTS: [&str; 6] = ["stream", "point", "memory", "start", "size", "engines"];
+const BENCH_PARTS: [&str; 7] = ["stream", "point", "memory", "start", "size", "engines", "plugins"];
 const BENCH_ENGINES: [&str; 6] = ["postgres", "mysql", "mariadb", "mongodb", "redis", "clickhouse"];
 
 /// What to do.
@@ -31,6 +33,7 @@ pub(crate) enum Task {
     Help,
     Services(Verb),
     Test(Selection),
+    Guests,
     Check,
     /// Words for the benchmark program, which reads them itself.
     Bench(Vec<String>),
@@ -97,6 +100,7 @@ impl Task {
             [] | ["help" | "--help" | "-h"] => Ok(Task::Help),
             ["services", verb @ ..] => parse_verb(verb).map(Task::Services),
             ["test", selection @ ..] => parse_selection(selection).map(Task::Test),
+            ["guests"] => Ok(Task::Guests),
             ["check"] => Ok(Task::Check),
             ["bench", options @ ..] => parse_bench(options).map(Task::Bench),
             other => Err(unknown(other)),
@@ -270,6 +274,7 @@ mod tests {
             "test -p",
             "test stray",
             "check twice",
+            "guests memory",
             "frob",
         ];
         let bench = [

@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: release builds of both programs, measured by `tests/benches/pipeline`.
+//! `cargo xtask bench`: release builds of both programs, measured by `tests/benches/pipeline`, and plugins, measured by
+//! `tests/benches/plugins`.
 //!
 //! This module builds and starts; what is measured and how is written there and in `docs/benchmarks.md`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,15 +11,73 @@ use crate::arguments::Request;
 use crate::build::build;
 use crate::command::Run;
 use crate::error::Error;
+use crate::guests;
 use crate::services;
 
 /// Five runs of everything take some five minutes on two cores.
 const LIMIT: Duration = Duration::from_mins(60);
 const RUNNER: &str = "semilayer-runner";
 const GATEWAY: &str = "semilayer-gateway";
+/// The part that is a program of its own.
+const PLUGINS: &str = "plugins";
 
-/// Measures and prints the table. `options` go to the benchmark program.
+/// Measures and prints the tables. `options` go to the benchmark programs.
 pub(crate) fn run(options: &[String]) -> Result<(), Error> {
+    let asked = Asked::read(options);
+    if asked.pipeline {
+        measure_pipeline(&asked)?;
+    }
+    if asked.plugins {
+        measure_plugins(&asked)?;
+    }
+    Ok(())
+}
+
+/// The options, sorted by the program that they are for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    pipeline: bool,
+    plugins: bool,
+    /// Whether more is measured than bridges by themselves, which the benchmark has within it.
+    programs: bool,
+    for_pipeline: Vec<String>,
+    for_plugins: Vec<String>,
+}
+
+impl Asked {
+    fn read(options: &[String]) -> Self {
+        let mut asked = Self {
+            pipeline: true,
+            plugins: true,
+            programs: true,
+            for_pipeline: Vec::new(),
+            for_plugins: Vec::new(),
+        };
+        for pair in options.chunks(2) {
+            match pair {
+                [option, parts] if option == "--only" => asked.choose(parts),
+                [option, _] if option == "--rows" || option == "--runs" => {
+                    asked.for_pipeline.extend_from_slice(pair);
+                    asked.for_plugins.extend_from_slice(pair);
+                }
+                others => asked.for_pipeline.extend_from_slice(others),
+            }
+        }
+        asked
+    }
+
+    fn choose(&mut self, parts: &str) {
+        let (plugins, others): (Vec<&str>, Vec<&str>) = parts.split(',').partition(|part| *part == PLUGINS);
+        self.plugins = !plugins.is_empty();
+        self.pipeline = !others.is_empty();
+        self.programs = others.iter().any(|part| *part != "engines");
+        if self.pipeline {
+            self.for_pipeline.extend(["--only".to_owned(), others.join(",")]);
+        }
+    }
+}
+
+fn measure_pipeline(asked: &Asked) -> Result<(), Error> {
     let session = services::session(&Request::default())?;
     services::describe(&session.state);
     println!("building release programs");
@@ -26,23 +85,33 @@ pub(crate) fn run(options: &[String]) -> Result<(), Error> {
     let benchmark = benchmark.path("pipeline")?;
     let mut command = Command::new(benchmark);
     command.envs(session.variables.iter().map(|(name, value)| (name, value)));
-    // Beside the `release` folder: `target/bench` unless cargo was told of another target folder.
-    let release = benchmark.ancestors().nth(2).unwrap_or(benchmark);
-    command.arg("--out").arg(release.with_file_name("bench"));
-    if needs_programs(options) {
+    command.arg("--out").arg(reports(benchmark));
+    if asked.programs {
         let bare = bare_gateway()?;
         let built = build(&["--release", "--package", RUNNER, "--package", GATEWAY])?;
         command.env("SEMILAYER_TEST_BIN_DIR", built.folder_of(&[RUNNER, GATEWAY])?);
         command.arg("--size").arg(format!("{GATEWAY} without demo={bare}"));
     }
-    command.args(options);
+    command.args(&asked.for_pipeline);
     Run::new(command, "the benchmark", LIMIT).show()
 }
 
-/// Whether more is measured than bridges by themselves, which the benchmark has within it.
-fn needs_programs(options: &[String]) -> bool {
-    let only = options.windows(2).filter(|pair| pair.first().is_some_and(|word| word == "--only"));
-    !only.filter_map(|pair| pair.last()).any(|parts| parts.split(',').all(|part| part == "engines"))
+/// Needs no servers: the plugins have their rows within them.
+fn measure_plugins(asked: &Asked) -> Result<(), Error> {
+    println!("building guests and the benchmark of plugins");
+    let guests = guests::build_all()?;
+    let package = ["--package", "semilayer-plugins-bench", "--bench", PLUGINS];
+    let benchmark = build(&[["--profile", "bench"].as_slice(), &package].concat())?;
+    let benchmark = benchmark.path(PLUGINS)?;
+    let mut command = Command::new(benchmark);
+    command.env("SEMILAYER_TEST_GUESTS", guests);
+    command.arg("--out").arg(reports(benchmark)).args(&asked.for_plugins);
+    Run::new(command, "the benchmark of plugins", LIMIT).show()
+}
+
+/// Beside the `release` folder: `target/bench` unless cargo was told of another target folder.
+fn reports(benchmark: &Path) -> PathBuf {
+    benchmark.ancestors().nth(2).unwrap_or(benchmark).with_file_name("bench")
 }
 
 /// Bytes of a gateway without a runner in it. Built first: the full one takes its place.
@@ -50,4 +119,37 @@ fn bare_gateway() -> Result<u64, Error> {
     let built = build(&["--release", "--package", GATEWAY, "--no-default-features"])?;
     let path: &Path = built.path(GATEWAY)?;
     Ok(std::fs::metadata(path).map_err(Error::io("look at", path))?.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Asked {
+        Asked::read(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn without_a_choice_everything_is_measured() {
+        let all = asked("--rows 5 --seconds 2");
+        assert!(all.pipeline && all.plugins && all.programs);
+        assert_eq!(all.for_pipeline, ["--rows", "5", "--seconds", "2"]);
+        assert_eq!(all.for_plugins, ["--rows", "5"]);
+    }
+
+    #[test]
+    fn plugins_alone_need_neither_servers_nor_programs() {
+        let only = asked("--only plugins --runs 3");
+        assert!(only.plugins && !only.pipeline && !only.programs);
+        assert_eq!(only.for_plugins, ["--runs", "3"]);
+    }
+
+    #[test]
+    fn the_other_program_is_told_of_its_own_parts_only() {
+        let some = asked("--only engines,plugins --engine redis");
+        assert!(some.plugins && some.pipeline && !some.programs);
+        assert_eq!(some.for_pipeline, ["--only", "engines", "--engine", "redis"]);
+        let other = asked("--only stream,size");
+        assert!(!other.plugins && other.programs);
+    }
 }

@@ -11,14 +11,16 @@ use crate::workspace::cargo;
 
 const LIMIT: Duration = Duration::from_mins(40);
 
-/// The programs that one call of cargo has built, or found to be built already.
+/// The programs and components that one call of cargo has built, or found to be built already.
 #[derive(Debug)]
 pub(crate) struct Programs(Vec<PathBuf>);
 
-/// The one field of a message of cargo's that matters here.
+/// What of a message of cargo's matters here.
 #[derive(Deserialize)]
 struct Artifact {
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
 }
 
 /// Runs `cargo build` with these arguments; its warnings and errors are shown as they come.
@@ -26,8 +28,16 @@ pub(crate) fn build(arguments: &[&str]) -> Result<Programs, Error> {
     let fixed = ["build", "--message-format", "json-render-diagnostics"];
     let command = cargo(fixed.iter().chain(arguments).copied());
     let messages = Run::new(command, "cargo build", LIMIT).show_errors().capture()?;
-    let executable = |line| serde_json::from_str::<Artifact>(line).ok()?.executable;
-    Ok(Programs(messages.lines().filter_map(executable).collect()))
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    Ok(Programs(artifacts.flat_map(Artifact::programs).collect()))
+}
+
+impl Artifact {
+    /// The program, or what a library has become that is a component.
+    fn programs(self) -> impl Iterator<Item = PathBuf> {
+        let is_component = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wasm");
+        self.executable.into_iter().chain(self.filenames.into_iter().filter(is_component))
+    }
 }
 
 impl Programs {
@@ -68,6 +78,17 @@ mod tests {
 
     fn programs(paths: &[&str]) -> Programs {
         Programs(paths.iter().map(PathBuf::from).collect())
+    }
+
+    #[test]
+    fn a_message_names_a_program_or_a_component() {
+        let programs =
+            |message: &str| serde_json::from_str::<Artifact>(message).unwrap().programs().collect::<Vec<_>>();
+        let program = r#"{"executable":"/t/gateway","filenames":["/t/gateway"]}"#;
+        assert_eq!(programs(program), [Path::new("/t/gateway")]);
+        let guest = r#"{"executable":null,"filenames":["/t/memory.wasm","/t/libmemory.rlib"]}"#;
+        assert_eq!(programs(guest), [Path::new("/t/memory.wasm")]);
+        assert!(programs(r#"{"reason":"build-finished"}"#).is_empty());
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::command::Run;
 use crate::error::Error;
+use crate::frozen;
+use crate::guests;
 use crate::workspace::cargo;
 
 const LIMIT: Duration = Duration::from_mins(40);
@@ -62,6 +64,20 @@ pub(crate) fn run() -> Result<(), Error> {
         lines.push(format!("{}: {word} in {:.1} s", check.name, started.elapsed().as_secs_f64()));
         if outcome.is_err() {
             failed.push(check.name.to_owned());
+        }
+    }
+    match guests::build_all() {
+        Ok(_) => lines.push("guests: built".to_owned()),
+        Err(error) => {
+            lines.push(format!("guests: NOT PASSED, {}", error.with_causes()));
+            failed.push("guests".to_owned());
+        }
+    }
+    match frozen::check() {
+        Ok(folders) => lines.extend(folders),
+        Err(error) => {
+            lines.push(format!("released interfaces: NOT PASSED, {}", error.with_causes()));
+            failed.push("released interfaces".to_owned());
         }
     }
     println!("\n{}", lines.join("\n"));

@@ -20,6 +20,8 @@ mod build;
 mod check;
 mod command;
 mod error;
+mod frozen;
+mod guests;
 mod services;
 mod test;
 mod workspace;
@@ -44,6 +46,7 @@ fn perform(task: Task) -> Result<(), Error> {
         Task::Services(Verb::Env(place)) => services::env(&place)?,
         Task::Services(Verb::Status(place)) => services::status(&place)?,
         Task::Test(selection) => test::run(&selection)?,
+        Task::Guests => guests::run()?,
         Task::Check => check::run()?,
         Task::Bench(options) => bench::run(&options)?,
     }

@@ -17,21 +17,23 @@ use crate::services::site::Site;
 use crate::services::state::{Origin, Server, State};
 use crate::workspace;
 
-mod account;
+pub(crate) mod account;
 mod clickhouse;
 mod clickhouse_old;
 mod cockroachdb;
 mod coverage;
 mod daemon;
 mod docker;
-mod downloads;
-mod folder;
+pub(crate) mod downloads;
+pub(crate) mod folder;
 mod http;
 mod launch;
 mod mariadb;
+mod mariadb11;
 mod mongodb;
 mod mysql;
-mod packages;
+mod opensearch;
+pub(crate) mod packages;
 mod pgvector;
 mod postgres;
 mod redis;
@@ -88,12 +90,14 @@ static SERVICES: &[Service] = &[
     cockroachdb::SERVICE,
     mysql::SERVICE,
     mariadb::SERVICE,
+    mariadb11::SERVICE,
     mongodb::SERVICE,
     mongodb::FAST,
     redis::SERVICE,
     valkey::SERVICE,
     clickhouse::SERVICE,
     clickhouse_old::SERVICE,
+    opensearch::SERVICE,
 ];
 
 /// Starts what does not run.

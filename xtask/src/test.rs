@@ -2,13 +2,14 @@
 //!
 //! Nothing is skipped: ignored tests run too, and a runner that finds no test fails.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::arguments::{Request, Selection};
 use crate::build::{Programs, build};
 use crate::command::Run;
 use crate::error::Error;
+use crate::guests;
 use crate::services::{self, Session};
 use crate::workspace::cargo;
 
@@ -23,7 +24,8 @@ pub(crate) fn run(selection: &Selection) -> Result<(), Error> {
     services::describe(&session.state);
     let programs = needs_programs(selection).then(build_programs).transpose()?;
     let folder = programs.as_ref().map(|programs| programs.folder_of(&PROGRAMS)).transpose()?;
-    let variables = variables(&session, folder);
+    let guests = guests::are_needed_by(&selection.packages).then(build_guests).transpose()?;
+    let variables = variables(&session, folder, guests.as_deref());
 
     let mut failed = Vec::new();
     for suite in suites(selection, has_nextest()) {
@@ -89,10 +91,11 @@ fn has_nextest() -> bool {
     Run::new(cargo(["nextest", "--version"]), "cargo nextest", Duration::from_secs(30)).capture().is_ok()
 }
 
-fn variables(session: &Session, programs: Option<&Path>) -> Vec<(String, String)> {
+fn variables(session: &Session, programs: Option<&Path>, guests: Option<&Path>) -> Vec<(String, String)> {
     let mut variables = session.variables.clone();
-    let folder = programs.map(|folder| ("SEMILAYER_TEST_BIN_DIR".to_owned(), folder.display().to_string()));
-    variables.extend(folder);
+    let folders = [("SEMILAYER_TEST_BIN_DIR", programs), ("SEMILAYER_TEST_GUESTS", guests)];
+    let folders = folders.into_iter().filter_map(|(name, folder)| Some((name, folder?)));
+    variables.extend(folders.map(|(name, folder)| (name.to_owned(), folder.display().to_string())));
     variables
 }
 
@@ -100,6 +103,11 @@ fn variables(session: &Session, programs: Option<&Path>) -> Vec<(String, String)
 fn build_programs() -> Result<Programs, Error> {
     println!("building {}", PROGRAMS.join(" and "));
     build(&["--workspace", "--bins"])
+}
+
+fn build_guests() -> Result<PathBuf, Error> {
+    println!("building guests");
+    guests::build_all()
 }
 
 #[cfg(test)]

@@ -44,6 +44,13 @@ pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command
     command
 }
 
+/// Another program of the toolchain, in the root of the checkout.
+pub(crate) fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.current_dir(root());
+    command
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "a developer's command has no runtime::settings; this is its one place"

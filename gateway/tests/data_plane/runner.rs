@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use crate::harness::{Gateway, PATIENCE};
 
 /// Every extension that the gateway has.
-pub(crate) const ALL: [&str; 7] =
-    ["flow/1", "drain/1", "trace/1", "resume/1", "stats/1", "project/1", "keyset/1"];
+pub(crate) const ALL: [&str; 8] =
+    ["flow/1", "drain/1", "trace/1", "resume/1", "stats/1", "project/1", "keyset/1", "bridges/1"];
 
 /// A socket to `/connect`.
 pub(crate) struct Runner {

@@ -6,7 +6,8 @@ use protocol::{Field, FieldKind, Manifest};
 use runtime::Exit;
 use serde::Serialize;
 
-use super::print;
+use super::{complain, print};
+use crate::plugins::Plugins;
 use crate::registry::{DriverRef, Registry};
 
 #[derive(Serialize)]
@@ -17,8 +18,13 @@ struct Listed<'a> {
     manifest: &'a Manifest,
 }
 
-pub(super) fn run(registry: &Registry, json: bool, out: &mut (dyn Write + Send)) -> Exit {
-    let listed: Vec<_> = registry.iter().map(listed).collect();
+/// Files of the plugin folder that are not loaded are told on stderr: what stands on stdout are bridges.
+pub(super) fn run(registry: &Registry, plugins: &Plugins, json: bool, out: &mut (dyn Write + Send)) -> Exit {
+    for (file, reason) in plugins.problems() {
+        complain(&format!("{file}: {reason}"));
+    }
+    let drivers = registry.drivers();
+    let listed: Vec<_> = drivers.iter().map(listed).collect();
     if json {
         return match serde_json::to_string_pretty(&listed) {
             Ok(text) => print(out, &text),
@@ -45,7 +51,8 @@ fn describe(bridge: &Listed<'_>) -> String {
     text
 }
 
-fn describe_field(field: &Field) -> String {
+/// The type of a setting, in words.
+pub(super) fn describe_field(field: &Field) -> String {
     let kind = match field.kind {
         FieldKind::String => "text",
         FieldKind::Password => "secret",

@@ -12,6 +12,7 @@ use super::{complain, refuse};
 use crate::cli::Flags;
 use crate::config::{Config, Loaded};
 use crate::doctor::{Gateway, check_sources, introduce, subjects};
+use crate::plugins::Plugins;
 use crate::registry::Registry;
 
 /// `name` is the source to test, all of them without. With `bridge` no gateway is asked.
@@ -27,6 +28,16 @@ pub(super) async fn run(
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes),
     };
+    let plugins = match Plugins::load(&config.plugins, registry.clone()).await {
+        Ok(plugins) => plugins,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Configuration;
+        }
+    };
+    for (file, reason) in plugins.problems() {
+        complain(&format!("plugin {file}: {reason}"));
+    }
     let assigned = match (bridge, &name) {
         (Some(bridge), Some(name)) => vec![local(name, bridge)],
         (Some(_), None) => {

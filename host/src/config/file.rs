@@ -69,7 +69,7 @@ pub(super) fn refuse_unknown_keys(reader: &mut Reader<'_>, table: &Table) {
                     refuse_unknown(reader, &format!("{name}.{key}"));
                 }
             }
-            _ if name == "sources" => {}
+            _ if name == "sources" || name == "plugins" => {}
             _ => refuse_unknown(reader, name),
         }
     }

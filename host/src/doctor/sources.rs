@@ -52,9 +52,10 @@ pub(crate) fn subjects(
             continue;
         };
         let prefix = credentials::prefix(&source.name, settings);
-        let variable = driver.map(|driver| credentials::hint(&source.name, settings, driver.manifest()));
+        let variable =
+            driver.as_ref().map(|driver| credentials::hint(&source.name, settings, driver.manifest()));
         let found = match (config, driver) {
-            (Ok(config), Some(driver)) => Ok((driver.clone(), config)),
+            (Ok(config), Some(driver)) => Ok((driver, config)),
             (Err(problem), _) => Err(problem),
             (Ok(_), None) => continue,
         };

@@ -19,7 +19,7 @@ async fn hello_says_who_the_runner_is_and_what_it_offers() {
         "runnerId": "runner-1",
         "capabilities": ["@semilayer/bridge-fake"],
         "runtimeVersion": env!("CARGO_PKG_VERSION"),
-        "extensions": ["flow/1", "drain/1", "trace/1", "resume/1", "stats/1", "project/1", "keyset/1"],
+        "extensions": ["flow/1", "drain/1", "trace/1", "resume/1", "stats/1", "project/1", "keyset/1", "bridges/1"],
         "maxJobs": 64,
     });
     assert_eq!(hello, expected);

@@ -28,7 +28,7 @@ mod usage;
 
 use arguments::{Arguments, Part};
 use report::Report;
-use rig::Data;
+use rig::{Data, POOL};
 
 fn main() {
     // One thread: what is measured has the cores.
@@ -47,7 +47,7 @@ fn main() {
 }
 
 async fn measure(arguments: &Arguments) -> Report {
-    let mut report = Report::new(arguments);
+    let mut report = Report::new("pipeline", arguments, about(arguments));
     let parts = arguments.parts.iter().filter(|part| **part != Part::Engines);
     if arguments.parts.contains(&Part::Engines) {
         report.lines.extend(engines::measure(arguments).await);
@@ -68,4 +68,9 @@ async fn measure(arguments: &Arguments) -> Report {
         });
     }
     report
+}
+
+fn about(arguments: &Arguments) -> String {
+    let Arguments { rows, runs, seconds, .. } = arguments;
+    format!("{rows} rows, {runs} runs, {seconds} s of point queries a run, pool.max {POOL}; medians.")
 }

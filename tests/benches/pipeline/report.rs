@@ -4,17 +4,19 @@ use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
-
-use crate::arguments::Arguments;
-use crate::rig::POOL;
+use serde_json::Value;
 
 /// Everything that was measured, and on what.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Report {
+    /// What its files are called.
+    #[serde(skip)]
+    name: &'static str,
     machine: Machine,
-    arguments: Arguments,
-    pool_max: u32,
+    arguments: Value,
+    /// How it was measured, for people.
+    about: String,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -56,15 +58,17 @@ pub(crate) enum Aim {
 }
 
 impl Report {
-    pub(crate) fn new(arguments: &Arguments) -> Self {
-        Self { machine: Machine::this(), arguments: arguments.clone(), pool_max: POOL, lines: Vec::new() }
+    pub(crate) fn new(name: &'static str, arguments: &impl Serialize, about: String) -> Self {
+        let arguments = serde_json::to_value(arguments).unwrap();
+        Self { name, machine: Machine::this(), arguments, about, lines: Vec::new() }
     }
 
     /// Writes both forms.
     pub(crate) fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join("pipeline.md"), self.markdown()).unwrap();
-        fs::write(folder.join("pipeline.json"), serde_json::to_vec_pretty(self).unwrap()).unwrap();
+        let file = folder.join(self.name);
+        fs::write(file.with_extension("md"), self.markdown()).unwrap();
+        fs::write(file.with_extension("json"), serde_json::to_vec_pretty(self).unwrap()).unwrap();
     }
 
     /// The table, aligned for a terminal.
@@ -82,11 +86,7 @@ impl Report {
 
     fn circumstances(&self) -> String {
         let Machine { processor, cores, kernel } = &self.machine;
-        let Arguments { rows, runs, seconds, .. } = &self.arguments;
-        format!(
-            "{cores} cores ({processor}), Linux {kernel}. {rows} rows, {runs} runs, {seconds} s of point queries a run, \
-             pool.max {POOL}; medians."
-        )
+        format!("{cores} cores ({processor}), Linux {kernel}. {}", self.about)
     }
 }
 

@@ -19,6 +19,8 @@ mod foreign_runner;
 mod kills;
 mod links;
 mod many;
+mod plugin_commands;
+mod plugins;
 mod readme;
 mod revoke;
 mod slow_reader;

@@ -44,9 +44,9 @@ pub(super) enum Suite {
 }
 
 /// Python packages, in the form of a requirements file.
-pub(super) struct Python {
-    pub(super) name: &'static str,
-    pub(super) requirements: &'static str,
+pub(crate) struct Python {
+    pub(crate) name: &'static str,
+    pub(crate) requirements: &'static str,
 }
 
 impl Debian {
@@ -102,7 +102,7 @@ impl Suite {
 
 impl Python {
     /// The environment's own Python, which finds the packages.
-    pub(super) fn fetch(&self, account: &Account) -> Result<PathBuf, Error> {
+    pub(crate) fn fetch(&self, account: &Account) -> Result<PathBuf, Error> {
         let folder = cached(account, self.name, &self.requirements, |folder| self.install(account, folder))?;
         Ok(folder.join("bin/python"))
     }
@@ -173,7 +173,7 @@ fn library_path(root: &Path) -> String {
 }
 
 /// A folder of the cache that `fill` has filled, now or earlier.
-pub(super) fn cached(
+pub(crate) fn cached(
     account: &Account,
     name: &str,
     content: &impl Hash,

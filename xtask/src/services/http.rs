@@ -11,10 +11,19 @@ const ANSWER_LIMIT: u64 = 1 << 16;
 
 /// Sends `body` to `path` of 127.0.0.1 with these headers and returns the body of a 200 answer.
 pub(super) fn post(port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Error> {
+    send("POST", port, path, headers, body)
+}
+
+/// Asks for `path` of 127.0.0.1 with these headers and returns the body of a 200 answer.
+pub(super) fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> Result<String, Error> {
+    send("GET", port, path, headers, "")
+}
+
+fn send(method: &str, port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Error> {
     let failed = |source| Error::Start { what: format!("a request to port {port}"), source };
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut stream =

@@ -112,6 +112,12 @@ fn mariadb_lets_each_role_in_by_its_own_way_and_comes_back_after_a_crash() {
     roles_of("mariadb", |_| PathBuf::from("mariadb"), &words);
 }
 
+#[test]
+fn mariadb_11_lets_each_role_in_by_its_own_way_and_comes_back_after_a_crash() {
+    let words = Words { plain: &["--skip-ssl"], verified: "--ssl-verify-server-cert" };
+    roles_of("mariadb11", |server| program(server, "mariadb"), &words);
+}
+
 /// One command through Redis' client; an error that the server says is an error here.
 fn redis(
     client: &Path,

@@ -93,7 +93,7 @@ impl Sight {
 
     /// Appends a row as the answer shows it.
     pub(super) fn show(&self, seen: &Seen<'_>, out: &mut String) -> Result<(), ReduceError> {
-        let start = out.len();
+        let (start, limit) = (out.len(), self.row_limit);
         match &self.names {
             None => out.push_str(seen.row),
             Some(names) => {
@@ -104,11 +104,14 @@ impl Sight {
                     }
                     out.push_str(name);
                     out.push_str(text);
+                    // One large column may be asked for under many names.
+                    if out.len() - start > limit {
+                        return Err(ReduceError::RowTooLarge { limit });
+                    }
                 }
                 out.push('}');
             }
         }
-        let limit = self.row_limit;
         if out.len() - start > limit { Err(ReduceError::RowTooLarge { limit }) } else { Ok(()) }
     }
 }

@@ -203,13 +203,9 @@ pub(super) fn missing_bridge(gateway: &Gateway, bridge: &str) -> Option<String> 
     let doubt = if links.is_empty() {
         format!("{bridge} is none of the published bridges, and no runner is connected that could have it")
     } else {
-        let known: BTreeSet<&str> = links
-            .iter()
-            .flat_map(|link| &link.hello.capabilities)
-            .map(String::as_str)
-            .take(MOST_SHOWN)
-            .collect();
-        let known: Vec<&str> = known.into_iter().collect();
+        let known: BTreeSet<String> =
+            links.iter().flat_map(|link| link.bridges().to_vec()).take(MOST_SHOWN).collect();
+        let known: Vec<String> = known.into_iter().collect();
         format!("no connected runner has the bridge {bridge}; they have {}", known.join(", "))
     };
     let meant = names::similar_bridge(bridge).map(|meant| format!("; did you mean {meant}?"));

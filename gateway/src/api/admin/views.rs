@@ -256,7 +256,7 @@ impl SessionView {
         Self {
             instance_id: link.hello.instance.clone(),
             version: link.hello.version.clone(),
-            bridges: link.hello.capabilities.clone(),
+            bridges: link.bridges().to_vec(),
             active_jobs: link.active_jobs(),
             max_jobs: link.max_jobs(),
             draining: link.is_draining(),

@@ -1,0 +1,260 @@
+//! Documents become rows.
+//!
+//! A row has what the document has, as it is stored: where the mapping says that it is an instant, in the form that all
+//! bridges give instants; a whole number that not every reader takes as a string of digits.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bridge_reduce::{Layout, Matcher, Schema};
+use semilayer_plugin::Error;
+use semilayer_plugin::options::{Filter, Projection, SCORE, Timestamp};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+
+use crate::connect::{Hit, Source};
+use crate::introspect::{Field, ID, Index, Kind};
+
+/// The largest integer that every JSON reader takes exactly: 2^53 - 1.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// The columns of rows.
+#[derive(Debug, Clone)]
+pub(crate) enum Columns {
+    /// The key, and all that a document has.
+    All,
+    These(Vec<Field>),
+}
+
+/// A test of rows that the engine has not made, or has made only roughly.
+#[derive(Debug, Clone)]
+pub(crate) struct Residual {
+    layout: Layout,
+    matcher: Matcher,
+    fields: Vec<Field>,
+}
+
+/// A row on its way out.
+pub(crate) struct Row<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+/// A value of a row.
+enum Value<'a> {
+    Null,
+    Raw(Cow<'a, RawValue>),
+    Text(Cow<'a, str>),
+    Score(f64),
+}
+
+/// A document's fields as they stand in it.
+struct Document<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl Columns {
+    /// The columns of a projection, each once.
+    pub(crate) fn of(projection: &Projection, index: &Index) -> Result<Self, Error> {
+        let Some(pairs) = projection.pairs() else { return Ok(Self::All) };
+        let mut fields: Vec<Field> = Vec::with_capacity(pairs.len());
+        for (_, name) in pairs {
+            if !fields.iter().any(|field| field.name == name) {
+                fields.push(index.expect(name)?);
+            }
+        }
+        Ok(Self::These(fields))
+    }
+
+    /// What of each document it takes to make rows, and to test them.
+    pub(crate) fn source(&self, residual: Option<&Residual>) -> Source {
+        let Self::These(fields) = self else { return Source::All };
+        let tested = residual.map(|residual| residual.fields.as_slice()).unwrap_or_default();
+        let paths = fields.iter().chain(tested).filter(|field| field.kind != Kind::Id);
+        let mut paths: Vec<String> = paths.map(|field| field.source.clone()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        if paths.is_empty() {
+            Source::None
+        } else if paths.iter().any(|path| path.contains(['*', '\\'])) {
+            // What would be a pattern there cannot be escaped.
+            Source::All
+        } else {
+            Source::Of(paths)
+        }
+    }
+
+    /// Makes a row; `scored` ones have their score.
+    pub(crate) fn row<'a>(&'a self, hit: &'a Hit, index: &'a Index, scored: bool) -> Result<Row<'a>, Error> {
+        let document = Document::of(hit)?;
+        let mut row = Row(Vec::new());
+        match self {
+            Self::All => {
+                row.0.push((Cow::Borrowed(ID), Value::Text(Cow::Borrowed(&hit.id))));
+                let is_kept = |name: &str| name != ID && !(scored && name == SCORE);
+                let values = document.0.into_iter().filter(|(name, _)| is_kept(name));
+                row.0.extend(values.map(|(name, raw)| {
+                    let field = index.declared(&name);
+                    (
+                        name,
+                        field
+                            .map_or(Value::Raw(Cow::Borrowed(raw)), |field| value(field, Cow::Borrowed(raw))),
+                    )
+                }));
+            }
+            Self::These(fields) => row.add(fields, hit, &document),
+        }
+        if scored {
+            row.0.push((Cow::Borrowed(SCORE), Value::Score(hit.score.unwrap_or_default())));
+        }
+        Ok(row)
+    }
+}
+
+impl Residual {
+    /// Makes a filter ready for the documents of an index.
+    pub(crate) fn new(filter: &Filter, index: &Index) -> Result<Self, Error> {
+        let mut fields: Vec<Field> = Vec::new();
+        for name in filter.condition().fields() {
+            if !fields.iter().any(|field| field.name == name) {
+                fields.push(index.expect(name)?);
+            }
+        }
+        let known = |schema: Schema, field: &Field| schema.with(field.name.clone(), field.reduced_kind());
+        let mut layout = Layout::new(fields.iter().fold(Schema::unknown(), known));
+        let matcher = Matcher::new(filter, &mut layout);
+        Ok(Self { layout, matcher, fields })
+    }
+
+    /// Whether the document is one that was asked for.
+    pub(crate) fn matches(&self, hit: &Hit) -> Result<bool, Error> {
+        let mut row = Row(Vec::with_capacity(self.fields.len()));
+        row.add(&self.fields, hit, &Document::of(hit)?);
+        let json = serde_json::to_string(&row)?;
+        let row = self.layout.read(&json).map_err(|error| Error::internal(error.to_string()))?;
+        Ok(self.matcher.matches(&row))
+    }
+}
+
+impl<'a> Row<'a> {
+    fn add(&mut self, fields: &'a [Field], hit: &'a Hit, document: &Document<'a>) {
+        for field in fields {
+            let value = if field.kind == Kind::Id {
+                Value::Text(Cow::Borrowed(hit.id.as_str()))
+            } else {
+                document.value(&field.source).map_or(Value::Null, |raw| value(field, raw))
+            };
+            self.0.push((Cow::Borrowed(field.name.as_str()), value));
+        }
+    }
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Raw(raw) => raw.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Score(score) => serializer.serialize_f64(*score),
+        }
+    }
+}
+
+/// A value as rows have it.
+fn value<'a>(field: &Field, raw: Cow<'a, RawValue>) -> Value<'a> {
+    let changed = match field.kind {
+        Kind::Integer { .. } => large_integer(raw.get()),
+        Kind::Date | Kind::DateNanos => instant(field, raw.get()),
+        _ => None,
+    };
+    changed.map_or(Value::Raw(raw), |text| Value::Text(Cow::Owned(text)))
+}
+
+fn large_integer(literal: &str) -> Option<String> {
+    let digits = literal.strip_prefix('-').unwrap_or(literal);
+    let is_integer = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_safe = || digits.parse::<u64>().is_ok_and(|number| number <= MAX_SAFE_INTEGER);
+    (is_integer && !is_safe()).then(|| literal.to_owned())
+}
+
+/// A date that a reader of its usual format reads; any other stays as it is stored.
+fn instant(field: &Field, raw: &str) -> Option<String> {
+    if raw.starts_with('"') {
+        let text: Cow<'_, str> = serde_json::from_str(raw).ok()?;
+        return Some(Timestamp::parse(&text)?.to_string());
+    }
+    let number: i64 = raw.parse().ok()?;
+    let micros = number.checked_mul(if field.in_seconds { 1_000_000 } else { 1_000 })?;
+    Some(Timestamp::from_micros(micros).to_string())
+}
+
+impl<'a> Document<'a> {
+    fn of(hit: &'a Hit) -> Result<Self, Error> {
+        match &hit.source {
+            Some(source) => Ok(serde_json::from_str(source.get())?),
+            None => Ok(Self(Vec::new())),
+        }
+    }
+
+    /// The value at a path, whose dots may be part of names.
+    fn value(&self, path: &str) -> Option<Cow<'a, RawValue>> {
+        let own = |name: &str| self.0.iter().find(|(own, _)| own == name).map(|(_, raw)| *raw);
+        if let Some(raw) = own(path) {
+            return Some(Cow::Borrowed(raw));
+        }
+        path.match_indices('.').find_map(|(dot, _)| {
+            let (outer, inner) = (path.get(..dot)?, path.get(dot + 1..)?);
+            within(own(outer)?, inner)
+        })
+    }
+}
+
+/// The value at a path in an object; of several objects the list of their values.
+fn within<'a>(raw: &'a RawValue, path: &str) -> Option<Cow<'a, RawValue>> {
+    if raw.get().starts_with('{') {
+        return serde_json::from_str::<Document<'a>>(raw.get()).ok()?.value(path);
+    }
+    let items: Vec<&'a RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let values: Vec<Cow<'a, RawValue>> = items.into_iter().filter_map(|item| within(item, path)).collect();
+    if values.is_empty() {
+        return None;
+    }
+    serde_json::value::to_raw_value(&values).ok().map(Cow::Owned)
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Document<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Document<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a document")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Document<'de>, M::Error> {
+                let mut fields = Vec::with_capacity(map.size_hint().unwrap_or(8));
+                while let Some(Name(name)) = map.next_key()? {
+                    fields.push((name, map.next_value()?));
+                }
+                Ok(Document(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A name, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Compiled plugins on disk.
+//!
+//! What is in the cache is machine code that is run as it is, so nobody but this process's user may be able to write it:
+//! the folder is ours and 0700, each file is ours and 0600, and both are looked at before a file is used. A file is named
+//! after the component's SHA-256 and whatever the engine's code depends on.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmtime::component::Component;
+
+use crate::engine::compile;
+use crate::error::{EngineError, LoadError};
+
+/// Compiled plugins that are kept, the ones used last.
+const KEPT: usize = 64;
+const EXTENSION: &str = "cwasm";
+const DRAFT: &str = "draft";
+/// Writing never takes so long.
+const DRAFT_AGE: Duration = Duration::from_secs(3_600);
+
+/// A folder of compiled plugins.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    owner: u32,
+    /// Changes with the engine's version and settings.
+    engine: u64,
+}
+
+impl Cache {
+    /// Makes the folder, or makes sure that it is ours alone.
+    pub(crate) fn open(folder: PathBuf, engine: &wasmtime::Engine) -> Result<Self, EngineError> {
+        let failed = |folder: &Path| {
+            let folder = folder.to_owned();
+            move |source| EngineError::Cache { folder, source }
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
+        // Nobody can put another folder into its place later by way of a link.
+        let folder = folder.canonicalize().map_err(failed(&folder))?;
+        let owner = rustix::process::geteuid().as_raw();
+        let found = fs::symlink_metadata(&folder).map_err(failed(&folder))?;
+        let problem = if !found.is_dir() {
+            Some("it is no folder")
+        } else if found.uid() != owner {
+            Some("it belongs to another user")
+        } else if found.mode() & 0o077 != 0 {
+            Some("others may enter it; its mode must be 0700")
+        } else {
+            None
+        };
+        match problem {
+            Some(problem) => Err(EngineError::UnsafeCache { folder, problem }),
+            None => {
+                let mut hasher = DefaultHasher::new();
+                engine.precompile_compatibility_hash().hash(&mut hasher);
+                Ok(Self { folder, owner, engine: hasher.finish() })
+            }
+        }
+    }
+
+    /// The component compiled: as it is kept, or now. A cache that cannot be read or written costs time and nothing else.
+    pub(crate) fn component(
+        &self,
+        engine: &wasmtime::Engine,
+        component: &[u8],
+        hash: &str,
+    ) -> Result<Component, LoadError> {
+        let file = self.folder.join(format!("{hash}-{:016x}.{EXTENSION}", self.engine));
+        if let Some(kept) = self.kept(engine, &file) {
+            return Ok(kept);
+        }
+        let compiled = compile(engine, component)?;
+        if let Err(error) = self.keep(&compiled, &file) {
+            tracing::warn!(file = %file.display(), error = %error, "a compiled plugin cannot be kept");
+        }
+        Ok(compiled)
+    }
+
+    fn kept(&self, engine: &wasmtime::Engine, file: &Path) -> Option<Component> {
+        let found = fs::symlink_metadata(file).ok()?;
+        if !found.is_file() || found.uid() != self.owner || found.mode() & 0o077 != 0 {
+            tracing::warn!(file = %file.display(), "a compiled plugin is not used: its file is not ours alone");
+            return None;
+        }
+        #[expect(unsafe_code, reason = "the file is ours, in a folder that only we can write to")]
+        // SAFETY: the bytes were written by `keep` from `Component::serialize`, whole, before they got this name.
+        let loaded = unsafe { Component::deserialize_file(engine, file) };
+        match loaded {
+            Ok(component) => {
+                // Only the order in which files are thrown away depends on it.
+                let _best_effort = File::open(file).and_then(|file| file.set_modified(SystemTime::now()));
+                Some(component)
+            }
+            Err(error) => {
+                tracing::warn!(file = %file.display(), error = %error, "a compiled plugin is not used");
+                None
+            }
+        }
+    }
+
+    fn keep(&self, compiled: &Component, file: &Path) -> io::Result<()> {
+        let bytes = compiled.serialize().map_err(io::Error::other)?;
+        // A name that nobody else writes to at this moment; should somebody do, nothing is kept.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let draft = file.with_extension(format!("{}-{now}.{DRAFT}", std::process::id()));
+        let written = write_whole(&draft, &bytes).and_then(|()| fs::rename(&draft, file));
+        if written.is_err() {
+            let _best_effort = fs::remove_file(&draft);
+        }
+        written?;
+        self.forget_old()
+    }
+
+    /// Throws away what has not been used for longest, and what a process has left behind that ended while it wrote.
+    fn forget_old(&self) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let (file, modified) = (entry.path(), entry.metadata()?.modified()?);
+            let is = |extension: &str| file.extension().is_some_and(|found| found == extension);
+            if is(DRAFT) && modified.elapsed().is_ok_and(|age| age > DRAFT_AGE) {
+                fs::remove_file(&file)?;
+            } else if is(EXTENSION) {
+                files.push((modified, file));
+            }
+        }
+        files.sort_by(|one, other| other.cmp(one));
+        files.iter().skip(KEPT).try_for_each(|(_, file)| fs::remove_file(file))
+    }
+}
+
+/// A file that others cannot read, on the disk as a whole.
+fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    out.write_all(bytes)?;
+    out.sync_all()
+}

@@ -1,0 +1,25 @@
+//! The interface that the crate is built from.
+
+use std::fs;
+use std::path::Path;
+
+/// A package has no files outside of its folder, so the SDK brings a copy of the interface that it speaks.
+#[test]
+fn the_interface_in_the_package_is_the_one_in_the_repository() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = |folder: &Path| {
+        let mut files: Vec<(String, String)> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "wit"))
+            .map(|path| {
+                (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let ours = files(&package.join("wit"));
+    assert!(!ours.is_empty());
+    assert!(ours == files(&package.join("../wit/0.1.0")), "copy wit/0.1.0/*.wit to plugins-sdk/wit");
+}
