@@ -165,6 +165,10 @@ impl Plugins {
         let granted = loaded.is_none_or(|loaded| loaded.grants == settings.grants(loaded.plugin.name()));
         let trusted = file.keys == settings.trusted_keys;
         file.seen = seen.clone();
+        if !trusted {
+            // What was loaded under other keys is not trusted any more, however long its file takes to rest.
+            file.loaded = None;
+        }
         if !rests || (file.tried.as_ref() == Some(&seen) && granted && trusted) {
             return file;
         }
@@ -180,8 +184,8 @@ impl Plugins {
             }
             Err(problem) => {
                 file.problem = Some(problem.to_string());
-                // What was loaded under other keys is not trusted any more.
-                if !trusted {
+                // What was loaded goes on, but not with rights that it has no more.
+                if !granted {
                     file.loaded = None;
                 }
             }
@@ -194,13 +198,10 @@ impl Plugins {
         let component = read(path, FILE_LIMIT).await?;
         if let Some(keys) = &settings.trusted_keys {
             let signature = signature_path(path);
-            let bytes = match read(&signature, SIGNATURE_LIMIT).await {
-                Err(Problem::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(Problem::Unsigned(file_name(&signature)));
-                }
-                read => read?,
-            };
-            keys.verify(&component, &bytes)?;
+            if !tokio::fs::metadata(&signature).await.is_ok_and(|metadata| metadata.is_file()) {
+                return Err(Problem::Unsigned(file_name(&signature)));
+            }
+            keys.verify(&component, &read(&signature, SIGNATURE_LIMIT).await?)?;
         }
         let plugin = self.engine.load(component, |name| settings.grants(name)).await?;
         if self.registry.is_native(plugin.name()) {
@@ -366,6 +367,8 @@ async fn list(dir: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
             continue;
         }
         let signature = tokio::fs::metadata(signature_path(&path)).await.ok();
+        // Reading a pipe would wait for somebody to write.
+        let signature = signature.filter(Metadata::is_file);
         found.push((path, Stamp::of(&component, signature.as_ref())));
         if found.len() > MOST_FILES {
             tracing::warn!(dir = %dir.display(), "the plugin folder has more than {MOST_FILES} files");

@@ -241,7 +241,7 @@ impl Bridge for Source {
             self.check(&options.filter, target)?;
             let asked = self.asked(JobKind::Search, target);
             let mut lease = None;
-            if self.provides(Provides::SEARCH) {
+            if self.provides(Provides::SEARCH) && self.described.own_filters(&options.filter) {
                 let shape = Shape::of(&options.projection, true);
                 let most = Some(options.limit);
                 let told = SearchOptions { projection: own_names(&options.projection), ..options.clone() };

@@ -181,3 +181,46 @@ fn an_operator_can_say_for_which_bridges_a_gateway_may_send_settings() {
     assert!(!some.allows("@semilayer/bridge-sqlite"));
     assert!(managed("postgres,,").unwrap_err().contains("SEMILAYER_MANAGED_BRIDGES: expected all, none"));
 }
+
+#[cfg(feature = "plugins")]
+mod plugins {
+    use super::*;
+    use crate::config::load_plugins;
+
+    #[test]
+    fn a_plugin_has_what_all_have_and_what_stands_under_its_name() {
+        let text = "plugin_dir = \"/plugins\"\nstate_dir = \"/state\"\n[plugins]\nallow = [\"10.0.0.5:9200\"]\n\
+                    [plugins.\"@acme/bridge-things\"]\nallow = [\"api.example.com\"]\nmemory_mb = 64\nsockets = true\n";
+        let plugins = with_file(text).unwrap().config.plugins;
+        assert_eq!(plugins.dir.as_deref(), Some(std::path::Path::new("/plugins")));
+        assert_eq!(plugins.cache.as_deref(), Some(std::path::Path::new("/state/plugins")));
+        assert_eq!(plugins.trusted_keys, None);
+        let (things, others) = (plugins.grants("@acme/bridge-things"), plugins.grants("@acme/bridge-other"));
+        assert_eq!((things.limits.memory_bytes, things.sockets), (64 << 20, true));
+        assert_eq!((&others.allow, others.sockets), (&plugins.common.allow, false));
+        assert_ne!(things.allow, others.allow);
+    }
+
+    #[test]
+    fn mistakes_about_plugins_name_their_setting() {
+        let text = "[plugins]\ntrusted_keys = []\nallow = [\"http://x\"]\n[plugins.\"@a/one\"]\nmemmory_mb = 1\n\
+                    [plugins.\"@a/two\"]\nmemory_mb = 0\nallow = [\"x y\"]\n";
+        let mistakes = with_file(text).unwrap_err();
+        for part in [
+            "plugins.trusted_keys: expected at least one key",
+            "plugins.allow.[0]: ",
+            "plugins.\"@a/one\": unknown field `memmory_mb`",
+            "plugins.\"@a/two\".memory_mb: expected a whole number from 1 to 4096",
+            "plugins.\"@a/two\".allow",
+        ] {
+            assert!(mistakes.contains(part), "{part} in\n{mistakes}");
+        }
+    }
+
+    #[test]
+    fn commands_that_only_look_at_bridges_need_no_token() {
+        let flags = Flags { plugin_dir: Some("/plugins".to_owned()), ..Flags::default() };
+        let nothing: Mapping = Vec::<(&str, &str)>::new().into_iter().collect();
+        assert!(load_plugins(&flags, &nothing).is_ok_and(|plugins| plugins.dir.is_some()));
+    }
+}

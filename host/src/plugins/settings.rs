@@ -81,7 +81,7 @@ impl PluginSettings {
         let common_grants =
             Grants { allow: allowlist(reader, "plugins.allow", &common), ..Grants::default() };
         let keys = texts(reader, plugins, "trusted_keys");
-        let trusted_keys = (!keys.is_empty()).then(|| trusted(reader, &keys)).flatten();
+        let trusted_keys = plugins.contains_key("trusted_keys").then(|| trusted(reader, &keys)).flatten();
         let entries = plugins.iter().filter(|(name, _)| !COMMON.contains(&name.as_str()));
         let by_name = entries
             .map(|(name, value)| (name.clone(), one(reader, &format!("plugins.{name:?}"), value, &common)))
@@ -117,6 +117,14 @@ fn texts(reader: &mut Reader<'_>, table: &Table, key: &str) -> Vec<String> {
 }
 
 fn trusted(reader: &mut Reader<'_>, keys: &[String]) -> Option<TrustedKeys> {
+    if keys.is_empty() {
+        // An emptied list means nobody to whoever emptied it, and everybody if it were passed over.
+        reader.mistake(
+            "plugins.trusted_keys",
+            "expected at least one key; without the setting every file is trusted",
+        );
+        return None;
+    }
     TrustedKeys::parse(keys)
         .map_err(|invalid| reader.mistake("plugins.trusted_keys", format!("expected {}", invalid.expected)))
         .ok()

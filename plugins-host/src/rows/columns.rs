@@ -401,6 +401,18 @@ mod tests {
     }
 
     #[test]
+    fn one_character_in_a_column_that_json_escapes_is_escaped() {
+        let form = form(Shape::Plain, &[("v", Kind::Text)]);
+        for character in ['"', '\\', '\n', '\u{0}', '\u{1f}'] {
+            let texts = ["x".repeat(100), "ü".to_owned(), format!("x{character}x")];
+            let column = column(ColumnData::Texts(packed(&[&texts[0], &texts[1], &texts[2]])));
+            let rows = written(ColumnBatch { rows: 3, columns: vec![column] }, &form);
+            let rows: Vec<Value> = serde_json::from_str(&format!("[{rows}]")).unwrap();
+            assert!(rows.iter().zip(&texts).all(|(row, text)| row["v"] == *text), "{character:?}");
+        }
+    }
+
+    #[test]
     fn a_bit_of_the_validity_is_a_row() {
         let form = form(Shape::Plain, &[("v", Kind::Int64)]);
         let column = Column { validity: vec![0b1111_1101, 0b10], data: ColumnData::Ints((0..10).collect()) };
