@@ -1,7 +1,7 @@
 //! A plugin that does everything a plugin must not do. Without the SDK, which would not let it.
 //!
 //! What it does is said by the target that is read (`rows`), by the setting `connect` (`connection`), and, for what happens
-//! before there are settings, by [`DESCRIBE`], which a test overwrites in the file.
+//! before there are settings, by `DESCRIBE`, which a test overwrites in the file.
 
 mod bindings;
 mod connection;
