@@ -64,14 +64,15 @@ pub(crate) struct Link {
     draining: AtomicBool,
     last_heard: AtomicU64,
     stats: Mutex<Option<Stats>>,
+    /// Package names of its bridges, as it last said.
+    bridges: ArcSwap<Vec<String>>,
 }
 
 /// What a runner said of itself in `hello`, and what was agreed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Announced {
     pub(crate) extensions: Extensions,
-    /// Package names of its bridges, as it last said.
-    pub(crate) capabilities: ArcSwap<Vec<String>>,
+    pub(crate) capabilities: Vec<String>,
     pub(crate) version: Option<String>,
     pub(crate) instance: Option<String>,
     pub(crate) max_jobs: Option<u32>,
@@ -296,6 +297,7 @@ impl Link {
             runner_name: runner.name.clone(),
             token,
             max_jobs: AtomicU32::new(hello.max_jobs.unwrap_or(0)),
+            bridges: ArcSwap::from_pointee(hello.capabilities.clone()),
             hello,
             connected_at: Instant::now(),
             closed: CancellationToken::new(),
@@ -323,18 +325,18 @@ impl Link {
 
     /// Whether the runner has the bridge of that package name. One that does not say has them all.
     pub(crate) fn has_bridge(&self, package: &str) -> bool {
-        let bridges = self.hello.capabilities.load();
+        let bridges = self.bridges.load();
         bridges.is_empty() || bridges.iter().any(|name| name == package)
     }
 
     /// Package names of the runner's bridges.
     pub(crate) fn bridges(&self) -> Arc<Vec<String>> {
-        self.hello.capabilities.load_full()
+        self.bridges.load_full()
     }
 
     /// The runner has these bridges now.
     pub(crate) fn has_now(&self, bridges: Vec<String>) {
-        self.hello.capabilities.store(Arc::new(bridges));
+        self.bridges.store(Arc::new(bridges));
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -32,7 +32,6 @@ pub(crate) fn choose(registry: &Registry, wanted: Wanted<'_>) -> Option<Arc<Link
 mod tests {
     use std::collections::BTreeMap;
 
-    use arc_swap::ArcSwap;
     use protocol::{Extensions, HelloAck, JobFrame, JobKind, JobRequest};
     use serde_json::value::RawValue;
 
@@ -56,7 +55,7 @@ mod tests {
                 let hello = Announced {
                     extensions: Extensions::all(),
                     max_jobs: Some(*slots),
-                    capabilities: ArcSwap::from_pointee(vec!["b".to_owned()]),
+                    capabilities: vec!["b".to_owned()],
                     ..Announced::default()
                 };
                 let runner = runner();
@@ -129,10 +128,7 @@ mod tests {
         let fleet = Fleet::of(&[10]);
         let wanted = Wanted { runners: &fleet.runners, bridge: "other", tried: &[] };
         assert!(choose(&fleet.registry, wanted).is_some());
-        let hello = Announced {
-            capabilities: ArcSwap::from_pointee(vec!["other".to_owned()]),
-            ..Announced::default()
-        };
+        let hello = Announced { capabilities: vec!["other".to_owned()], ..Announced::default() };
         let second = runner();
         let (able, _outgoing) = Link::new(fleet.registry.next_id(), &second, TokenHash::of("t"), hello);
         able.greet(HelloAck::default, &[]);

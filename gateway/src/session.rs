@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
@@ -185,7 +184,7 @@ async fn attend(
     let Greeted { runner, token, hello } = greeted;
     let announced = Announced {
         extensions: gateway.extensions.and(hello.extensions),
-        capabilities: ArcSwap::from_pointee(hello.capabilities),
+        capabilities: hello.capabilities,
         version: hello.runtime_version,
         instance: hello.instance_id,
         max_jobs: hello.max_jobs,

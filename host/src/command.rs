@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use clap::CommandFactory as _;
 use runtime::Exit;
-use runtime::settings::{Environment, Mistakes, Source};
+use runtime::settings::{Environment, Mistakes};
 
-use crate::cli::{Cli, Command, Flags};
-use crate::config::load_plugins;
+use crate::cli::{Cli, Command};
+use crate::config::{PluginSettings, load_plugins};
 use crate::plugins::Plugins;
 use crate::registry::Registry;
 
@@ -29,10 +29,16 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Exit {
     match cli.command.unwrap_or(Command::Start) {
         Command::Start => start::run(flags, environment, registry).await,
         Command::Status => status::run(&flags, environment.as_ref(), out).await,
-        Command::Bridges { json } => match bring_plugins(&flags, environment.as_ref(), &registry).await {
-            Ok(plugins) => bridges::run(&registry, &plugins, json, out),
-            Err(exit) => exit,
-        },
+        Command::Bridges { json } => {
+            let settings = match load_plugins(&flags, environment.as_ref()) {
+                Ok(settings) => settings,
+                Err(mistakes) => return refuse(&mistakes),
+            };
+            match bring_plugins(&settings, &registry).await {
+                Ok(plugins) => bridges::run(&registry, &plugins, json, out),
+                Err(exit) => exit,
+            }
+        }
         #[cfg(feature = "plugins")]
         Command::Plugin(command) => plugin::run(command, flags, environment.as_ref(), &registry, out).await,
         Command::Probe(probe) => probe::run(probe, &flags, environment.as_ref()).await,
@@ -48,13 +54,8 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Exit {
 }
 
 /// Loads the plugins, for commands that look at bridges without being the daemon.
-async fn bring_plugins(
-    flags: &Flags,
-    environment: &dyn Source,
-    registry: &Registry,
-) -> Result<Plugins, Exit> {
-    let settings = load_plugins(flags, environment).map_err(|mistakes| refuse(&mistakes))?;
-    Plugins::load(&settings, registry.clone()).await.map_err(|error| {
+async fn bring_plugins(settings: &PluginSettings, registry: &Registry) -> Result<Plugins, Exit> {
+    Plugins::load(settings, registry.clone()).await.map_err(|error| {
         complain(&error.to_string());
         Exit::Configuration
     })

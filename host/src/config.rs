@@ -178,24 +178,27 @@ impl Config {
 
 /// What is said of plugins alone, for commands that need neither id nor token.
 pub(crate) fn load_plugins(flags: &Flags, source: &dyn Source) -> Result<PluginSettings, Mistakes> {
-    let (table, path_mistake) = file::read(flags, source);
-    let mut reader = Reader::new(source).with_file(&table);
-    if let Some(mistake) = path_mistake {
-        reader.mistake("SEMILAYER_CONFIG", mistake);
-    }
-    let plugins = PluginSettings::read(&mut reader, flags, &table);
-    reader.finish().map(|_| plugins)
+    load_part(flags, source, |reader, table| PluginSettings::read(reader, flags, table))
 }
 
 /// The health port's address alone, for a probe, which needs neither id nor token.
 pub fn load_health(flags: &Flags, source: &dyn Source) -> Result<Option<SocketAddr>, Mistakes> {
+    load_part(flags, source, |reader, _| health_address(reader, flags))
+}
+
+/// Some settings without the others.
+fn load_part<T>(
+    flags: &Flags,
+    source: &dyn Source,
+    read: impl FnOnce(&mut Reader<'_>, &toml::Table) -> T,
+) -> Result<T, Mistakes> {
     let (table, path_mistake) = file::read(flags, source);
     let mut reader = Reader::new(source).with_file(&table);
     if let Some(mistake) = path_mistake {
         reader.mistake("SEMILAYER_CONFIG", mistake);
     }
-    let health = health_address(&mut reader, flags);
-    reader.finish().map(|_| health)
+    let part = read(&mut reader, &table);
+    reader.finish().map(|_| part)
 }
 
 fn runner_id_key(flags: &Flags) -> Key {

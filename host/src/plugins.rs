@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bridge_core::Driver;
-use plugins_host::{Engine, EngineSettings, Grants, LoadError, Plugin, SignatureError, TrustedKeys};
+use plugins_host::{Engine, Grants, LoadError, Plugin, SignatureError, TrustedKeys};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -26,9 +26,9 @@ use crate::registry::Registry;
 /// Between two looks at the folder.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Larger files are no plugins: a Python component has 20 MiB.
-const FILE_LIMIT: u64 = 256 * 1024 * 1024;
+pub(crate) const FILE_LIMIT: u64 = 256 * 1024 * 1024;
 /// A signature as base64 has 88 bytes.
-const SIGNATURE_LIMIT: u64 = 1024;
+pub(crate) const SIGNATURE_LIMIT: u64 = 1024;
 /// Files of one folder that are looked at.
 const MOST_FILES: usize = 1_000;
 
@@ -98,11 +98,7 @@ enum Problem {
 impl Plugins {
     /// Gets the engine ready and loads everything, without waiting for files to rest.
     pub(crate) async fn load(settings: &PluginSettings, registry: Registry) -> Result<Self, StartError> {
-        let engine = Engine::new(EngineSettings { cache: settings.cache.clone() })?;
-        let engine = match &settings.ca_file {
-            Some(file) => engine.trusting(file.clone()),
-            None => engine,
-        };
+        let engine = settings.engine()?;
         let plugins =
             Self { engine, registry, files: Mutex::default(), looking: tokio::sync::Mutex::default() };
         plugins.look(settings, false).await;
@@ -387,12 +383,14 @@ async fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     if bytes.len() as u64 > limit { Err(Problem::TooLarge) } else { Ok(bytes) }
 }
 
-fn signature_path(component: &Path) -> PathBuf {
+/// Where the signature of a component is.
+pub(crate) fn signature_path(component: &Path) -> PathBuf {
     let mut path = component.as_os_str().to_owned();
     path.push(".sig");
     path.into()
 }
 
-fn file_name(path: &Path) -> String {
+/// A file as messages name it.
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -8,11 +8,10 @@ use runtime::settings::Source;
 use runtime::spelling::closest;
 
 use super::doctor::report;
-use super::{complain, refuse};
+use super::{bring_plugins, complain, refuse};
 use crate::cli::Flags;
 use crate::config::{Config, Loaded};
 use crate::doctor::{Gateway, check_sources, introduce, subjects};
-use crate::plugins::Plugins;
 use crate::registry::Registry;
 
 /// `name` is the source to test, all of them without. With `bridge` no gateway is asked.
@@ -28,12 +27,9 @@ pub(super) async fn run(
         Ok(loaded) => loaded,
         Err(mistakes) => return refuse(&mistakes),
     };
-    let plugins = match Plugins::load(&config.plugins, registry.clone()).await {
+    let plugins = match bring_plugins(&config.plugins, registry).await {
         Ok(plugins) => plugins,
-        Err(error) => {
-            complain(&error.to_string());
-            return Exit::Configuration;
-        }
+        Err(exit) => return exit,
     };
     for (file, reason) in plugins.problems() {
         complain(&format!("plugin {file}: {reason}"));

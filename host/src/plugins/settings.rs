@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plugins_host::{Allowlist, Grants, Limits, TrustedKeys};
+use plugins_host::{Allowlist, Engine, EngineError, EngineSettings, Grants, Limits, TrustedKeys};
 use runtime::settings::{Key, Reader};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -87,6 +87,15 @@ impl PluginSettings {
             .map(|(name, value)| (name.clone(), one(reader, &format!("plugins.{name:?}"), value, &common)))
             .collect();
         Self { trusted_keys, common: common_grants, by_name, ..places }
+    }
+
+    /// The engine that these settings ask for.
+    pub(crate) fn engine(&self) -> Result<Engine, EngineError> {
+        let engine = Engine::new(EngineSettings { cache: self.cache.clone() })?;
+        Ok(match &self.ca_file {
+            Some(file) => engine.trusting(file.clone()),
+            None => engine,
+        })
     }
 
     /// What the plugin of that package name may.

@@ -4,16 +4,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use plugins_host::{Engine, EngineSettings, TrustedKeys};
+use plugins_host::{Engine, TrustedKeys};
 use runtime::settings::Source;
 
 use super::error::Refusal;
 use crate::cli::Flags;
 use crate::config::{PluginSettings, load_plugins};
-
-/// No component is larger; the engine's own limit is below.
-const FILE_LIMIT: u64 = 256 * 1024 * 1024;
-const SIGNATURE_LIMIT: u64 = 1024;
+use crate::plugins::{FILE_LIMIT, SIGNATURE_LIMIT, file_name, signature_path};
 
 /// A file's bytes.
 pub(super) struct Component {
@@ -42,14 +39,12 @@ impl Component {
 
     /// The file's own name.
     pub(super) fn file_name(&self) -> String {
-        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+        file_name(&self.path)
     }
 
     /// Looks at `FILE.wasm.sig`.
     pub(super) fn signed(&self, keys: Option<&TrustedKeys>) -> Result<Signed, Refusal> {
-        let mut path = self.path.clone().into_os_string();
-        path.push(".sig");
-        let path = PathBuf::from(path);
+        let path = signature_path(&self.path);
         let signature = match read(&path, SIGNATURE_LIMIT) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Signed::No),
             read => read.map_err(Refusal::io("read", &path))?,
@@ -65,11 +60,7 @@ impl Component {
 /// The runner's settings as far as plugins go; the engine, with its cache.
 pub(super) fn engine(flags: &Flags, environment: &dyn Source) -> Result<(PluginSettings, Engine), Refusal> {
     let settings = load_plugins(flags, environment).map_err(Refusal::Runner)?;
-    let engine = Engine::new(EngineSettings { cache: settings.cache.clone() })?;
-    let engine = match &settings.ca_file {
-        Some(file) => engine.trusting(file.clone()),
-        None => engine,
-    };
+    let engine = settings.engine()?;
     Ok((settings, engine))
 }
 
