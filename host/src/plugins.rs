@@ -75,6 +75,9 @@ struct Stamp {
 struct Mark {
     length: u64,
     modified: Option<SystemTime>,
+    /// When the file's entry changed, in seconds and nanoseconds: whoever sets the time of a modification back cannot set
+    /// this.
+    changed: (i64, i64),
     inode: u64,
 }
 
@@ -279,10 +282,13 @@ impl Stamp {
 impl Mark {
     fn of(metadata: &Metadata) -> Self {
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+        let (inode, changed) = {
+            use std::os::unix::fs::MetadataExt;
+            (metadata.ino(), (metadata.ctime(), metadata.ctime_nsec()))
+        };
         #[cfg(not(unix))]
-        let inode = 0;
-        Self { length: metadata.len(), modified: metadata.modified().ok(), inode }
+        let (inode, changed) = (0, (0, 0));
+        Self { length: metadata.len(), modified: metadata.modified().ok(), changed, inode }
     }
 }
 
@@ -393,4 +399,36 @@ pub(crate) fn signature_path(component: &Path) -> PathBuf {
 /// A file as messages name it.
 pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_hides_its_change_has_changed_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugin.wasm");
+        let mark = || Mark::of(&fs::metadata(&path).unwrap());
+        fs::write(&path, "one").unwrap();
+        let before = mark();
+        assert_eq!(mark(), before);
+        // The clock of file systems has steps of some milliseconds.
+        for _ in 0..1_000 {
+            fs::write(&path, "two").unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(before.modified.unwrap()).unwrap();
+            let after = mark();
+            assert_eq!(
+                (after.length, after.modified, after.inode),
+                (before.length, before.modified, before.inode)
+            );
+            if after != before {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("it looks the same");
+    }
 }

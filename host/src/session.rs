@@ -5,6 +5,7 @@
 //! wait for credit or for its database is simply not ready. Reading goes on while a write is stuck, because what comes in
 //! may be the cancel that frees it.
 
+mod renewal;
 mod watched;
 
 use std::collections::VecDeque;
@@ -13,7 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use protocol::{Decoded, Draining, Extension, Extensions, GatewayFrame, Heartbeat, decode_gateway_frame};
+use protocol::{
+    Decoded, Draining, ExecRequest, Extension, Extensions, GatewayFrame, Heartbeat, decode_gateway_frame,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -22,6 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error as SocketError, Message};
 
+use renewal::{Renewal, Turn};
 pub(crate) use watched::Watched;
 
 use crate::config::Timings;
@@ -85,7 +89,7 @@ pub(crate) struct Session<S> {
     /// The bridges that the gateway knows of.
     announced: Vec<String>,
     /// Whether a new socket is needed to tell it of others.
-    outdated: bool,
+    renewal: Renewal,
 }
 
 /// How far leaving has come.
@@ -128,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             next_heartbeat: now,
             farewell: Farewell::None,
             announced: bridges,
-            outdated: false,
+            renewal: Renewal::new(timings.renew),
         }
     }
 
@@ -151,10 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn serve(&mut self) -> Ended {
-        let shortest = [self.timings.ping, self.timings.heartbeat, self.timings.write, self.timings.dead]
-            .into_iter()
-            .min()
-            .unwrap_or(self.timings.ping);
+        let Timings { ping, heartbeat, write, dead, renew, .. } = self.timings;
+        let shortest = [heartbeat, write, dead, renew].into_iter().fold(ping, std::time::Duration::min);
         let period = (shortest / TICKS).max(std::time::Duration::from_millis(1));
         let mut clock = interval_at(Instant::now() + period, period);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -183,11 +185,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Ok(())
                 }
             };
+            if !refused {
+                self.renew();
+            }
             match result {
                 Err(ended) => return ended,
-                Ok(()) if self.has_left(stopped) => return Ended::Drained,
-                Ok(()) if self.outdated && self.has_nothing_to_say() => return Ended::Outdated,
-                Ok(()) => {}
+                Ok(()) if !self.has_left(stopped) => {}
+                Ok(()) if refused => return Ended::Drained,
+                Ok(()) => return Ended::Outdated,
             }
         }
     }
@@ -210,24 +215,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Tells the gateway which bridges there are, if it thinks otherwise.
     fn announce_bridges(&mut self) {
         let bridges = self.runner.registry.names();
-        if bridges == self.announced {
-            self.outdated = false;
-        } else if self.extensions.has(Extension::Bridges) {
+        if bridges == self.announced || !self.extensions.has(Extension::Bridges) {
+            self.renewal.need(bridges != self.announced, Instant::now());
+        } else {
             self.announced.clone_from(&bridges);
             let stats = Some(self.runner.stats(self.extensions));
             self.control.push_back(Message::text(Heartbeat { stats, capabilities: Some(bridges) }.encode()));
-        } else {
-            self.outdated = true;
         }
     }
 
+    /// Refuses new jobs, or takes them again, where the renewal of this socket asks for it.
+    fn renew(&mut self) {
+        let grace = self.runner.config().drain_timeout;
+        let turn = self.renewal.look(Instant::now(), self.has_nothing_to_say(), grace);
+        match turn {
+            None => return,
+            Some(Turn::Refuse) => self.say_farewell(),
+            Some(Turn::TakeAgain) => {
+                tracing::warn!(
+                    "jobs run for too long to wait with a new hello for; new ones are taken again"
+                );
+                self.farewell = Farewell::None;
+            }
+        }
+        self.dispatch.refuse(self.renewal.refuses());
+    }
+
     fn announce_drain(&mut self) {
-        self.farewell = Farewell::Announced { until: Instant::now() + CLOSE_LIMIT };
         if self.extensions.has(Extension::Drain) {
             let limit = self.runner.config().drain_timeout;
             let deadline_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             self.control.push_back(Message::text(Draining { deadline_ms }.encode()));
         }
+        self.say_farewell();
+    }
+
+    /// From here on jobs are refused; the answer to the ping comes behind those that were sent before.
+    fn say_farewell(&mut self) {
+        self.farewell = Farewell::Announced { until: Instant::now() + CLOSE_LIMIT };
         self.control.push_back(Message::Ping(Bytes::from_static(FAREWELL)));
     }
 
@@ -299,8 +324,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Err(error) => {
                 // As text, not as Display: it may repeat a key of the frame, and the log then escapes line breaks.
                 tracing::warn!(error = error.to_string(), "the gateway sent a frame with a wrong field");
-                if let Some(refusal) = refuse_frame(&error) {
-                    self.control.push_back(Message::text(refusal.encode()));
+                if let Some(refusal) = refuse_frame(&error, self.extensions) {
+                    self.control.push_back(Message::text(refusal));
                 }
             }
         }
@@ -316,10 +341,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             GatewayFrame::Cancel { id } => self.dispatch.cancel(&id),
             GatewayFrame::Credit { id, bytes } => self.dispatch.credit(&id, bytes),
+            GatewayFrame::ExecRequest(request) => self.shell(*request),
+            GatewayFrame::ExecCancel { job_id } => self.dispatch.cancel(&job_id),
             GatewayFrame::AssignmentsChanged(assignments) => self.assign(assignments),
             // Said again: only the assignments can be news.
             GatewayFrame::HelloAck(ack) => self.assign(ack.assigned_sources),
             GatewayFrame::Ping => self.heartbeat(),
+        }
+    }
+
+    fn shell(&mut self, request: ExecRequest) {
+        if !self.extensions.has(Extension::Exec) {
+            tracing::warn!("a shell job, which was not agreed upon");
+        } else if let Some(refusal) = self.dispatch.accept_shell(request) {
+            self.control.push_back(Message::text(refusal.encode()));
         }
     }
 
@@ -344,7 +379,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         }
         // A session that leaves is over as soon as its last frame is out, not with the next tick.
-        if wrote && self.farewell != Farewell::None { Poll::Ready(Ok(Event::Idle)) } else { Poll::Pending }
+        let leaves = self.farewell != Farewell::None || self.renewal.is_needed();
+        if wrote && leaves { Poll::Ready(Ok(Event::Idle)) } else { Poll::Pending }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<bool, SocketError> {
@@ -447,3 +483,7 @@ fn elapsed_since(payload: &[u8], opened: Instant) -> Option<std::time::Duration>
     let sent = std::time::Duration::from_micros(u64::from_be_bytes(payload.try_into().ok()?));
     opened.elapsed().checked_sub(sent)
 }
+
+#[cfg(feature = "plugins")]
+#[cfg(test)]
+mod tests;

@@ -92,19 +92,34 @@ impl Source {
         }
     }
 
-    /// The job over `read`. With an instance at hand it is that one that reads.
-    async fn scan(
+    /// Refuses operators that the plugin does not understand, in jobs that it alone can do.
+    fn check_own(&self, filter: &Filter, target: &str) -> Result<(), BridgeError> {
+        let checked = self.described.check_own(filter);
+        checked.map_err(|operator| operator.on(target, &self.plugin).into())
+    }
+
+    /// Does a job over `read`; with an instance at hand it is that one that reads. A refusal that new columns of one of these
+    /// targets explain is looked into with the columns as they are now.
+    async fn scan<T, F>(
         &self,
         call: &Call,
         asked: Asked,
         lease: Option<Arc<Lease>>,
-    ) -> Result<Scan<PluginReader>, BridgeError> {
+        targets: &[&str],
+        job: impl Fn(Scan<PluginReader>) -> F,
+    ) -> Result<T, BridgeError>
+    where
+        F: Future<Output = Result<T, BridgeError>>,
+    {
         let lease = match lease {
             Some(lease) => lease,
             None => self.lease(call, &asked).await?,
         };
-        let schemas = Arc::clone(&self.schemas);
-        Ok(Scan::new(PluginReader { lease, asked, schemas }, call))
+        let attempt = || {
+            let (lease, schemas) = (Arc::clone(&lease), Arc::clone(&self.schemas));
+            job(Scan::new(PluginReader { lease, asked: asked.clone(), schemas }, call))
+        };
+        self.schemas.with_current(targets, attempt).await
     }
 }
 
@@ -133,7 +148,8 @@ impl Bridge for Source {
                     Err(left) => lease = Some(left),
                 }
             }
-            self.scan(call, asked, lease).await?.query(target, options).await
+            let job = |scan: Scan<_>| scan.query(target, options.clone());
+            self.scan(call, asked, lease, &[target], job).await
         })
     }
 
@@ -180,7 +196,8 @@ impl Bridge for Source {
                     Err(failed) => return Err(asked.failure(failed)),
                 }
             }
-            self.scan(call, asked, lease).await?.count(target, options).await
+            let job = |scan: Scan<_>| scan.count(target, options.clone());
+            self.scan(call, asked, lease, &[target], job).await
         })
     }
 
@@ -207,7 +224,10 @@ impl Bridge for Source {
                     Err(left) => lease = Some(left),
                 }
             }
-            self.scan(call, asked, lease).await?.aggregate(target, options).await
+            let joined = options.joins.iter().map(|join| join.target.as_str());
+            let targets: Vec<&str> = [target].into_iter().chain(joined).collect();
+            let job = |scan: Scan<_>| scan.aggregate(target, options.clone());
+            self.scan(call, asked, lease, &targets, job).await
         })
     }
 
@@ -252,7 +272,8 @@ impl Bridge for Source {
                     Err(left) => lease = Some(left),
                 }
             }
-            self.scan(call, asked, lease).await?.search(target, options).await
+            let job = |scan: Scan<_>| scan.search(target, options.clone());
+            self.scan(call, asked, lease, &[target], job).await
         })
     }
 
@@ -266,7 +287,7 @@ impl Bridge for Source {
             if !self.provides(Provides::SIMILAR) {
                 return Err(self.unsupported(&JobKind::Similar));
             }
-            self.check(&options.filter, target)?;
+            self.check_own(&options.filter, target)?;
             let asked = self.asked(JobKind::Similar, target);
             let shape = Shape::of(&options.projection, true);
             let most = Some(options.limit);

@@ -2,14 +2,16 @@
 //!
 //! What is in the cache is machine code that is run as it is, so nobody but this process's user may be able to write it:
 //! the folder is ours and 0700, each file is ours and 0600, and both are looked at before a file is used. A file is named
-//! after the component's SHA-256 and whatever the engine's code depends on.
+//! after the component's SHA-256 and whatever the engine's code depends on. Of several who miss the same component one
+//! compiles and the others wait, since that takes both cores and, for an interpreter, a minute.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime::component::Component;
 
@@ -20,8 +22,12 @@ use crate::error::{EngineError, LoadError};
 const KEPT: usize = 64;
 const EXTENSION: &str = "cwasm";
 const DRAFT: &str = "draft";
+const LOCK: &str = "lock";
 /// Writing never takes so long.
 const DRAFT_AGE: Duration = Duration::from_secs(3_600);
+/// How long one waits for another who compiles the same component: longer than a large one takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A folder of compiled plugins.
 #[derive(Debug)]
@@ -74,6 +80,11 @@ impl Cache {
         if let Some(kept) = self.kept(engine, &file) {
             return Ok(kept);
         }
+        let locked = Lock::take(&file);
+        // Whoever had it before may have compiled the same.
+        if let Some(kept) = locked.as_ref().and_then(|_| self.kept(engine, &file)) {
+            return Ok(kept);
+        }
         let compiled = compile(engine, component)?;
         if let Err(error) = self.keep(&compiled, &file) {
             tracing::warn!(file = %file.display(), error = %error, "a compiled plugin cannot be kept");
@@ -123,7 +134,7 @@ impl Cache {
             let entry = entry?;
             let (file, modified) = (entry.path(), entry.metadata()?.modified()?);
             let is = |extension: &str| file.extension().is_some_and(|found| found == extension);
-            if is(DRAFT) && modified.elapsed().is_ok_and(|age| age > DRAFT_AGE) {
+            if (is(DRAFT) || is(LOCK)) && modified.elapsed().is_ok_and(|age| age > DRAFT_AGE) {
                 fs::remove_file(&file)?;
             } else if is(EXTENSION) {
                 files.push((modified, file));
@@ -134,9 +145,91 @@ impl Cache {
     }
 }
 
+/// Keeps everybody else from compiling the same component at the same time, this process or another.
+struct Lock {
+    _held: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Waits for it, and compiles unlocked where there is none to be had.
+    fn take(file: &Path) -> Option<Self> {
+        let path = file.with_extension(LOCK);
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).ok()?;
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Some(Self { _held: lock, path }),
+                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => thread::sleep(LOOK_EVERY),
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Those who wait have it open. Who comes later makes another, and finds what was compiled.
+        let _best_effort = fs::remove_file(&self.path);
+    }
+}
+
 /// A file that others cannot read, on the disk as a whole.
 fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     out.write_all(bytes)?;
     out.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A component without anything in it.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn cache(folder: &Path) -> (Cache, wasmtime::Engine) {
+        let engine = wasmtime::Engine::new(&crate::engine::config()).unwrap();
+        (Cache::open(folder.join("cache"), &engine).unwrap(), engine)
+    }
+
+    #[test]
+    fn whoever_misses_what_another_compiles_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, engine) = cache(folder.path());
+        let file = cache.folder.join(format!("hash-{:016x}.{EXTENSION}", cache.engine));
+        let compiling = Lock::take(&file).unwrap();
+        let (tell, told) = mpsc::channel();
+        thread::scope(|threads| {
+            for _ in 0..3 {
+                let (cache, engine, tell) = (&cache, &engine, tell.clone());
+                // These could not compile what they have.
+                threads.spawn(move || tell.send(cache.component(engine, b"nothing", "hash").is_ok()));
+            }
+            drop(tell);
+            assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "they wait");
+            cache.keep(&compile(&engine, EMPTY).unwrap(), &file).unwrap();
+            drop(compiling);
+            assert_eq!(told.iter().collect::<Vec<_>>(), [true; 3]);
+        });
+        let left: Vec<_> = fs::read_dir(&cache.folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [file], "no lock is left behind");
+    }
+
+    #[test]
+    fn whoever_waited_for_one_that_failed_compiles_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, engine) = cache(folder.path());
+        let file = cache.folder.join(format!("hash-{:016x}.{EXTENSION}", cache.engine));
+        let failing = Lock::take(&file).unwrap();
+        thread::scope(|threads| {
+            let waits = threads.spawn(|| cache.component(&engine, EMPTY, "hash").is_ok());
+            drop(failing);
+            assert!(waits.join().unwrap());
+        });
+        assert!(file.exists());
+    }
 }

@@ -2,7 +2,7 @@
 
 use protocol::{
     AggregateCapabilities, Capabilities, Field, FieldGroup, FieldKind, Filter, Invalid, LogicalOp, Manifest,
-    StringOp, Support,
+    StringOp, Support, UnsupportedOperator,
 };
 
 use crate::bindings::bridge::Description;
@@ -68,9 +68,14 @@ impl Described {
         })
     }
 
+    /// Whether the plugin's own jobs understand a filter; if not, which operator of it they do not.
+    pub(crate) fn check_own(&self, filter: &Filter) -> Result<(), UnsupportedOperator> {
+        filter.check(&self.own_operators)
+    }
+
     /// Whether the plugin's own jobs understand a filter.
     pub(crate) fn own_filters(&self, filter: &Filter) -> bool {
-        filter.check(&self.own_operators).is_ok()
+        self.check_own(filter).is_ok()
     }
 }
 

@@ -81,7 +81,16 @@ impl Guest {
             Ok(component) => {
                 Ok(Self { store, component, connection: None, cursor: None, blueprint, counted_memory: 0 })
             }
-            Err(error) => Err(failure(store.data_mut(), &blueprint, &error)),
+            Err(error) => {
+                let failure = failure(store.data_mut(), &blueprint, &error);
+                Err(match (store.data().meter.refused(), failure) {
+                    // An instance is not made whose memories begin larger than they may become.
+                    (Some(Refused::Memory { .. }), PluginFailure::Wrong(_)) => {
+                        PluginFailure::Memory { limit: blueprint.limits.memory_bytes }
+                    }
+                    (_, failure) => failure,
+                })
+            }
         }
     }
 
@@ -245,8 +254,11 @@ fn failure(state: &mut State, blueprint: &Blueprint, error: &wasmtime::Error) ->
     tracing::warn!(plugin = &*blueprint.plugin, story = &*story, said, "an instance of a plugin failed");
     match (error.downcast_ref::<Trap>(), state.meter.refused()) {
         (Some(Trap::Interrupt), _) => return PluginFailure::Computing { limit: limits.computing },
-        (_, Some(Refused::Memory { .. })) => return PluginFailure::Memory { limit: limits.memory_bytes },
-        (_, Some(Refused::Tables { .. } | Refused::Computing) | None) => {}
+        // How a guest ends that gets no memory. Whatever else fails after that has another cause.
+        (Some(Trap::UnreachableCodeReached), Some(Refused::Memory { .. })) => {
+            return PluginFailure::Memory { limit: limits.memory_bytes };
+        }
+        (_, Some(Refused::Memory { .. } | Refused::Tables { .. } | Refused::Computing) | None) => {}
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return PluginFailure::Trapped { trap: trapped(*trap, error), said };

@@ -52,21 +52,28 @@ impl Instance {
         let Self { id, birth, home, seat, mut messages } = self;
         let Birth { blueprint, endpoints, secrets, closing } = birth;
         let grace = blueprint.limits.grace;
+        // Somebody is there to be told when it does not start.
+        let Some(first) = messages.recv().await else { return };
         let started = Guest::start(Arc::clone(&blueprint), endpoints, secrets, call.clone());
         let guest = match Box::pin(within(&call, grace, started)).await {
             Ok(guest) => guest,
             Err(failure) => {
                 count(&blueprint, &failure);
                 messages.close();
-                while let Some(message) = messages.recv().await {
+                let mut asked = Some(first);
+                while let Some(message) = asked {
                     if let Message::Ask(_, ask) = *message {
                         ask.fail(failure.clone());
                     }
+                    asked = messages.recv().await;
                 }
                 return;
             }
         };
-        Alive { id, guest, blueprint, home, messages, closing, lost: false, _seat: seat }.serve().await;
+        let first = Some(first);
+        Alive { id, guest, blueprint, home, first, messages, closing, lost: false, _seat: seat }
+            .serve()
+            .await;
     }
 }
 
@@ -76,6 +83,8 @@ struct Alive {
     guest: Guest,
     blueprint: Arc<Blueprint>,
     home: Weak<Pool>,
+    /// What it was started for.
+    first: Option<Box<Message>>,
     messages: mpsc::Receiver<Box<Message>>,
     /// The source is closed.
     closing: CancellationToken,
@@ -124,6 +133,9 @@ impl Alive {
     /// The next message; nothing when nobody can ask any more, the source is closed, or the instance has been idle for
     /// long.
     async fn next(&mut self) -> Option<Box<Message>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         loop {
             let patient = tokio::time::timeout(IDLE, self.messages.recv());
             tokio::select! {

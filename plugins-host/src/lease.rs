@@ -39,7 +39,13 @@ impl Lease {
 
     /// Asks, and waits for the answer until the job is over. The job is over, too, when this future is dropped.
     pub(crate) async fn ask<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<T, Failed> {
-        let gone = || Failed::Broke(PluginFailure::Ended);
+        let asked = self.begin(ask)?;
+        self.finish(asked).await
+    }
+
+    /// Asks and does not wait: the instance works meanwhile. One question at a time; when the lease is dropped, nobody
+    /// wants the answer any more.
+    pub(crate) fn begin<T>(&self, ask: impl FnOnce(Answer<T>) -> Ask) -> Result<Underway<T>, Failed> {
         let (answer, answered) = oneshot::channel();
         let (handle, _) = self.held.as_ref().ok_or_else(gone)?;
         if self.call.is_cancelled() {
@@ -52,6 +58,12 @@ impl Lease {
         self.at_rest.store(false, SeqCst);
         let message = Box::new(Message::Ask(self.call.clone(), ask));
         handle.messages.try_send(message).map_err(|_| gone())?;
+        Ok(Underway { answered, connects, ends_the_cursor })
+    }
+
+    /// Waits for the answer as [`ask`](Self::ask) does.
+    pub(crate) async fn finish<T>(&self, asked: Underway<T>) -> Result<T, Failed> {
+        let Underway { answered, connects, ends_the_cursor } = asked;
         let abandoned = Abandoned(Some(&self.call));
         match self.call.bounded(answered).await {
             Ok(Ok(result)) => {
@@ -70,9 +82,29 @@ impl Lease {
         }
     }
 
+    /// Lets another thread run the instance that was just asked, if one has nothing to do, while this one goes on with its
+    /// job. Without that it would have to wait: who was woken last runs next on the thread that woke it, and no other
+    /// thread takes it from there until somebody else is woken.
+    pub(crate) fn let_others_run_it(&self) {
+        if let Some(home) = self.home.upgrade() {
+            home.wake_somebody_else();
+        }
+    }
+
     pub(crate) fn call(&self) -> &CallState {
         &self.call
     }
+}
+
+/// A question under way.
+pub(crate) struct Underway<T> {
+    answered: oneshot::Receiver<Result<T, Failed>>,
+    connects: bool,
+    ends_the_cursor: bool,
+}
+
+fn gone() -> Failed {
+    Failed::Broke(PluginFailure::Ended)
 }
 
 impl Drop for Lease {

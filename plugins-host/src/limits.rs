@@ -54,6 +54,13 @@ pub(crate) const MOST_BATCH_ROWS: u32 = 100_000;
 
 /// Host resources that an instance may hold: streams, pollables, sockets, answers.
 pub(crate) const RESOURCES: usize = 1_000;
+/// What an instance may hold of the answers to its requests, heads and bodies together, for each socket that it may have:
+/// an answer that has arrived takes up no socket any more.
+pub(crate) const HELD_BYTES: usize = 256 << 10;
+/// Bytes of the headers that a guest of `wasi:http` puts together for a request, about.
+pub(crate) const FIELDS_BYTES: usize = 16 << 10;
+/// Bytes of a body of such a request that wait to be sent.
+pub(crate) const SENT_AT_ONCE: usize = 16 << 10;
 /// Random bytes that a guest gets at once.
 pub(crate) const RANDOM_BYTES: u64 = 64 << 10;
 /// Core instances, tables and memories of one component. A Python component needs about 40, 40 and 10.

@@ -21,6 +21,8 @@ use crate::stats::Stats;
 const REDACTED: &str = "[redacted]";
 /// A shorter one would eat half of every line.
 const LEAST_SECRET: usize = 4;
+/// A shorter line of a secret says little of it.
+const LEAST_LINE: usize = 16;
 
 /// The log of one instance. Its lines have the target `semilayer_plugin` and the plugin's name as a field.
 #[derive(Debug)]
@@ -50,7 +52,8 @@ struct Second {
 impl GuestLog {
     /// The log of an instance whose source has these secrets.
     pub(crate) fn new(plugin: Arc<str>, budget: Arc<Budget>, secrets: Vec<Secret>) -> Self {
-        let secrets = secrets.into_iter().filter(|secret| secret.expose().len() >= LEAST_SECRET).collect();
+        let secrets = secrets.iter().flat_map(|secret| with_lines(secret.expose()));
+        let secrets = secrets.filter(|secret| secret.len() >= LEAST_SECRET).map(Secret::new).collect();
         Self { plugin, budget, last_words: Mutex::default(), secrets }
     }
 
@@ -64,7 +67,7 @@ impl GuestLog {
         if left_out > 0 {
             tracing::warn!(target: "semilayer_plugin", plugin, lines = left_out, "lines of a plugin were left out");
         }
-        let message = self.scrubbed(cut(message, LOG_LINE_BYTES));
+        let message = self.scrubbed(message, LOG_LINE_BYTES);
         let message = flat(&message);
         match level {
             Level::Trace => tracing::trace!(target: "semilayer_plugin", plugin, "{message}"),
@@ -95,17 +98,39 @@ impl GuestLog {
         if !last.is_empty() {
             last.push_str("; ");
         }
-        last.push_str(cut(&self.scrubbed(line.trim()), STORY_BYTES));
+        last.push_str(&self.scrubbed(line.trim(), STORY_BYTES));
         drop(last);
         self.line(Level::Info, line);
     }
 
-    fn scrubbed<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let hide = |text: Cow<'t, str>, secret: &Secret| match text.contains(secret.expose()) {
-            true => Cow::Owned(text.replace(secret.expose(), REDACTED)),
-            false => text,
-        };
-        self.secrets.iter().fold(Cow::Borrowed(text), hide)
+    /// The beginning of a text without secrets, at most so many bytes. A secret that the cut goes through is one, too.
+    fn scrubbed<'t>(&self, text: &'t str, most: usize) -> Cow<'t, str> {
+        let looked_at = cut(text, most.saturating_add(self.beyond()));
+        let secrets = self.secrets.iter().map(Secret::expose);
+        let found = secrets.flat_map(|secret| looked_at.match_indices(secret));
+        let mut found: Vec<_> = found.map(|(at, secret)| at..at.saturating_add(secret.len())).collect();
+        if found.is_empty() {
+            return Cow::Borrowed(cut(text, most));
+        }
+        found.sort_unstable_by_key(|secret| secret.start);
+        let mut out = String::new();
+        let mut shown = 0;
+        for secret in found.into_iter().filter(|secret| secret.start < most) {
+            if let Some(plain) = looked_at.get(shown..secret.start) {
+                out.push_str(plain);
+                out.push_str(REDACTED);
+            }
+            // Secrets may overlap, or be parts of others.
+            shown = shown.max(secret.end);
+        }
+        out.push_str(looked_at.get(shown..looked_at.floor_char_boundary(most)).unwrap_or_default());
+        out.truncate(out.floor_char_boundary(most));
+        Cow::Owned(out)
+    }
+
+    /// How far behind a cut one has to look for the end of a secret that begins before it.
+    fn beyond(&self) -> usize {
+        self.secrets.iter().map(|secret| secret.expose().len()).max().unwrap_or(0)
     }
 
     /// Takes what was printed last.
@@ -154,8 +179,8 @@ impl Printed {
     fn print(&self, bytes: &[u8]) {
         let mut line = lock(&self.line);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            // What a line has beyond its limit is left out.
-            let room = LOG_LINE_BYTES.saturating_sub(line.len());
+            // What a line has beyond its limit is left out, except for the end of a secret.
+            let room = LOG_LINE_BYTES.saturating_add(self.log.beyond()).saturating_sub(line.len());
             line.extend_from_slice(piece.get(..room).unwrap_or(piece));
             if piece.ends_with(b"\n") {
                 self.log.printed(String::from_utf8_lossy(&line).trim_end());
@@ -216,6 +241,12 @@ impl OutputStream for Printed {
     }
 }
 
+/// A secret, and its lines where it has several, such as a key: whoever prints it prints them one by one.
+fn with_lines(secret: &str) -> impl Iterator<Item = &str> {
+    let lines = secret.lines().map(str::trim).filter(move |line| line.len() >= LEAST_LINE && *line != secret);
+    [secret].into_iter().chain(lines)
+}
+
 /// A text as one line of a log or a message, which nothing in it can end.
 pub(crate) fn flat(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
@@ -232,4 +263,48 @@ pub(crate) fn cut(text: &str, most: usize) -> &str {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(secrets: &[&str]) -> GuestLog {
+        let budget = Arc::new(Budget::new(Arc::default()));
+        GuestLog::new("plugin".into(), budget, secrets.iter().map(|secret| Secret::new(*secret)).collect())
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_shown_wherever_a_text_is_cut() {
+        let log = log(&["hunter2"]);
+        let text = format!("{}hunter2 and more", "x".repeat(10));
+        for most in 0..40 {
+            let shown = log.scrubbed(&text, most);
+            assert!(!shown.contains("hu") && shown.len() <= most, "{most}: {shown}");
+        }
+        assert_eq!(log.scrubbed(&text, 100), "xxxxxxxxxx[redacted] and more");
+        assert_eq!(log.scrubbed("ünüsual", 3), "ün");
+    }
+
+    #[test]
+    fn what_is_shorter_without_its_secrets_is_still_cut_where_it_was_looked_at() {
+        let long = "secret".repeat(100);
+        let log = log(&[&long]);
+        let shown = log.scrubbed(&format!("{long}{long} a {long}"), 1_210).into_owned();
+        assert_eq!(shown, "[redacted][redacted] a [redacted]");
+    }
+
+    #[test]
+    fn secrets_that_overlap_or_hold_each_other_leave_nothing() {
+        let log = log(&["abcd", "abcdef", "efgh", "bc"]);
+        assert_eq!(log.scrubbed("<abcdefgh>", 100), "<[redacted]>");
+        assert_eq!(log.scrubbed("<bc>", 100), "<bc>", "too short to be looked for");
+    }
+
+    #[test]
+    fn a_key_is_no_more_shown_line_by_line() {
+        let log = log(&["-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQ==\n-----END KEY-----\n"]);
+        assert_eq!(log.scrubbed("  MIIEvQIBADANBgkqhkiG9w0B", 100), "  [redacted]");
+        assert_eq!(log.scrubbed("AQ==", 100), "AQ==");
+    }
 }

@@ -10,6 +10,7 @@ pub(crate) mod host;
 mod body;
 mod connect;
 mod error;
+mod held;
 mod http;
 mod internet;
 mod policy;
@@ -21,11 +22,13 @@ mod tests;
 mod tls;
 mod wasi;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bridge_net::Roots;
 use connect::Outlet;
 use internet::{Internet, Machine};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::DropGuard;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::WasiCtxBuilder;
@@ -80,6 +83,8 @@ impl Outside {
 pub(crate) struct Network {
     outlet: Arc<Outlet>,
     hooks: wasi::Hooks,
+    /// The places of the guest's own sockets, by the socket.
+    sockets: HashMap<u32, OwnedSemaphorePermit>,
     _open: DropGuard,
 }
 
@@ -88,7 +93,8 @@ impl Network {
     pub(crate) fn new(outside: &Arc<Outside>, endpoints: Vec<Endpoint>) -> Self {
         let outlet = Arc::new(Outlet::new(Arc::clone(outside), endpoints));
         let open = outlet.gone().clone().drop_guard();
-        Self { hooks: wasi::Hooks::new(Arc::clone(&outlet)), outlet, _open: open }
+        let hooks = wasi::Hooks::new(Arc::clone(&outlet));
+        Self { outlet, hooks, sockets: HashMap::new(), _open: open }
     }
 
     /// Lets the guest use `wasi:sockets` as far as its operator lets it.
@@ -102,5 +108,5 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     bindings::net::add_to_linker::<State, HasSelf<State>>(linker, State::called)?;
     bindings::http::add_to_linker::<State, HasSelf<State>>(linker, State::called)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    wasi::shadow_name_lookup(linker)
+    wasi::add_to_linker(linker)
 }

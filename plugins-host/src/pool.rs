@@ -1,10 +1,15 @@
 //! The instances of one source, and the seats that all sources of a plugin share.
+//!
+//! Who finds no seat waits in one queue, whatever its source. An instance that comes back goes on to the first of those who
+//! wait when that is a job of the same source, and ends when it is not, so that its seat is free: no source keeps another
+//! from its turn, and no instance is made anew for nothing.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bridge_core::Call;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +32,10 @@ pub(crate) struct Pool {
     idle: Mutex<Vec<Handle>>,
     next_id: AtomicUsize,
     closing: CancellationToken,
+    /// One for each instance.
     tasks: TaskTracker,
+    /// Those that do nothing.
+    nothings: TaskTracker,
 }
 
 impl Pool {
@@ -43,6 +51,7 @@ impl Pool {
             next_id: AtomicUsize::new(0),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            nothings: TaskTracker::new(),
         });
         pool.crowd.joined(&pool);
         pool
@@ -61,14 +70,19 @@ impl Pool {
 
     /// Takes back what a job is done with, unless somebody else waits for its seat.
     pub(crate) fn take_back(&self, handle: Handle, place: OwnedSemaphorePermit) {
+        let ended = if self.closing.is_cancelled() { Some(handle) } else { self.crowd.pass_on(self, handle) };
+        drop(ended);
+        // Only now: whoever waits for it shall find the instance.
+        drop(place);
+    }
+
+    fn keep(&self, handle: Handle) {
         let mut idle = lock(&self.idle);
-        if !self.closing.is_cancelled() && !self.crowd.somebody_waits() {
+        // Closing has said so before it takes the lock.
+        if !self.closing.is_cancelled() {
             self.stats().idle.up(1);
             idle.push(handle);
         }
-        drop(idle);
-        // Only now: whoever waits for it shall find the instance.
-        drop(place);
     }
 
     /// Lets go of an idle instance. False: it is not idle.
@@ -98,8 +112,16 @@ impl Pool {
         let _abandoned = tokio::time::timeout(grace, self.tasks.wait()).await;
     }
 
+    /// See [`Lease::let_others_run_it`].
+    pub(crate) fn wake_somebody_else(&self) {
+        self.nothings.spawn(std::future::ready(()));
+    }
+
     async fn start(self: &Arc<Self>, call: CallState, place: OwnedSemaphorePermit) -> Result<Lease, Failed> {
-        let seat = self.crowd.seat(&call).await.map_err(Failed::Over)?;
+        let seat = match self.crowd.seat(self, &call).await.map_err(Failed::Over)? {
+            Found::Seat(seat) => seat,
+            Found::Instance(handle) => return Ok(Lease::new(call, Arc::downgrade(self), handle, place)),
+        };
         let id = self.next_id.fetch_add(1, SeqCst);
         let home = Arc::downgrade(self);
         let birth = Birth {
@@ -116,9 +138,19 @@ impl Pool {
         Ok(lease)
     }
 
+    /// The instance that was used last.
     fn idle_one(&self) -> Option<Handle> {
+        self.take_idle(Vec::pop)
+    }
+
+    /// The instance that has been idle for longest.
+    fn oldest_idle(&self) -> Option<Handle> {
+        self.take_idle(|idle| (!idle.is_empty()).then(|| idle.remove(0)))
+    }
+
+    fn take_idle(&self, take: impl Fn(&mut Vec<Handle>) -> Option<Handle>) -> Option<Handle> {
         let mut idle = lock(&self.idle);
-        while let Some(handle) = idle.pop() {
+        while let Some(handle) = take(&mut idle) {
             self.stats().idle.down(1);
             if !handle.is_gone() {
                 return Some(handle);
@@ -129,20 +161,9 @@ impl Pool {
 
     /// Drops the idle instances, which ends them.
     fn clear(&self) {
-        while self.drop_one_idle() {}
-    }
-
-    /// Drops the instance that has been idle for longest. False: there is none.
-    fn drop_one_idle(&self) -> bool {
-        let mut idle = lock(&self.idle);
-        if idle.is_empty() {
-            return false;
+        while let Some(handle) = self.oldest_idle() {
+            drop(handle);
         }
-        let oldest = idle.remove(0);
-        drop(idle);
-        self.stats().idle.down(1);
-        drop(oldest);
-        true
     }
 
     fn stats(&self) -> &Stats {
@@ -160,15 +181,39 @@ impl Drop for Pool {
 /// All instances of a plugin, over all its sources.
 pub(crate) struct Crowd {
     seats: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    queue: Mutex<Queue>,
     pools: Mutex<Vec<Weak<Pool>>>,
     stats: Arc<Stats>,
+}
+
+/// Those who wait for a seat.
+#[derive(Default)]
+struct Queue {
+    /// In the order in which they came.
+    waiting: VecDeque<Waiting>,
+    /// How many of them, from the first on, get the seats of instances that are ending.
+    served: usize,
+    next_ticket: usize,
+}
+
+struct Waiting {
+    ticket: usize,
+    pool: Weak<Pool>,
+    /// Takes an instance of its own source in place of a seat.
+    offer: oneshot::Sender<Handle>,
 }
 
 /// What an instance takes up of its plugin's limit.
 pub(crate) struct Seat {
     _permit: OwnedSemaphorePermit,
     stats: Arc<Stats>,
+}
+
+/// What a job that waits for a seat gets.
+enum Found {
+    Seat(Seat),
+    /// An instance of its source.
+    Instance(Handle),
 }
 
 impl Drop for Seat {
@@ -181,7 +226,7 @@ impl Crowd {
     pub(crate) fn new(instances: usize, stats: Arc<Stats>) -> Arc<Self> {
         Arc::new(Self {
             seats: Arc::new(Semaphore::new(instances.max(1))),
-            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
             pools: Mutex::default(),
             stats,
         })
@@ -193,44 +238,126 @@ impl Crowd {
         pools.push(Arc::downgrade(pool));
     }
 
-    fn somebody_waits(&self) -> bool {
-        self.waiting.load(SeqCst) > 0
+    /// An instance that a job is done with goes to whoever waits next, or to its pool. It comes back when it has to end.
+    fn pass_on(&self, pool: &Pool, handle: Handle) -> Option<Handle> {
+        if handle.is_gone() {
+            return Some(handle);
+        }
+        let mut queue = lock(&self.queue);
+        let mut handle = handle;
+        while let Some(next) = queue.first_unserved() {
+            if !std::ptr::eq(next.pool.as_ptr(), pool) {
+                queue.served = queue.served.saturating_add(1);
+                return Some(handle);
+            }
+            let served = queue.served;
+            let Some(next) = queue.waiting.remove(served) else { break };
+            match next.offer.send(handle) {
+                Ok(()) => return None,
+                // It has just given up.
+                Err(returned) => handle = returned,
+            }
+        }
+        pool.keep(handle);
+        None
     }
 
-    /// A seat. When all are taken, an idle instance of another source gives up its own; else this waits.
-    async fn seat(&self, call: &CallState) -> Result<Seat, Ended> {
-        let permit = match Arc::clone(&self.seats).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self.wait(call).await?,
-        };
+    /// A seat. When all are taken, an idle instance of another source gives up its own; else this waits, for a seat or for
+    /// an instance of this source.
+    async fn seat(&self, pool: &Arc<Pool>, call: &CallState) -> Result<Found, Ended> {
+        match Arc::clone(&self.seats).try_acquire_owned() {
+            Ok(permit) => Ok(Found::Seat(self.taken(permit))),
+            Err(_) => self.wait(pool, call).await,
+        }
+    }
+
+    fn taken(&self, permit: OwnedSemaphorePermit) -> Seat {
         self.stats.instances.up(1);
-        Ok(Seat { _permit: permit, stats: Arc::clone(&self.stats) })
+        Seat { _permit: permit, stats: Arc::clone(&self.stats) }
     }
 
-    async fn wait(&self, call: &CallState) -> Result<OwnedSemaphorePermit, Ended> {
-        let _waiting = Waiting::new(&self.waiting);
-        let pools: Vec<_> = lock(&self.pools).iter().filter_map(Weak::upgrade).collect();
-        // One is enough: it is the only one that waits here, or the others have dropped theirs.
-        let _dropped = pools.iter().any(|pool| pool.drop_one_idle());
-        drop(pools);
+    async fn wait(&self, pool: &Arc<Pool>, call: &CallState) -> Result<Found, Ended> {
+        let mut place = match self.queue_up(pool) {
+            Queued::Instance(handle) => return Ok(Found::Instance(handle)),
+            Queued::Place(place) => place,
+        };
+        let seats = Arc::clone(&self.seats);
+        let found = tokio::select! {
+            biased;
+            // The sender is dropped with the place alone.
+            Ok(handle) = &mut place.offered => return Ok(Found::Instance(handle)),
+            permit = call.bounded(seats.acquire_owned()) => permit?,
+        };
         // The semaphore is never closed.
-        call.bounded(Arc::clone(&self.seats).acquire_owned()).await?.map_err(|_| Ended::Cancelled)
+        let seat = self.taken(found.map_err(|_| Ended::Cancelled)?);
+        // An instance that was offered at the same moment is for the next.
+        if let Some(handle) = place.leave() {
+            drop(self.pass_on(pool, handle));
+        }
+        Ok(Found::Seat(seat))
+    }
+
+    /// Takes a place in the queue, unless there is an instance of this source after all.
+    fn queue_up<'a>(&'a self, pool: &Arc<Pool>) -> Queued<'a> {
+        let pools: Vec<_> = lock(&self.pools).iter().filter_map(Weak::upgrade).collect();
+        let mut queue = lock(&self.queue);
+        if let Some(handle) = pool.idle_one() {
+            return Queued::Instance(handle);
+        }
+        let (offer, offered) = oneshot::channel();
+        let ticket = queue.next_ticket;
+        queue.next_ticket = ticket.wrapping_add(1);
+        queue.waiting.push_back(Waiting { ticket, pool: Arc::downgrade(pool), offer });
+        let ended = pools.iter().find_map(|pool| pool.oldest_idle());
+        if ended.is_some() {
+            queue.served = queue.served.saturating_add(1);
+        }
+        drop(queue);
+        drop(ended);
+        Queued::Place(Place { crowd: self, ticket, offered })
     }
 }
 
-/// One who waits, as long as it does.
-struct Waiting<'a>(&'a AtomicUsize);
+impl Queue {
+    fn first_unserved(&self) -> Option<&Waiting> {
+        self.waiting.get(self.served)
+    }
 
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, SeqCst);
-        Self(count)
+    fn remove(&mut self, ticket: usize) -> bool {
+        let found = self.waiting.iter().position(|waiting| waiting.ticket == ticket);
+        found.and_then(|at| self.waiting.remove(at)).is_some()
     }
 }
 
-impl Drop for Waiting<'_> {
+enum Queued<'a> {
+    Instance(Handle),
+    Place(Place<'a>),
+}
+
+/// A place in the queue, as long as it is kept.
+struct Place<'a> {
+    crowd: &'a Crowd,
+    ticket: usize,
+    offered: oneshot::Receiver<Handle>,
+}
+
+impl Place<'_> {
+    /// Leaves the queue with a seat. Answers the instance that was offered meanwhile.
+    fn leave(mut self) -> Option<Handle> {
+        let mut queue = lock(&self.crowd.queue);
+        queue.remove(self.ticket);
+        // A seat that has come is one of those that were on their way, or there is one more than was thought.
+        queue.served = queue.served.saturating_sub(1);
+        drop(queue);
+        self.offered.try_recv().ok()
+    }
+}
+
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
+        let mut queue = lock(&self.crowd.queue);
+        queue.remove(self.ticket);
+        queue.served = queue.served.min(queue.waiting.len());
     }
 }
 

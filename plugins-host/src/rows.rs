@@ -2,7 +2,8 @@
 //!
 //! A plugin's batch is checked as a whole before anything of it leaves: columns become JSON text here (`columns`), JSON
 //! text is taken when every byte of it is what it should be (`text`). A batch that is larger than the caller wants leaves in
-//! pieces, so that neither long names nor many escapes make memory of the runner's out of little of the plugin's.
+//! pieces, so that neither long names nor many escapes make memory of the runner's out of little of the plugin's. The
+//! plugin makes the next batch while one is written: a job holds two of them at the most.
 
 mod columns;
 mod form;
@@ -17,7 +18,7 @@ use crate::answer::Asked;
 use crate::ask::{Ask, Failed};
 use crate::bindings::types::{self, Batch};
 use crate::error::PluginFailure;
-use crate::lease::Lease;
+use crate::lease::{Lease, Underway};
 use crate::limits::{BATCH_ROWS, BATCH_WISH, CURSOR_BYTES, MOST_BATCH_ROWS};
 use columns::Grid;
 pub(crate) use form::{Form, Shape};
@@ -25,6 +26,10 @@ use text::Texts;
 
 /// The least that a batch is asked for, in bytes.
 const LEAST_WISH: usize = 4 << 10;
+
+/// From this batch on the next one is asked for before this one is written. Not before: most jobs end with one or two, and
+/// those that have enough then shall not have a request under way that has to be given up.
+const AHEAD_FROM: u64 = 2;
 
 /// An open cursor of a plugin.
 pub(crate) struct PluginRows {
@@ -36,6 +41,10 @@ pub(crate) struct PluginRows {
     /// Rows that may still come.
     left: Option<u64>,
     pending: Pending,
+    /// The batch after that, which the plugin makes meanwhile.
+    ahead: Option<Underway<Option<Batch>>>,
+    /// Batches that have come.
+    batches: u64,
     writer: RowWriter,
     tail: Tail,
 }
@@ -58,6 +67,8 @@ impl PluginRows {
             row_limit,
             left: most,
             pending: Pending::Nothing,
+            ahead: None,
+            batches: 0,
             writer: RowWriter::new(row_limit),
             tail: Tail::default(),
         }
@@ -69,27 +80,41 @@ impl PluginRows {
                 return Ok(Some(batch));
             }
             let Some(lease) = self.lease.clone() else { return Ok(None) };
-            let answer = self.ask(&lease, room).await.map_err(|failed| self.asked.failure(failed));
+            let answer = self.answer(&lease, room).await.map_err(|failed| self.asked.failure(failed));
             // A cursor that has failed has no more rows.
             let answer = answer.inspect_err(|_| self.lease = None)?;
             let Some(batch) = answer else {
                 self.end(&lease).await?;
                 return Ok(None);
             };
+            self.count(&batch).inspect_err(|_| self.lease = None)?;
+            if self.batches >= AHEAD_FROM {
+                // An instance that has gone is told of when the batch is missed.
+                self.ahead = self.begin(&lease, room).ok();
+                lease.let_others_run_it();
+            }
             self.pending = self.checked(batch).inspect_err(|_| self.lease = None)?;
         }
     }
 
-    async fn ask(&self, lease: &Lease, room: usize) -> Result<Option<Batch>, Failed> {
+    async fn answer(&mut self, lease: &Lease, room: usize) -> Result<Option<Batch>, Failed> {
+        let asked = match self.ahead.take() {
+            Some(asked) => asked,
+            None => self.begin(lease, room)?,
+        };
+        lease.finish(asked).await
+    }
+
+    fn begin(&self, lease: &Lease, room: usize) -> Result<Underway<Option<Batch>>, Failed> {
         let left = self.left.map_or(BATCH_ROWS, |left| u32::try_from(left).unwrap_or(u32::MAX));
         let rows = left.clamp(1, BATCH_ROWS);
         let bytes = u32::try_from(room.clamp(LEAST_WISH, BATCH_WISH)).unwrap_or(u32::MAX);
-        lease.ask(|answer| Ask::Next { rows, bytes, answer }).await
+        lease.begin(|answer| Ask::Next { rows, bytes, answer })
     }
 
-    /// Makes sure that a batch is one.
-    fn checked(&mut self, batch: Batch) -> Result<Pending, BridgeError> {
-        let rows = match &batch {
+    /// Counts what has come, which must not be more than was asked for.
+    fn count(&mut self, batch: &Batch) -> Result<(), BridgeError> {
+        let rows = match batch {
             Batch::Columns(columns) => columns.rows,
             Batch::Json(json) => json.rows,
         };
@@ -100,6 +125,12 @@ impl PluginRows {
             let still = left.checked_sub(u64::from(rows));
             *left = still.ok_or_else(|| wrong("more rows than the limit that it was asked with"))?;
         }
+        self.batches = self.batches.saturating_add(1);
+        Ok(())
+    }
+
+    /// Makes sure that a batch is one.
+    fn checked(&self, batch: Batch) -> Result<Pending, BridgeError> {
         match batch {
             Batch::Columns(batch) => Ok(Pending::Grid(Grid::check(batch, &self.form).map_err(wrong)?)),
             Batch::Json(batch) => Ok(Pending::Texts(Texts::check(batch, &self.form).map_err(wrong)?)),

@@ -2,9 +2,8 @@
 
 use bridge_core::{ConfigFields, ConfigMistakes};
 use percent_encoding::percent_decode_str;
-use protocol::{Field, FieldKind, Secret, SourceConfig};
+use protocol::{Field, FieldGroup, FieldKind, Secret, SourceConfig};
 use serde_json::{Map, Number, Value};
-use url::Url;
 
 use crate::describe::{Described, POOL_MAX_KEY, URL_KEY};
 use crate::limits::POOL_MAX;
@@ -29,7 +28,7 @@ impl Settings {
     /// Reads a configuration by the manifest. What only the plugin can judge it judges when it connects.
     pub(crate) fn read(described: &Described, config: &SourceConfig) -> Result<Self, ConfigMistakes> {
         let mut fields = ConfigFields::new(config);
-        let mut values = Map::new();
+        let (mut values, mut defaults) = (Map::new(), Map::new());
         let url = fields.text(&[URL_KEY]).filter(|_| described.manifest.supports_url);
         let has_url = url.is_some();
         if let Some(url) = url {
@@ -44,13 +43,20 @@ impl Settings {
                     values.insert(field.key.clone(), value);
                 }
                 Read::Wrong => {}
-                Read::Unset if field.required && !has_url => fields.mistake(&field.key, missing(described)),
-                Read::Unset => {}
+                Read::Unset => match default(field, has_url) {
+                    Some(value) => {
+                        defaults.insert(field.key.clone(), value);
+                    }
+                    None if field.required && !has_url => fields.mistake(&field.key, missing(described)),
+                    None => {}
+                },
             }
         }
         let pool_max = fields.integer(&["pool.max", POOL_MAX_KEY], 1..=MAX_POOL);
         let endpoints = endpoints(described, &values, &mut fields);
         let secrets = secrets(described, &values);
+        // Only now: nobody has set them but the plugin itself, which may not say where it may connect.
+        values.append(&mut defaults);
         let settings = Self {
             secrets,
             config: Secret::from(Value::Object(values).to_string()),
@@ -98,6 +104,17 @@ fn read_value(fields: &mut ConfigFields<'_>, config: &SourceConfig, field: &Fiel
     value.map_or(Read::Wrong, Read::Set)
 }
 
+/// The value of a field that is not set. A URL stands for the fields that a form shows at once, so that their defaults
+/// would be parts of another one.
+fn default(field: &Field, has_url: bool) -> Option<Value> {
+    let text = field.default.as_ref().filter(|_| !(has_url && field.group == FieldGroup::Primary))?;
+    match field.kind {
+        FieldKind::String | FieldKind::Password => Some(Value::String(text.clone())),
+        FieldKind::Boolean => text.parse().ok().map(Value::Bool),
+        FieldKind::Number => text.parse().ok().map(Value::Number),
+    }
+}
+
 fn missing(described: &Described) -> String {
     match described.manifest.supports_url {
         true => format!("a value, or a \"{URL_KEY}\""),
@@ -111,21 +128,23 @@ fn secrets(described: &Described, values: &Map<String, Value>) -> Vec<Secret> {
     let texts = values.iter().filter_map(|(key, value)| Some((key, value.as_str()?)));
     let secrets = |(key, text): (&String, &str)| match is_password(key) {
         true => vec![Secret::new(text)],
-        false => password_of(text),
+        false => passwords_of(text),
     };
     texts.flat_map(secrets).collect()
 }
 
-/// The password of a URL, as it stands there and as the guest gives it to its server.
-fn password_of(text: &str) -> Vec<Secret> {
-    let Ok(url) = Url::parse(text) else { return Vec::new() };
-    let Some(password) = url.password() else { return Vec::new() };
-    let plain = percent_decode_str(password).decode_utf8_lossy();
-    let decoded = (plain != password).then(|| Secret::new(&*plain));
-    [Secret::new(password)].into_iter().chain(decoded).collect()
+/// The passwords of URLs, as they stand there and as the guest gives them to its server.
+fn passwords_of(text: &str) -> Vec<Secret> {
+    let passwords = addresses(text).filter_map(password_of);
+    let both = |password: &str| {
+        let plain = percent_decode_str(password).decode_utf8_lossy();
+        let decoded = (plain != password).then(|| Secret::new(&*plain));
+        [Secret::new(password)].into_iter().chain(decoded)
+    };
+    passwords.flat_map(both).collect()
 }
 
-/// The hosts that the settings name. Several may stand in one setting, with commas between them.
+/// The hosts that the settings name.
 fn endpoints(
     described: &Described,
     values: &Map<String, Value>,
@@ -135,14 +154,63 @@ fn endpoints(
     let mut endpoints = Vec::new();
     for key in &described.endpoints {
         let Some(text) = values.get(key).and_then(Value::as_str) else { continue };
-        for part in text.split(',').map(str::trim) {
-            match Endpoint::parse(part, port) {
-                Some(endpoint) => endpoints.push(endpoint),
-                None => fields.mistake(key, "a URL, or a host with an optional port"),
-            }
+        let found: Option<Vec<_>> =
+            addresses(text).flat_map(hosts_of).map(|host| Endpoint::parse(&host, port)).collect();
+        match found {
+            Some(found) => endpoints.extend(found),
+            None => fields.mistake(key, "a URL, or a host with an optional port"),
         }
     }
     endpoints
+}
+
+/// The addresses that stand in a setting, with commas between them. A URL has commas of its own, in its password, between
+/// its hosts and in its path, so it reaches to the comma that another URL follows.
+fn addresses(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let is_url = begins_url(text);
+        let mut commas = text.match_indices(',').map(|(comma, _)| comma);
+        let end = commas.find_map(|comma| {
+            let (address, next) = (text.get(..comma)?, text.get(comma.saturating_add(1)..)?);
+            (!is_url || begins_url(next)).then_some((address, next))
+        });
+        let (address, next) = end.map_or((text, None), |(address, next)| (address, Some(next)));
+        rest = next;
+        Some(address.trim())
+    })
+}
+
+fn begins_url(text: &str) -> bool {
+    let scheme = text.trim_start().split_once("://").map_or("", |(scheme, _)| scheme);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    !scheme.is_empty() && scheme.bytes().all(allowed)
+}
+
+/// The scheme of a URL, its `user:password`, and its hosts with their ports.
+fn parts_of(url: &str) -> Option<(&str, Option<&str>, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    Some(match authority.rsplit_once('@') {
+        Some((user, hosts)) => (scheme, Some(user), hosts),
+        None => (scheme, None, authority),
+    })
+}
+
+/// The hosts of an address, each as if it stood alone: a URL may name several.
+fn hosts_of(address: &str) -> Vec<String> {
+    match parts_of(address) {
+        Some((scheme, _, hosts)) => {
+            hosts.split(',').map(|host| format!("{scheme}://{}", host.trim())).collect()
+        }
+        None => vec![address.to_owned()],
+    }
+}
+
+fn password_of(address: &str) -> Option<&str> {
+    let (_, user, _) = parts_of(address)?;
+    Some(user?.split_once(':')?.1)
 }
 
 #[cfg(test)]
@@ -219,6 +287,63 @@ mod tests {
         let expected = [endpoint("a", Some(9200)), endpoint("b", Some(1)), endpoint("c", Some(443))];
         assert_eq!(settings.endpoints, expected);
         assert_eq!(read(false, json!({"host": "a"})).unwrap().endpoints, [endpoint("a", None)]);
+    }
+
+    #[test]
+    fn commas_of_a_url_are_its_own_except_between_hosts_and_urls() {
+        let hosts = |text: &str| {
+            let settings = read(false, json!({"host": text, "port": 9200}))?;
+            Ok::<_, String>(settings.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        for (text, expected) in [
+            ("https://a/x,y?ids=1,2#z,", vec!["a:443"]),
+            ("https://me:hun,ter2@a", vec!["a:443"]),
+            ("mongodb://me:x@a:1,b:2,[::1]/db?hosts=c,d", vec!["a:1", "b:2", "[::1]:9200"]),
+            ("https://a:1/x , http://b/y,z", vec!["a:1", "b:80"]),
+            ("a, b:1 ,https://c,d:2", vec!["a:9200", "b:1", "c:443", "d:2"]),
+            ("https://a/,https:/b", vec!["a:443"]),
+        ] {
+            assert_eq!(hosts(text).unwrap(), expected, "{text}");
+        }
+        for wrong in ["https://a,", "https://a,,b", "a,", ",https://a", "https://a:b", "https://", "://a"] {
+            assert!(hosts(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_found_in_urls_of_several_hosts() {
+        let settings =
+            read(false, json!({"host": "mongodb://me:hun,%402@a:1,b:2/db,https://you:hunter3@c"})).unwrap();
+        assert_eq!(settings.secrets, ["hun,%402", "hun,@2", "hunter3"].map(Secret::new));
+    }
+
+    #[test]
+    fn what_is_not_set_has_its_default_but_a_default_opens_no_way_out() {
+        let default =
+            |field: types::Field, value: &str| types::Field { default: Some(value.to_owned()), ..field };
+        let mut description = description(vec![
+            types::Field {
+                endpoint: true,
+                required: true,
+                ..default(field("host", FieldType::String), "db.acme.com")
+            },
+            default(field("port", FieldType::Number), "9200"),
+            types::Field { advanced: true, ..default(field("tls", FieldType::Boolean), "true") },
+            default(field("rows", FieldType::Number), "many"),
+        ]);
+        description.manifest.url_placeholder = Some("https://host".to_owned());
+        let described = Described::read(description).unwrap();
+        let read = |config: Value| {
+            let config: SourceConfig = serde_json::from_value(config).unwrap();
+            Settings::read(&described, &config).unwrap()
+        };
+        let bare = read(json!({}));
+        assert_eq!(told(&bare), json!({"host": "db.acme.com", "port": 9200, "tls": true}));
+        assert!(bare.endpoints.is_empty());
+        let set = read(json!({"host": "db", "port": "1", "tls": false}));
+        assert_eq!(told(&set), json!({"host": "db", "port": 1, "tls": false}));
+        let url = read(json!({"url": "https://b"}));
+        assert_eq!(told(&url), json!({"url": "https://b", "tls": true}));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::call::CallState;
-use crate::limits::{Limits, Meter, RESOURCES};
+use crate::limits::{FIELDS_BYTES, Limits, Meter, RESOURCES};
 use crate::log::GuestLog;
 use crate::network::Network;
 
@@ -39,7 +39,9 @@ impl State {
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
-        Self { call, table, network, wasi, http: WasiHttpCtx::new(), meter: Meter::new(limits), log }
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES);
+        Self { call, table, network, wasi, http, meter: Meter::new(limits), log }
     }
 
     /// What the generated linker hands to the host functions of `semilayer:bridge`.

@@ -62,6 +62,11 @@ pub trait Fixture: Send + Sync {
         Instants::Microseconds
     }
 
+    /// Whether descriptions say how many rows a target has. Elsewhere 0 rows are an unknown number, as the contract has it.
+    fn counts_rows(&self) -> bool {
+        true
+    }
+
     /// Whether UUIDs, dates and times are text to the engine, so that an operand compares with them as text: only one in
     /// the same form finds its row.
     fn compares_as_text(&self) -> bool {

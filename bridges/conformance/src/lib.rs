@@ -17,6 +17,7 @@
 //! passed. Expected rows are computed over the seed by `bridge_reduce`, not copied from anywhere.
 
 mod cases;
+mod changed;
 mod failure;
 mod fixture;
 mod listed;
@@ -30,6 +31,7 @@ mod survey;
 mod wire;
 
 pub use cases::{Case, Need, cases};
+pub use changed::{Answer, Change, Changed};
 pub use failure::{Failure, Outcome};
 pub use fixture::{Catalog, Database, Fixture, Offer, SlowQuery};
 pub use listed::{Listed, tables_json};

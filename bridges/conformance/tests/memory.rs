@@ -1,8 +1,11 @@
 //! The suite against its own driver: what conforms passes, what is not declared is refused.
 
+use std::sync::Arc;
+
+use bridge_core::{Bridge, Call, TargetSchema};
 use protocol::{AggregateCapabilities, Capabilities, LogicalOp, StringOp};
 use semilayer_bridge_conformance::memory::Memory;
-use semilayer_bridge_conformance::{Options, Verdict, cases, run};
+use semilayer_bridge_conformance::{Answer, Change, Changed, Fixture, Options, Verdict, cases, run};
 
 #[tokio::test]
 async fn the_memory_driver_keeps_the_whole_contract() {
@@ -39,6 +42,41 @@ async fn a_driver_that_declares_little_and_refuses_the_rest_conforms() {
     }
     for passed in ["5A-8", "5A-21", "5A-25", "E13", "V1", "R1", "S1"] {
         assert_eq!(verdict(passed), Verdict::Passed, "{passed}");
+    }
+}
+
+/// Says that it knows no number of rows, or another one.
+struct Uncounted {
+    rows: u64,
+    counts: bool,
+}
+
+impl Change for Uncounted {
+    fn counts_rows(&self, _fixture: &dyn Fixture) -> bool {
+        self.counts
+    }
+
+    fn introspect_target<'a>(
+        &'a self,
+        bridge: &'a Arc<dyn Bridge>,
+        call: &'a Call,
+        target: &'a str,
+    ) -> Answer<'a, TargetSchema> {
+        Box::pin(async move {
+            let schema = bridge.introspect_target(call, target).await?;
+            Ok(TargetSchema { row_count: self.rows, ..schema })
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_number_of_rows_may_be_unknown_where_it_need_not_be_known_and_is_never_wrong() {
+    for (rows, counts, passes) in [(0, false, true), (0, true, false), (1_000, false, false)] {
+        let driver = Changed::new(Memory::new(), Uncounted { rows, counts });
+        let options = Options { only: vec!["T2".to_owned()], ..Options::default() };
+        let report = run(&driver, &driver, options).await;
+        let verdict = &report.entry("T2").unwrap().verdict;
+        assert_eq!(*verdict == Verdict::Passed, passes, "{rows} rows: {verdict:?}");
     }
 }
 

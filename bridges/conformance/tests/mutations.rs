@@ -13,7 +13,7 @@ mod mutant;
 use std::time::Duration;
 
 use bridge_core::{BridgeError, Position};
-use mutant::{Defect, Mutant, NONE, Stream};
+use mutant::{Defect, NONE, Stream, mutant};
 use protocol::{
     AggregateCapabilities, AggregateOptions, Bucket, Capabilities, Filter, Invalid, MeasureKind,
     QueryOptions, ReadOptions, Scalar, SearchOptions, Tail, Test, Where,
@@ -23,7 +23,7 @@ use semilayer_bridge_conformance::{Database, Options, Verdict, run};
 /// Runs the cases on the driver with and without the defect; each must fail with it and pass without.
 async fn caught(defect: Defect, ids: &[&str]) {
     for (defect, should_fail) in [(NONE, false), (defect, true)] {
-        let mutant = Mutant::new(defect);
+        let mutant = mutant(defect);
         let options = Options {
             only: ids.iter().map(|id| (*id).to_owned()).collect(),
             case_limit: Duration::from_secs(if defect.stream == Stream::Hanging { 2 } else { 60 }),

@@ -14,7 +14,7 @@ mod mutant;
 use std::time::Duration;
 
 use bridge_core::{BridgeError, Driver};
-use mutant::{Defect, Mutant, NONE, Stream};
+use mutant::{Defect, NONE, Stream, mutant};
 use protocol::{
     AggregateCapabilities, Capabilities, Direction, Filter, LogicalOp, QueryOptions, ReadOptions, StringOp,
     Tail, Test, TextMatch, Where,
@@ -110,7 +110,7 @@ async fn caught(defect: Defect, ids: &[&str]) {
             case_limit: Duration::from_secs(if defect.stream == Stream::Hanging { 2 } else { 60 }),
             ..options(&TARGETS)
         };
-        let report = surveyed(&Mutant::new(defect), options).await;
+        let report = surveyed(&mutant(defect), options).await;
         for id in ids {
             let verdict = verdict(&report, id);
             assert_eq!(matches!(verdict, Verdict::Failed(_)), should_fail, "{id}: {verdict:?}");
@@ -232,7 +232,7 @@ async fn an_undeclared_operator_that_works_all_the_same_is_found() {
 async fn a_driver_that_never_answers_or_panics_is_a_failure_and_not_the_end() {
     for stream in [Stream::Hanging, Stream::Panicking] {
         let options = SurveyOptions { case_limit: Duration::from_millis(200), ..options(&["small"]) };
-        let report = surveyed(&Mutant::new(Defect { stream, ..NONE }), options).await;
+        let report = surveyed(&mutant(Defect { stream, ..NONE }), options).await;
         assert!(matches!(verdict(&report, "D0"), Verdict::Failed(_)), "{}", report.text());
     }
 }

@@ -281,8 +281,8 @@ impl RowWriter {
     /// answer, and a server may lie.
     pub fn json_or_text(&mut self, value: &str) {
         match serde_json::from_str::<serde::de::IgnoredAny>(value) {
-            Ok(serde::de::IgnoredAny) => self.json(value),
-            Err(_) => self.text(value),
+            Ok(serde::de::IgnoredAny) if !has_lone_surrogate(value) => self.json(value),
+            Ok(_) | Err(_) => self.text(value),
         }
     }
 
@@ -311,6 +311,29 @@ impl RowWriter {
         self.out.push(bracket);
         self.first = false;
     }
+}
+
+/// Whether an escape in a JSON text stands for half of a character, as in `"\ud800"`. The grammar of JSON has such texts
+/// (RFC 8259, section 8.2), but no Unicode string is what they say, and readers refuse them.
+pub fn has_lone_surrogate(json: &str) -> bool {
+    let unit = |escaped: &str| u16::from_str_radix(escaped.strip_prefix('u')?.get(..4)?, 16).ok();
+    let mut rest = json;
+    while let Some((_, escaped)) = rest.split_once('\\') {
+        rest = match unit(escaped) {
+            Some(0xd800..=0xdbff) => {
+                let second = escaped.get(5..).and_then(|next| next.strip_prefix('\\'));
+                let Some(second) = second.filter(|second| matches!(unit(second), Some(0xdc00..=0xdfff)))
+                else {
+                    return true;
+                };
+                second
+            }
+            Some(0xdc00..=0xdfff) => return true,
+            // Whatever is escaped is one character, which may be another backslash.
+            _ => escaped.get(escaped.ceil_char_boundary(1)..).unwrap_or_default(),
+        };
+    }
+    false
 }
 
 /// Appends `text` as a JSON string (RFC 8259, section 7). Runs without escapes are copied whole.
@@ -417,12 +440,31 @@ mod tests {
     }
 
     #[test]
+    fn half_a_character_is_found_wherever_it_is_escaped() {
+        let whole = [r#""""#, r#""\\ud800""#, r#""\ud83d\ude00""#, r#""\\\uD83D\uDE00\n\u00e4""#, r#""ü\"""#];
+        assert!(whole.iter().all(|text| !has_lone_surrogate(text)));
+        for half in [
+            r#""\ud800""#,
+            r#""\uDFFF""#,
+            r#""\ud83d\ud83d\ude00""#,
+            r#""\ude00\ud83d""#,
+            r#""\ud83d\n""#,
+            r#""\ud83dxude00""#,
+            r#""\\\ud83d""#,
+            r#"{"\ud83d":1}"#,
+        ] {
+            assert!(has_lone_surrogate(half), "{half}");
+        }
+    }
+
+    #[test]
     fn what_a_server_calls_json_cannot_leave_its_cell() {
         let json = |text: &str| one(|writer| writer.json_or_text(text));
         for valid in ["{\"a\": [1, 2.50]}", "null", " 12345678901234567890 ", "\"x\""] {
             assert_eq!(json(valid), valid);
         }
         assert_eq!(json("1},{\"v\":2"), r#""1},{\"v\":2""#);
+        assert_eq!(json(r#""\ud800""#), r#""\"\\ud800\"""#);
         assert_eq!(json(""), "\"\"");
         let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
         assert_eq!(json(&deep[..900]), format!("\"{}\"", &deep[..900]));

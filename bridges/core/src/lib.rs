@@ -14,7 +14,7 @@ mod position;
 mod remembered;
 mod schema;
 
-pub use batch::{Columns, RowBatch, RowWriter, push_json_str};
+pub use batch::{Columns, RowBatch, RowWriter, has_lone_surrogate, push_json_str};
 pub use bridge::{BoxFuture, Bridge, Call, Counted, RowStream, Rows, answer_rows};
 pub use config::{ConfigFields, ConfigMistakes};
 pub use driver::{Declaration, Driver, NativeDriver};

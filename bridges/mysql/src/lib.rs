@@ -20,7 +20,9 @@ mod wire;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::execute::told::{Told, tell};
+    pub use bridge_net::Told;
+
+    pub use crate::execute::told::tell;
     pub use crate::wire::scripted::{Dialect, packet, push_text};
 }
 

@@ -11,9 +11,12 @@ mod error;
 mod pem;
 mod pool;
 mod tls;
+mod told;
 
 pub use dial::{Address, Endpoint, IpFamily, Socket, attempt_end, connect_tcp, resolve};
 pub use error::TlsError;
 pub use pem::Pem;
 pub use pool::{Condition, Interrupted, Lease, Origin, Pool};
 pub use tls::{Check, ClientIdentity, Roots, TlsClient, TlsMode, client_config};
+#[doc(hidden)]
+pub use told::Told;

@@ -156,8 +156,13 @@ impl<O: Origin> Pool<O> {
         let slot = timeout_at(deadline, Arc::clone(&self.0.slots).acquire_owned()).await;
         let permit = slot.map_err(|_| Interrupted::Late)?.map_err(|_| Interrupted::Closed)?;
         let (connection, opened, reused) = match self.0.take_idle() {
-            Some(idle) => (idle.connection, idle.opened, true),
-            None => {
+            Found::Good(idle) => (idle.connection, idle.opened, true),
+            Found::None(expired) => {
+                // The one whose place the new one takes is closed first.
+                if let Some(expired) = expired {
+                    let end = deadline.min(Instant::now() + CLOSE_LIMIT);
+                    let _late = self.bounded(end, self.0.origin.close(expired)).await;
+                }
                 let connection = self.bounded(deadline, self.0.origin.connect(deadline)).await??;
                 (connection, Instant::now(), false)
             }
@@ -196,7 +201,7 @@ impl<O: Origin> Pool<O> {
         self.0.closed.cancel();
         self.0.slots.close();
         let idle = std::mem::take(&mut *self.0.lock_idle());
-        idle.into_iter().for_each(|idle| self.0.retire(idle.connection));
+        idle.into_iter().for_each(|idle| self.0.retire(idle.connection, None));
         self.0.tasks.close();
         // What is still lent or being mended after that, because its reader is not reading, dies with its connection.
         let _late = timeout(CLOSE_LIMIT, self.0.tasks.wait()).await;
@@ -231,62 +236,85 @@ impl<O: Origin> Drop for Lease<O> {
         let Some(mut connection) = self.connection.take() else { return };
         let (pool, opened, permit) = (Arc::clone(&self.pool.0), self.opened, self.permit.take());
         match pool.origin.settle(&mut connection) {
-            Condition::Idle => return pool.give_back(connection, opened),
-            Condition::Busy => {}
-            Condition::Spent => return,
-        }
-        // Without a runtime nothing can be mended; the connection is closed by being dropped.
-        if Handle::try_current().is_err() {
-            return;
+            Condition::Idle => return pool.give_back(connection, opened, permit),
+            // Without a runtime nothing can be mended; the connection is closed by being dropped.
+            Condition::Busy if Handle::try_current().is_ok() => {}
+            // Its place is free when it is closed, not before.
+            Condition::Busy | Condition::Spent => return drop((connection, permit)),
         }
         let tasks = pool.tasks.clone();
         tasks.spawn(async move {
             let deadline = Instant::now() + MEND_LIMIT;
             let mended = timeout_at(deadline, pool.origin.mend(connection, deadline)).await;
             if let Ok(Some(connection)) = mended {
-                pool.give_back(connection, opened);
+                pool.give_back(connection, opened, permit);
             }
-            drop(permit);
         });
     }
 }
 
 impl<O: Origin> Inner<O> {
-    /// The connection that was used last and is still good.
-    fn take_idle(self: &Arc<Self>) -> Option<Idle<O::Connection>> {
+    /// The connection that was used last and is still good. Expired ones are closed in the background, each in a place of
+    /// its own, so that there are never more than there may be: where others have taken the places meanwhile, at once.
+    fn take_idle(self: &Arc<Self>) -> Found<O::Connection> {
         let mut all = self.lock_idle();
         let expired: Vec<_> = all.extract_if(.., |idle| idle.is_expired::<O>()).collect();
         let mut good = None;
         while let (None, Some(mut idle)) = (&good, all.pop()) {
             good = self.origin.is_alive(&mut idle.connection).then_some(idle);
         }
-        drop(all);
-        expired.into_iter().for_each(|idle| self.retire(idle.connection));
-        good
+        let mut without_place = None;
+        for idle in expired {
+            match Arc::clone(&self.slots).try_acquire_owned() {
+                Ok(permit) => self.retire(idle.connection, Some(permit)),
+                Err(_) => drop(without_place.replace(idle.connection)),
+            }
+        }
+        match good {
+            Some(good) => Found::Good(good),
+            None => Found::None(without_place),
+        }
     }
 
     /// Keeps a connection for the next lease. Closing has set its flag before it takes the lock, so none is left behind.
-    fn give_back(self: &Arc<Self>, connection: O::Connection, opened: Instant) {
+    fn give_back(
+        self: &Arc<Self>,
+        connection: O::Connection,
+        opened: Instant,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
         let mut idle = self.lock_idle();
         if !self.closed.is_cancelled() && opened.elapsed() < LIFETIME {
             idle.push(Idle { connection, opened, since: Instant::now() });
-            return;
+            // Only now: whoever waits for the place shall find the connection.
+            drop(idle);
+            return drop(permit);
         }
         drop(idle);
-        self.retire(connection);
+        self.retire(connection, permit);
     }
 
-    /// Closes a connection in the background.
-    fn retire(self: &Arc<Self>, connection: O::Connection) {
+    /// Closes a connection in the background. Its place is free when that is done.
+    fn retire(self: &Arc<Self>, connection: O::Connection, permit: Option<OwnedSemaphorePermit>) {
         if Handle::try_current().is_ok() {
             let pool = Arc::clone(self);
-            self.tasks.spawn(async move { pool.origin.close(connection).await });
+            self.tasks.spawn(async move {
+                let _late = timeout(CLOSE_LIMIT, pool.origin.close(connection)).await;
+                drop(permit);
+            });
         }
     }
 
     fn lock_idle(&self) -> MutexGuard<'_, Vec<Idle<O::Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What there is for a lease.
+enum Found<C> {
+    Good(Idle<C>),
+    /// None; an expired one may be in the place of the lease still.
+    None(Option<C>),
 }
 
 impl<C> Idle<C> {

@@ -19,7 +19,9 @@ mod wire;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::execute::told::{ARRAY, Told, VECTOR, tell};
+    pub use bridge_net::Told;
+
+    pub use crate::execute::told::{ARRAY, VECTOR, tell};
     pub use crate::wire::scripted::{begin, end, message, row};
 }
 

@@ -185,7 +185,7 @@ impl<R: Reader> Scan<R> {
         self.query(target, options.into()).await
     }
 
-    /// How many rows match, exactly.
+    /// How many rows match, exactly. A reader that says how many rows a target has is not asked for all of them.
     ///
     /// # Errors
     /// Those of the reader; a column that is not declared, by name.
@@ -193,6 +193,11 @@ impl<R: Reader> Scan<R> {
         let known = self.reader.describe(&self.call, target).await?;
         Declared::new(&known, target).check_filter("where", &options.filter)?;
         let fields = columns::fields(&known, options.filter.condition().fields());
+        if options.filter.is_everything()
+            && let Some(total) = self.told_total(target, &fields).await?
+        {
+            return Ok(Counted { total, approximate: false });
+        }
         let (mut feed, schema) = self.open(target, fields).await?;
         let mut total = 0;
         if options.filter.is_everything() {
@@ -251,6 +256,16 @@ impl<R: Reader> Scan<R> {
         let limits = self.limits;
         let (feed, schema) = self.open(target, columns::of_search(&known, &options)).await?;
         ranked::answer(feed, schema, &known, &options, limits).await
+    }
+
+    /// The number of rows that the reader itself gives with its smallest page.
+    async fn told_total(&mut self, target: &str, fields: &Projection) -> Result<Option<u64>, BridgeError> {
+        let projection = fields.clone();
+        let options = ReadOptions { limit: 1, projection, total: true, ..ReadOptions::default() };
+        let Page { mut rows, .. } = self.reader.read(&self.call, target, options).await?;
+        while rows.next(ROOM).await?.is_some() {}
+        let Tail { total, approximate, .. } = rows.tail();
+        Ok(total.filter(|_| !approximate))
     }
 
     /// Everything in a target.

@@ -5,17 +5,12 @@
 use std::sync::Arc;
 
 use bridge_conformance::memory::Memory;
-use bridge_conformance::seed::{self, Seed, Table};
+use bridge_conformance::seed::{self, Table};
 use bridge_conformance::{
-    Database, Fixture, Offer, Options, SlowQuery, SurveyOptions, Verdict, cases, survey,
+    Answer, Change, Changed, Database, Fixture, Options, SurveyOptions, Verdict, cases, survey,
 };
-use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
-};
-use protocol::{
-    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Manifest, PoolUse, QueryOptions,
-    ReadOptions, SearchOptions, SourceConfig,
-};
+use bridge_core::{Bridge, Call, Counted, RowStream};
+use protocol::{AggregateOptions, BatchReadOptions, CountOptions, QueryOptions, ReadOptions, SearchOptions};
 use semilayer_bridge_reduce::scan::{Known, Page, Reader, Scan};
 use semilayer_bridge_reduce::{Kind, Schema};
 
@@ -24,7 +19,7 @@ const PAGE: u64 = 7_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_only_reads_keeps_the_whole_contract() {
-    let driver = ReadOnly::default();
+    let driver = read_only(true);
     let report = bridge_conformance::run(&driver, &driver, Options::default()).await;
     println!("{}", report.text());
     report.check().unwrap();
@@ -36,7 +31,7 @@ async fn a_driver_that_only_reads_keeps_the_whole_contract() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_of_whose_targets_nothing_is_known_conforms_too() {
-    let driver = ReadOnly { knows: false, ..ReadOnly::default() };
+    let driver = read_only(false);
     driver.seed(Database::First, &seed::first()).await.unwrap();
     // None with decimals or integers beyond doubles: those are text in rows, and nobody says otherwise.
     let names = ["facts", "pairs", "places", "ranked", "texts"].map(str::to_owned).to_vec();
@@ -47,32 +42,23 @@ async fn a_driver_of_whose_targets_nothing_is_known_conforms_too() {
 }
 
 /// The memory driver, of which only `read` and the descriptions are used.
+fn read_only(knows: bool) -> Changed<Memory, ReadOnly> {
+    Changed::new(Memory::new(), ReadOnly { knows })
+}
+
 struct ReadOnly {
-    memory: Memory,
     /// Whether scans are told the columns of targets and what they hold.
     knows: bool,
 }
 
-impl Default for ReadOnly {
-    fn default() -> Self {
-        Self { memory: Memory::new(), knows: true }
-    }
-}
-
-#[derive(Clone)]
-struct ReadOnlyBridge {
-    memory: Arc<Box<dyn Bridge>>,
+/// Reads through the bridge.
+struct Pages {
+    memory: Arc<dyn Bridge>,
     knows: bool,
 }
 
-/// Reads through the bridge.
-impl Reader for ReadOnlyBridge {
-    fn read<'a>(
-        &'a mut self,
-        call: &'a Call,
-        target: &'a str,
-        options: ReadOptions,
-    ) -> BoxFuture<'a, Result<Page, BridgeError>> {
+impl Reader for Pages {
+    fn read<'a>(&'a mut self, call: &'a Call, target: &'a str, options: ReadOptions) -> Answer<'a, Page> {
         Box::pin(async move {
             if target == "slow" {
                 let rows = self.memory.query(call, target, QueryOptions::default()).await?;
@@ -84,11 +70,7 @@ impl Reader for ReadOnlyBridge {
         })
     }
 
-    fn describe<'a>(
-        &'a mut self,
-        call: &'a Call,
-        target: &'a str,
-    ) -> BoxFuture<'a, Result<Known, BridgeError>> {
+    fn describe<'a>(&'a mut self, call: &'a Call, target: &'a str) -> Answer<'a, Known> {
         Box::pin(async move {
             if !self.knows || target == "slow" {
                 return Ok(Known::default());
@@ -120,143 +102,60 @@ fn kind(kind: seed::Kind) -> Kind {
     }
 }
 
-impl ReadOnlyBridge {
-    fn scan(&self, call: &Call) -> Scan<Self> {
-        Scan::new(self.clone(), call)
+impl ReadOnly {
+    fn scan(&self, bridge: &Arc<dyn Bridge>, call: &Call) -> Scan<Pages> {
+        Scan::new(Pages { memory: Arc::clone(bridge), knows: self.knows }, call)
     }
 }
 
-impl Bridge for ReadOnlyBridge {
-    fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>> {
-        self.memory.test(call)
-    }
-
+impl Change for ReadOnly {
     fn query<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: QueryOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        Box::pin(self.scan(call).query(target, options))
+    ) -> Answer<'a, RowStream> {
+        Box::pin(self.scan(bridge, call).query(target, options))
     }
 
-    fn read<'a>(
+    fn batch_read<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
-        options: ReadOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        self.memory.read(call, target, options)
+        options: BatchReadOptions,
+    ) -> Answer<'a, RowStream> {
+        Box::pin(self.scan(bridge, call).batch_read(target, options))
     }
 
     fn count<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: CountOptions,
-    ) -> BoxFuture<'a, Result<Counted, BridgeError>> {
-        Box::pin(self.scan(call).count(target, options))
+    ) -> Answer<'a, Counted> {
+        Box::pin(self.scan(bridge, call).count(target, options))
     }
 
     fn aggregate<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: AggregateOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        Box::pin(self.scan(call).aggregate(target, options))
+    ) -> Answer<'a, RowStream> {
+        Box::pin(self.scan(bridge, call).aggregate(target, options))
     }
 
     fn search<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: SearchOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        Box::pin(self.scan(call).search(target, options))
-    }
-
-    fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>> {
-        self.memory.list_targets(call)
-    }
-
-    fn introspect_target<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-    ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>> {
-        self.memory.introspect_target(call, target)
-    }
-
-    fn driver_name(&self) -> &str {
-        self.memory.driver_name()
-    }
-
-    fn pool_use(&self) -> PoolUse {
-        self.memory.pool_use()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.memory.close()
-    }
-}
-
-impl Driver for ReadOnly {
-    fn name(&self) -> &str {
-        self.memory.name()
-    }
-
-    fn manifest(&self) -> &Manifest {
-        self.memory.manifest()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.memory.capabilities()
-    }
-
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        self.memory.aggregate_capabilities()
-    }
-
-    fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
-        self.memory.check(config)
-    }
-
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
-        Box::pin(async move {
-            let memory = Arc::new(self.memory.connect(config, call).await?);
-            let bridge = ReadOnlyBridge { memory, knows: self.knows };
-            Ok(Box::new(bridge) as Box<dyn Bridge>)
-        })
-    }
-}
-
-impl Fixture for ReadOnly {
-    fn config(&self, database: Database) -> SourceConfig {
-        self.memory.config(database)
-    }
-
-    fn seed<'a>(&'a self, database: Database, seed: &'a Seed) -> BoxFuture<'a, Result<(), String>> {
-        self.memory.seed(database, seed)
-    }
-
-    fn least_privilege(&self) -> Offer<SourceConfig> {
-        self.memory.least_privilege()
-    }
-
-    fn slow_query(&self) -> Offer<SlowQuery> {
-        self.memory.slow_query()
-    }
-
-    fn slow_query_runs(&self) -> BoxFuture<'_, Result<bool, String>> {
-        self.memory.slow_query_runs()
-    }
-
-    fn qualified_target(&self, table: &str) -> Offer<String> {
-        self.memory.qualified_target(table)
+    ) -> Answer<'a, RowStream> {
+        Box::pin(self.scan(bridge, call).search(target, options))
     }
 }

@@ -77,6 +77,9 @@ pub struct TestPlugin {
     /// A shell command that loads known data, run once a database; see docs/plugins/testing.md
     #[arg(long, value_name = "COMMAND")]
     pub seed: Option<String>,
+    /// What the database behind a seeded run keeps otherwise than it was loaded; see docs/plugins/testing.md
+    #[arg(long, value_name = "FORM,…", value_delimiter = ',', requires = "seed")]
+    pub keeps: Vec<Keeps>,
     /// A target to survey; without, the first five that have rows
     #[arg(long, value_name = "NAME", conflicts_with = "seed")]
     pub target: Vec<String>,
@@ -92,6 +95,17 @@ pub struct TestPlugin {
     /// Write the report as JUnit XML, too
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+}
+
+/// How a database keeps what it has no better type for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Keeps {
+    /// Decimals as doubles
+    Doubles,
+    /// Instants to the millisecond
+    Milliseconds,
+    /// UUIDs, dates and times as text
+    Text,
 }
 
 /// What `plugin inspect` is told.
@@ -131,6 +145,15 @@ mod tests {
         let bare = "semilayer-runner plugin test things.wasm";
         let Command::Plugin(PluginCommand::Test(test)) = parse(bare) else { panic!("{bare}") };
         assert!(test.config.is_empty());
+    }
+
+    #[test]
+    fn only_a_seeded_run_knows_how_values_were_loaded() {
+        let line = "semilayer-runner plugin test things.wasm --seed load --keeps doubles,milliseconds";
+        let Command::Plugin(PluginCommand::Test(test)) = parse(line) else { panic!("{line}") };
+        assert_eq!(test.keeps, [Keeps::Doubles, Keeps::Milliseconds]);
+        let survey = "semilayer-runner plugin test things.wasm --keeps doubles";
+        assert!(Cli::try_parse_from(survey.split_whitespace()).is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::cli::Flags;
-use crate::config::ca_file_key;
+use crate::config::{ca_file_key, state_dir};
 
 /// Where compiled plugins are kept, in the state directory.
 const CACHE: &str = "plugins";
@@ -102,16 +102,6 @@ impl PluginSettings {
     pub fn grants(&self, name: &str) -> Grants {
         self.by_name.get(name).unwrap_or(&self.common).clone()
     }
-}
-
-/// `SEMILAYER_STATE_DIR`, else the XDG state directory; none where there is no home.
-fn state_dir(reader: &mut Reader<'_>, flags: &Flags) -> Option<PathBuf> {
-    let named =
-        Key::env("SEMILAYER_STATE_DIR").file("state_dir").flag("--state-dir", flags.state_dir.clone());
-    let own = |base: String| PathBuf::from(base).join("semilayer");
-    let named = reader.text(named).map(PathBuf::from);
-    let named = named.or_else(|| reader.text("XDG_STATE_HOME").map(own));
-    named.or_else(|| reader.text("HOME").map(|home| own(format!("{home}/.local/state"))))
 }
 
 fn texts(reader: &mut Reader<'_>, table: &Table, key: &str) -> Vec<String> {

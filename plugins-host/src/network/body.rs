@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connect::Outlet;
 use super::error::NetworkError;
+use super::held::Held;
 use super::pool::Link;
 use crate::call::{CallState, Ended};
 
@@ -31,6 +32,7 @@ pub(super) fn whole(bytes: Bytes) -> Outgoing {
 pub(super) struct Arriving {
     incoming: Incoming,
     home: Option<(Arc<Outlet>, Link)>,
+    held: Held,
     watch: Option<Watch>,
 }
 
@@ -43,7 +45,8 @@ struct Watch {
 impl Arriving {
     /// What comes over `link`.
     pub(super) fn new(incoming: Incoming, outlet: Arc<Outlet>, link: Link) -> Self {
-        let mut body = Self { incoming, home: Some((outlet, link)), watch: None };
+        let held = outlet.held().clone();
+        let mut body = Self { incoming, home: Some((outlet, link)), held, watch: None };
         body.go_home_at_the_end();
         body
     }
@@ -98,6 +101,10 @@ impl Body for Arriving {
         }
         match ready!(Pin::new(&mut self.incoming).poll_frame(context)) {
             Some(Ok(frame)) => {
+                let frame = match self.held.frame(frame) {
+                    Ok(frame) => frame,
+                    Err(error) => return self.give_up(error),
+                };
                 self.go_home_at_the_end();
                 if let Some((limit, pause)) = self.watch.as_mut().and_then(|watch| watch.pause.as_mut()) {
                     pause.as_mut().reset(Instant::now() + *limit);

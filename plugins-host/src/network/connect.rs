@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Outside;
 use super::error::NetworkError;
+use super::held::Held;
 use super::host::{Endpoint, Host};
 use super::policy::{Policy, Refusal, Trust};
 use super::pool::Pool;
 use super::tls::Choice;
+use crate::limits::HELD_BYTES;
 
 /// For looking up, connecting and the handshake together.
 pub(super) const CONNECT: Duration = Duration::from_secs(15);
@@ -49,6 +51,7 @@ pub(crate) struct Outlet {
     outside: Arc<Outside>,
     endpoints: Vec<Endpoint>,
     slots: Arc<Semaphore>,
+    held: Held,
     pool: Pool,
     /// The oldest first.
     looked_up: Mutex<VecDeque<(IpAddr, Host)>>,
@@ -59,10 +62,12 @@ pub(crate) struct Outlet {
 impl Outlet {
     /// Of an instance of a source with these endpoints.
     pub(crate) fn new(outside: Arc<Outside>, endpoints: Vec<Endpoint>) -> Self {
-        let slots = Arc::new(Semaphore::new(outside.allowed.sockets.min(Semaphore::MAX_PERMITS)));
+        let sockets = outside.allowed.sockets;
+        let slots = Arc::new(Semaphore::new(sockets.min(Semaphore::MAX_PERMITS)));
+        let held = Held::new(sockets.saturating_mul(HELD_BYTES));
         let gone = CancellationToken::new();
         let pool = Pool::new(gone.clone());
-        Self { outside, endpoints, slots, pool, looked_up: Mutex::default(), gone }
+        Self { outside, endpoints, slots, held, pool, looked_up: Mutex::default(), gone }
     }
 
     pub(crate) fn gone(&self) -> &CancellationToken {
@@ -75,6 +80,11 @@ impl Outlet {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// What the instance holds of answers.
+    pub(crate) fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Connects to where the plugin may, and encrypts if that is wanted.
@@ -169,7 +179,7 @@ impl Outlet {
     }
 
     /// A place for one more connection, for which an idle one is closed if there is no other.
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, NetworkError> {
+    pub(crate) async fn slot(&self) -> Result<OwnedSemaphorePermit, NetworkError> {
         let limit = self.outside.allowed.sockets;
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(slot);

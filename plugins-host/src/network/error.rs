@@ -21,6 +21,8 @@ pub(crate) enum NetworkError {
     Refused,
     #[error("{limit} sockets are open, which is the most that this plugin may have")]
     TooMany { limit: usize },
+    #[error("answers that are open hold {limit} bytes, which is the most that this plugin may have")]
+    Full { limit: usize },
     #[error("cannot resolve the host: {0}")]
     Resolve(#[source] io::Error),
     #[error("cannot connect: {0}")]
@@ -74,7 +76,7 @@ impl NetworkError {
             Self::Ended(Ended::TimedOut) | Self::Late => ErrorCode::Timeout,
             Self::Invalid { .. } => ErrorCode::InvalidRequest,
             Self::Refused => ErrorCode::PermissionDenied,
-            Self::TooMany { .. } => ErrorCode::ResourceExhausted,
+            Self::TooMany { .. } | Self::Full { .. } => ErrorCode::ResourceExhausted,
             Self::Resolve(_)
             | Self::Connect(_)
             | Self::Silent

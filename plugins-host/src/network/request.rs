@@ -20,7 +20,7 @@ use super::pool::{Link, Origin};
 /// The head of an answer, and the trailers after it.
 const HEAD: usize = 64 << 10;
 /// What is read of a body at once.
-const BUFFER: usize = 128 << 10;
+pub(super) const BUFFER: usize = 128 << 10;
 /// Answers before the answer (100, 103) that are taken.
 const INTERIM: u32 = 16;
 /// What a connection may take to come to rest after the end of its last answer. A server that sends more than it
@@ -117,13 +117,15 @@ impl Outlet {
             () = flooded.notified() => return Err(Failure { error: NetworkError::Flood, unsent: false }),
             answer = link.sender.try_send_request(request) => answer,
         };
-        let answer = answer.map_err(|failed| Failure {
+        let mut answer = answer.map_err(|failed| Failure {
             unsent: failed.message().is_some(),
             error: NetworkError::of_exchange(failed.into_error()),
         })?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure { error: NetworkError::Upgrade, unsent: false });
         }
+        let headers = self.held().headers(answer.headers());
+        *answer.headers_mut() = headers.map_err(|error| Failure { error, unsent: false })?;
         Ok(answer.map(|incoming| Arriving::new(incoming, Arc::clone(self), link)))
     }
 }

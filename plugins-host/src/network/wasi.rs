@@ -1,13 +1,9 @@
-//! The network of WASI, for guests that come with it: `wasi:http` under the rules of `http`, and `wasi:sockets` where the
-//! operator grants it.
-//!
-//! A guest of `wasi:sockets` looks names up by itself and then connects to addresses. Lookups are replaced by ours, which
-//! answer for names that are allowed alone and remember the addresses; of those, and of addresses that are listed
-//! themselves, it may connect to the allowed ports. Nothing else is: no listening, no binding, no UDP.
+//! The network of WASI, for guests that come with it: `wasi:http` under the rules of `http`, and `wasi:sockets` (`sockets`)
+//! where the operator grants it.
 
-use std::net::{IpAddr, SocketAddr};
+mod sockets;
+
 use std::sync::Arc;
-use std::vec;
 
 use bridge_net::TlsError;
 use http_body_util::BodyExt;
@@ -15,12 +11,6 @@ use hyper::body::Body;
 use hyper::header::{self, HeaderValue};
 use hyper::{Request, Response, Uri};
 use tokio::time::timeout;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource, ResourceType};
-use wasmtime_wasi::WasiCtxBuilder;
-use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress};
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
-use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi_http::{
     Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
@@ -34,11 +24,11 @@ use super::pool::Origin;
 use super::request::{Ask, Payload};
 use super::tls::Choice;
 use crate::call::{CallState, Ended};
+use crate::limits::SENT_AT_ONCE;
 use crate::state::State;
-
-/// The interface whose functions are replaced, as the linker knows it. Were it to be called otherwise, the original would
-/// answer, which refuses.
-const NAME_LOOKUP: &str = "wasi:sockets/ip-name-lookup@0.2.12";
+#[cfg(test)]
+pub(super) use sockets::may_use;
+pub(super) use sockets::{add_to_linker, configure};
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
@@ -73,6 +63,10 @@ impl WasiHttpHooks for Hooks {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         // The length of a body is checked by the interface itself.
         Arc::new(|name| is_ours(name) && *name != header::CONTENT_LENGTH)
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        SENT_AT_ONCE
     }
 
     fn send_request(
@@ -157,7 +151,7 @@ impl From<NetworkError> for Error {
             NetworkError::Ended(Ended::TimedOut) | NetworkError::Late => Self::HttpResponseTimeout,
             NetworkError::Invalid { .. } => Self::HttpRequestUriInvalid,
             NetworkError::Refused => Self::HttpRequestDenied,
-            NetworkError::TooMany { .. } => Self::ConnectionLimitReached,
+            NetworkError::TooMany { .. } | NetworkError::Full { .. } => Self::ConnectionLimitReached,
             NetworkError::Resolve(_) => Self::DnsError { rcode: None, info_code: None },
             NetworkError::Connect(_) => Self::ConnectionRefused,
             NetworkError::Silent => Self::ConnectionTimeout,
@@ -168,100 +162,5 @@ impl From<NetworkError> for Error {
             NetworkError::Nonsense(_) | NetworkError::Flood => Self::HttpProtocolError,
             NetworkError::Upgrade => Self::HttpUpgradeFailed,
         }
-    }
-}
-
-/// Lets a guest use TCP as far as its operator lets it.
-pub(super) fn configure(wasi: &mut WasiCtxBuilder, outlet: &Arc<Outlet>) {
-    let granted = outlet.grants_wasi_sockets();
-    let outlet = Arc::clone(outlet);
-    wasi.allow_tcp(granted).allow_udp(false).allow_ip_name_lookup(false).socket_addr_check(
-        move |address, what| {
-            let allowed = granted && may_use(&outlet, address, what);
-            Box::pin(async move { allowed })
-        },
-    );
-}
-
-pub(super) fn may_use(outlet: &Outlet, address: SocketAddr, what: SocketAddrUse) -> bool {
-    match what {
-        // What every connection begins with: any free port of any of our addresses.
-        SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
-        SocketAddrUse::TcpConnect => outlet.may_connect(address),
-        SocketAddrUse::TcpListen
-        | SocketAddrUse::TcpAccept
-        | SocketAddrUse::UdpBind
-        | SocketAddrUse::UdpSend
-        | SocketAddrUse::UdpReceive => false,
-    }
-}
-
-/// What a lookup found: the interface's `resolve-address-stream`.
-struct Found(vec::IntoIter<IpAddr>);
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Found {
-    async fn ready(&mut self) {}
-}
-
-/// Replaces the lookup of names.
-pub(super) fn shadow_name_lookup(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    let shadowed = shadow(linker);
-    linker.allow_shadowing(false);
-    shadowed
-}
-
-fn shadow(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    type Store<'a> = StoreContextMut<'a, State>;
-    type Looked = (Result<Resource<Found>, ErrorCode>,);
-    type Next = (Result<Option<IpAddress>, ErrorCode>,);
-
-    let mut lookup = linker.instance(NAME_LOOKUP)?;
-    let found = ResourceType::host::<Found>();
-    lookup.resource("resolve-address-stream", found, |mut store: Store<'_>, id| {
-        store.data_mut().table.delete(Resource::<Found>::new_own(id))?;
-        Ok(())
-    })?;
-    lookup.func_wrap_async(
-        "resolve-addresses",
-        |store: Store<'_>,
-         (_, name): (Resource<wasmtime_wasi::p2::Network>, String)|
-         -> Box<dyn Future<Output = wasmtime::Result<Looked>> + Send + '_> {
-            Box::new(resolve_addresses(store, name))
-        },
-    )?;
-    lookup.func_wrap(
-        "[method]resolve-address-stream.resolve-next-address",
-        |mut store: Store<'_>, (found,): (Resource<Found>,)| -> wasmtime::Result<Next> {
-            let found = store.data_mut().called().table.get_mut(&found)?;
-            Ok((Ok(found.0.next().map(IpAddress::from)),))
-        },
-    )?;
-    lookup.func_wrap(
-        "[method]resolve-address-stream.subscribe",
-        |mut store: Store<'_>, (found,): (Resource<Found>,)| -> wasmtime::Result<(Resource<DynPollable>,)> {
-            Ok((subscribe(&mut store.data_mut().called().table, found)?,))
-        },
-    )
-}
-
-/// Waits for the answer, so that there is never one to wait for afterwards.
-async fn resolve_addresses(
-    mut store: StoreContextMut<'_, State>,
-    name: String,
-) -> wasmtime::Result<(Result<Resource<Found>, ErrorCode>,)> {
-    let state = store.data_mut().called();
-    let Some(host) = Host::parse(&name) else { return Ok((Err(ErrorCode::InvalidArgument),)) };
-    let looked: Result<_, NetworkError> = match state.call.bounded(state.network.outlet.look_up(&host)).await
-    {
-        Ok(looked) => looked,
-        Err(ended) => Err(ended.into()),
-    };
-    match looked {
-        Ok(found) => Ok((Ok(state.table.push(Found(found.into_iter()))?),)),
-        Err(NetworkError::Refused) => Ok((Err(ErrorCode::AccessDenied),)),
-        Err(NetworkError::Resolve(_)) => Ok((Err(ErrorCode::NameUnresolvable),)),
-        Err(_) => Ok((Err(ErrorCode::TemporaryResolverFailure),)),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bridge_core::{BridgeError, RowBatch, push_json_str};
+use bridge_core::{BridgeError, RowBatch, has_lone_surrogate, push_json_str};
 use protocol::SCORE;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -28,6 +28,9 @@ impl Texts {
             return Err("a batch of JSON where columns were announced".to_owned());
         }
         let ends = ends(&batch.text)?;
+        if has_lone_surrogate(&batch.text) {
+            return Err("rows that are not JSON (half a character in an escape)".to_owned());
+        }
         if ends.len() != rows {
             return Err(format!("a batch of {} rows that it calls {rows}", ends.len()));
         }

@@ -54,6 +54,7 @@ async fn json_that_is_none_is_refused_and_cannot_leave_its_place() {
         ("json-trailing", "JSON that is no object where a row should begin"),
         ("json-count", "a batch of 2 rows that it calls 3"),
         ("json-comma", "rows without a comma between them"),
+        ("json-half", "rows that are not JSON (half a character in an escape)"),
     ] {
         let failed = failure(&*bridge, target).await;
         assert!(failed.starts_with(&format!("the plugin answered {reason}")), "{target}: {failed}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bridge_core::{BridgeError, Call};
+use bridge_core::{Bridge, BridgeError, Call, RowStream};
 use protocol::{CountOptions, ReadOptions};
 use semilayer_plugins_host::Limits;
 use serde_json::json;
@@ -31,11 +31,11 @@ async fn the_next_job_waits_for_a_guest_that_still_unwinds() {
     let plugin = hostile(patient()).await;
     let bridge = opened(&plugin, json!({"poolMax": 1})).await.unwrap();
     let mut rows = bridge.read(&ample(), "sleep", ReadOptions::default()).await.unwrap();
+    let began = Instant::now();
     assert!(tokio::time::timeout(Duration::from_millis(50), rows.next(1_000)).await.is_err());
     drop(rows);
-    let began = Instant::now();
     works(&*bridge).await;
-    assert!(began.elapsed() >= Duration::from_millis(250), "the grace was not over: {:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(300), "the grace was not over: {:?}", began.elapsed());
     assert_eq!(plugin.stats().instances, 1);
 }
 
@@ -95,6 +95,52 @@ async fn rows_that_nobody_reads_on_are_given_up() {
     drop(rows);
     assert_eq!(reads_before(&*bridge).await, 1, "the same instance");
     assert_eq!(plugin.stats().failures, 0);
+}
+
+/// Reads the two batches after which the next one is made before anybody asks for it.
+async fn two_batches(bridge: &dyn Bridge, target: &str) -> RowStream {
+    let options = ReadOptions { limit: 1_000_000, ..ReadOptions::default() };
+    let mut rows = bridge.read(&ample(), target, options).await.unwrap();
+    for _ in 0..2 {
+        assert!(rows.next(1 << 20).await.unwrap().is_some(), "{target}");
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_job_has_its_next_batch_made_before_it_asks() {
+    let plugin = hostile(patient()).await;
+    let bridge = open(&plugin).await;
+    let before = plugin.stats().calls;
+    let rows = two_batches(&*bridge, "endless").await;
+    // It was opened, its columns were asked for, and two batches.
+    until("a third batch is made", || plugin.stats().calls == before + 5).await;
+    drop(rows);
+    works(&*bridge).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_nobody_waits_for_yet_is_given_up_with_its_job() {
+    let plugin = hostile(patient()).await;
+    let bridge = opened(&plugin, json!({"poolMax": 1})).await.unwrap();
+    drop(two_batches(&*bridge, "polite-later").await);
+    assert_eq!(reads_before(&*bridge).await, 1, "the same instance");
+    assert_eq!((plugin.stats().failures, plugin.stats().instances), (0, 1));
+    drop(two_batches(&*bridge, "loop-later").await);
+    works(&*bridge).await;
+    until("the one that computes is stopped", || plugin.stats().killed == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_fails_before_anybody_asks_fails_when_its_turn_comes() {
+    let plugin = hostile(patient()).await;
+    let bridge = open(&plugin).await;
+    let mut rows = two_batches(&*bridge, "panic-later").await;
+    until("it has failed", || plugin.stats().failures == 1).await;
+    let failed = rows.next(1_000).await.unwrap_err();
+    assert!(matches!(&failed, BridgeError::Plugin(reason) if reason.contains("own words")), "{failed:?}");
+    assert!(matches!(rows.next(1_000).await, Ok(None)), "there are no more rows");
+    works(&*bridge).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

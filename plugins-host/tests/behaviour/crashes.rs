@@ -83,6 +83,21 @@ async fn exiting_is_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn memory_is_not_blamed_for_what_comes_after_it() {
+    let bridge = open(&*hostile(tight()).await).await;
+    let reason = fails(&*bridge, "exit-hungry").await;
+    assert_eq!(reason, "the plugin failed: it exited with status 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_begins_too_large_says_so() {
+    let limits = Limits { memory_bytes: 64 << 10, ..tight() };
+    let plugin = hostile(limits).await;
+    let refused = opened(&plugin, serde_json::json!({})).await.map(drop).unwrap_err();
+    assert_eq!(refused.to_string(), "the plugin needs more than its 65536 bytes of memory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn things_of_the_runner_that_are_never_given_back_end_at_their_limit() {
     let bridge = open(&*hostile(tight()).await).await;
     let reason = fails(&*bridge, "hoard").await;

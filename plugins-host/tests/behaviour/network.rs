@@ -139,6 +139,21 @@ async fn sockets_of_wasi_connect_and_do_nothing_else() {
 }
 
 #[tokio::test]
+async fn sockets_of_wasi_are_counted_with_all_others() {
+    let server = Server::new().await;
+    let plugin = dialer(&["127.0.0.1"], true).await;
+    let bridge = source(&plugin).await;
+    let most = Limits::default().sockets;
+    for _ in 0..2 {
+        let said = told(&*bridge, &format!("tcp-count {}", server.address)).await.unwrap();
+        assert!(said.starts_with(&format!("{most}: ")), "{said}");
+    }
+    // What is closed is given back, to the other ways too.
+    assert_eq!(told(&*bridge, &format!("stream 127.0.0.1 {}", server.address.port())).await.unwrap(), "ping");
+    assert_eq!(plugin.stats().failures, 0);
+}
+
+#[tokio::test]
 async fn without_the_grant_there_are_no_sockets_of_wasi() {
     let server = Server::new().await;
     let plugin = dialer(&["127.0.0.1", "localhost"], false).await;

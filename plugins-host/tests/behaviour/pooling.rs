@@ -1,6 +1,7 @@
 //! How many instances there are, and who waits for one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bridge_core::{Bridge, BridgeError, Call, Driver};
@@ -9,7 +10,7 @@ use protocol::ReadOptions;
 use semilayer_plugins_host::Limits;
 use serde_json::json;
 
-use crate::support::{ample, config, hostile, open, opened, tight, until, works};
+use crate::support::{ample, config, hostile, open, opened, reads_before, tight, until, works};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_share_the_instances_of_their_source() {
@@ -76,6 +77,55 @@ async fn whoever_waits_for_a_seat_gets_that_of_the_next_job_that_ends() {
         drop(held);
     };
     tokio::join!(works(&*other), freeing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_wait_for_a_seat_pass_one_instance_on() {
+    let plugin = hostile(Limits { instances: 1, ..tight() }).await;
+    let bridge = opened(&plugin, json!({"poolMax": 8})).await.unwrap();
+    let mut seen = join_all((0..40).map(|_| reads_before(&*bridge))).await;
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        (0..40).collect::<Vec<_>>(),
+        "each but the first came to an instance that others had used"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_source_does_not_keep_the_seats_from_another() {
+    let plugin = hostile(Limits { instances: 2, ..tight() }).await;
+    let busy = opened(&plugin, json!({"poolMax": 8})).await.unwrap();
+    let other = opened(&plugin, json!({"poolMax": 2})).await.unwrap();
+    let stop = AtomicBool::new(false);
+    let work = async || {
+        while !stop.load(Ordering::SeqCst) {
+            works(&*busy).await;
+        }
+    };
+    let turns = async {
+        for _ in 0..20 {
+            tokio::join!(works(&*other), works(&*other), works(&*other));
+        }
+        stop.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(turns, join_all((0..8).map(|_| work())));
+    assert_eq!(plugin.stats().failures, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_give_up_waiting_leave_no_seat_behind() {
+    let plugin = hostile(Limits { instances: 1, ..tight() }).await;
+    let (one, other) = (open(&plugin).await, open(&plugin).await);
+    for _ in 0..30 {
+        let hurried = async |bridge: &dyn Bridge| {
+            let call = Call::within(Duration::from_millis(1));
+            drop(bridge.read(&call, "rows", ReadOptions::default()).await);
+        };
+        tokio::join!(hurried(&*one), hurried(&*other), hurried(&*one), hurried(&*other), works(&*one));
+    }
+    works(&*other).await;
+    works(&*one).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

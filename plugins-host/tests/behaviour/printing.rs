@@ -68,6 +68,11 @@ async fn lines_are_counted_and_cut_and_carry_the_plugins_name() {
     let printed = lines.taken().concat();
     assert!(printed.contains("the secret is [redacted]") && !printed.contains("hunter2"), "{printed}");
 
+    read(&*secret, "print-secret-late").await.unwrap();
+    let printed = lines.taken();
+    assert_eq!(printed.len(), 2, "{printed:?}");
+    assert!(printed.iter().all(|line| line.contains("xxx") && !line.contains("hun")), "{printed:?}");
+
     read(&*bridge, "log-lines").await.unwrap();
     let forged = lines.taken();
     assert_eq!(forged.len(), 1, "{forged:?}");

@@ -47,7 +47,8 @@ class Connection extends Plugin {
    * At most options.limit rows in the order of the key, from options.cursor on. With a service that gives things behind
    * an id:
    *
-   *   const things = this.get(`/${target}?after=${options.cursor ?? 0}&limit=${options.limit}`);
+   *   const after = encodeURIComponent(options.cursor ?? "0");
+   *   const things = this.get(`/${target}?after=${after}&limit=${options.limit}`);
    *   const rows = things.map(({ id, name }) => [id, name]);
    *   const full = rows.length > 0 && rows.length === options.limit;
    *   const nextCursor = full ? String(rows.at(-1)[0]) : null;

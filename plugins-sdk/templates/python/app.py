@@ -3,6 +3,7 @@
 The runner asks for targets, their columns and pages of their rows; it filters, orders, counts and aggregates by itself.
 """
 
+import urllib.parse
 from typing import Any
 
 from bridge import (
@@ -50,7 +51,8 @@ class Connection(Plugin):
         """At most options.limit rows in the order of the key, from options.cursor on. With a service that gives things
         behind an id:
 
-            things = self.get(f"/{target}?after={options.cursor or 0}&limit={options.limit}")
+            after = urllib.parse.quote(options.cursor or "0", safe="")
+            things = self.get(f"/{target}?after={after}&limit={options.limit}")
             rows = [[thing["id"], thing["name"]] for thing in things]
             full = len(rows) == options.limit > 0
             return Rows(self.schema(target).columns, rows, next_cursor=str(rows[-1][0]) if full else None)

@@ -1,5 +1,7 @@
 //! Plugins as operators meet them: dropped into a folder, replaced while jobs run, and held to their limits.
 
+mod signing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -13,7 +15,7 @@ use harness::sqlite::{Sqlite, people_lens, people_rows};
 use harness::v1::StrictGateway;
 use harness::wait::{eventually, secs, until, within};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::foreign_gateway::managed;
@@ -21,6 +23,24 @@ use crate::foreign_gateway::managed;
 const MEMORY: &str = "@semilayer-example/bridge-memory";
 const HOSTILE: &str = "@acme/hostile";
 const DIALER: &str = "@semilayer-test/bridge-dialer";
+const CSV_HTTP: &str = "@semilayer-example/bridge-csv-http";
+/// The token for a gateway of version 1.
+const FOREIGN: &str = "rk_of-the-foreign-gateway";
+
+/// What a runner shows it.
+fn foreign() -> Credentials {
+    Credentials { id: "runner-1".to_owned(), name: "one".to_owned(), token: FOREIGN.to_owned() }
+}
+
+/// The hostile guest, which describes itself in another way.
+fn describing(wish: &str) -> Vec<u8> {
+    const PLACE: &[u8; 24] = b"describe=honest         ";
+    let mut component = std::fs::read(harness::plugins::guest("hostile")).unwrap();
+    let at = component.windows(PLACE.len()).position(|window| window == PLACE).unwrap();
+    let said = format!("{:<24}", format!("describe={wish}"));
+    component[at..at + PLACE.len()].copy_from_slice(said.as_bytes());
+    component
+}
 
 /// A lens over the generated people of the memory plugin.
 fn members(source: &str) -> Value {
@@ -189,14 +209,8 @@ async fn a_file_that_is_dropped_in_serves_without_a_new_connection_and_one_that_
 async fn a_gateway_of_version_1_hears_of_a_plugin_in_a_new_hello() {
     within(secs(60), async {
         let folder = PluginFolder::with(&[]);
-        let mut gateway = StrictGateway::start("rk_of-the-foreign-gateway").await;
-        let credentials = Credentials {
-            id: "runner-1".to_owned(),
-            name: "one".to_owned(),
-            token: "rk_of-the-foreign-gateway".to_owned(),
-        };
-        let settings =
-            Settings::new(&credentials, &gateway.url()).with("SEMILAYER_PLUGIN_DIR", folder.path());
+        let mut gateway = StrictGateway::start(FOREIGN).await;
+        let settings = Settings::new(&foreign(), &gateway.url()).with("SEMILAYER_PLUGIN_DIR", folder.path());
         let _runner = settings.start();
         let sources = [managed("people", MEMORY, &json!({"rows": 3}))];
         let first = gateway.runner_with(&sources).await;
@@ -209,12 +223,75 @@ async fn a_gateway_of_version_1_hears_of_a_plugin_in_a_new_hello() {
 }
 
 #[tokio::test]
+async fn a_gateway_of_version_1_that_never_pauses_hears_of_a_plugin_all_the_same() {
+    within(secs(120), async {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let folder = PluginFolder::with(&["dialer", "memory"]);
+        let config = harness::folder::Folder::new();
+        let file = config.write("runner.toml", &format!("[plugins.\"{DIALER}\"]\nallow = [\"{address}\"]\n"));
+        let mut gateway = StrictGateway::start(FOREIGN).await;
+        let settings = Settings::new(&foreign(), &gateway.url()).with("SEMILAYER_CONFIG", &file);
+        let _runner = settings.with("SEMILAYER_PLUGIN_DIR", folder.path()).start();
+        let sources = [managed("people", MEMORY, &json!({"rows": 3})), managed("out", DIALER, &json!({}))];
+        let mut first = gateway.runner_with(&sources).await;
+
+        // One job runs all the time, and short ones come and go beside it.
+        let target = format!("wait {} {}", address.ip(), address.port());
+        let running = first.start_within(secs(100), "out", "query", &target, json!({}));
+        let (mut socket, _) = silent.accept().await.unwrap();
+        folder.put("csv_http", &std::fs::read(harness::plugins::guest("csv_http")).unwrap());
+        let mut answered = 0_u32;
+        let refused = loop {
+            let outcome = first.ask("people", "count", "people", json!({})).await;
+            match outcome.error {
+                None => answered += 1,
+                Some((code, _)) => break code,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        assert_eq!(refused, "RUNNER_DRAINING");
+        assert!(answered > 50, "only {answered} jobs before it refuses new ones");
+
+        socket.write_all(b"!").await.unwrap();
+        assert_eq!(first.outcome(&running).await.ok().rows, [json!({"told": "waited"})]);
+        assert_eq!(first.closed().await, Some(1001));
+        let mut second = gateway.runner_with(&sources).await;
+        assert!(second.hello["capabilities"].as_array().unwrap().contains(&json!(CSV_HTTP)));
+        assert_eq!(second.ask("people", "count", "people", json!({})).await.ok().total, Some(3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_search_whose_filter_a_plugin_does_not_have_is_done_over_its_rows() {
+    within(secs(60), async {
+        let folder = PluginFolder::with(&[]);
+        folder.put("hostile", &describing("search"));
+        let mut gateway = StrictGateway::start(FOREIGN).await;
+        let settings = Settings::new(&foreign(), &gateway.url());
+        let _runner = settings.with("SEMILAYER_PLUGIN_DIR", folder.path()).start();
+        let mut socket = gateway.runner_with(&[managed("bad", HOSTILE, &json!({}))]).await;
+        let mut search = async |filter: Value| {
+            let options = json!({"query": "row", "fields": ["name"], "where": filter, "select": ["id"]});
+            socket.ask("bad", "search", "rows", options).await.ok().rows
+        };
+        let own = json!([{"id": 1, "_score": 0.5}]);
+        assert_eq!(json!(search(json!({"id": 1})).await), own, "the plugin's own answer to every search");
+        let found = search(json!({"$or": [{"id": 2}, {"id": 3}]})).await;
+        assert_eq!(found.iter().map(|row| &row["id"]).collect::<Vec<_>>(), [2, 3], "{found:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_changed_file_is_taken_under_load_and_no_job_notices() {
     within(secs(120), async {
         let folder = PluginFolder::with(&["memory"]);
         let sources = json!({
             "people": {"bridge": MEMORY, "rows": 500},
-            "crowd": {"bridge": MEMORY, "rows": 200_000},
+            // The reader may be slower than all the changes.
+            "crowd": {"bridge": MEMORY, "rows": 200_000, "timeout": 120_000},
         });
         let lenses = json!({"people": members("people"), "crowd": members("crowd")});
         let scene = Scene::with(&folder, sources, lenses, |runner| runner).await;

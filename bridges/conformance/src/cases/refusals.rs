@@ -271,7 +271,9 @@ async fn targets_are_described(s: &Subject<'_>) -> Outcome {
         let schema = s.bridge.introspect_target(&s.call(), &target).await?;
         let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
         same(table.name, names, s.columns(table))?;
-        same(table.name, schema.row_count, table.row_count())?;
+        if s.fixture.counts_rows() || schema.row_count > 0 {
+            same(&format!("rows of {}", table.name), schema.row_count, table.row_count())?;
+        }
         let own = schema.columns.len().saturating_sub(table.columns.len());
         let own_keys = schema.columns.iter().take(own).all(|column| column.primary_key);
         ensure(own_keys, || format!("{}: the engine's own key is no primary key", table.name))?;

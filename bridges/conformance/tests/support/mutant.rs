@@ -1,15 +1,14 @@
 //! The memory driver with a defect: what a suite must be able to tell from the driver itself.
 
-use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowBatch, RowStream, Rows,
-    TargetSchema,
-};
+use std::sync::Arc;
+
+use bridge_core::{BoxFuture, Bridge, BridgeError, Call, Driver, RowBatch, RowStream, Rows};
 use protocol::{
-    AggregateCapabilities, AggregateOptions, Capabilities, CountOptions, Manifest, PoolUse, QueryOptions,
-    ReadOptions, SearchOptions, SourceConfig, Tail,
+    AggregateCapabilities, AggregateOptions, BatchReadOptions, Capabilities, QueryOptions, ReadOptions,
+    SearchOptions, Tail,
 };
 use semilayer_bridge_conformance::memory::Memory;
-use semilayer_bridge_conformance::{Database, Fixture};
+use semilayer_bridge_conformance::{Answer, Change, Changed, Database};
 
 /// One defect: what it does to what goes in, and to what comes out.
 #[derive(Clone, Copy)]
@@ -57,30 +56,18 @@ pub(crate) const NONE: Defect = Defect {
 };
 
 /// The memory driver with a defect.
-pub(crate) struct Mutant {
-    inner: Memory,
+pub(crate) fn mutant(defect: Defect) -> Changed<Memory, Mutation> {
+    let (capabilities, aggregates) = ((defect.capabilities)(), (defect.aggregates)());
+    Changed::new(Memory::new(), Mutation { defect, capabilities, aggregates })
+}
+
+pub(crate) struct Mutation {
     defect: Defect,
     capabilities: Capabilities,
     aggregates: AggregateCapabilities,
 }
 
-impl Mutant {
-    pub(crate) fn new(defect: Defect) -> Self {
-        Self {
-            inner: Memory::new(),
-            capabilities: (defect.capabilities)(),
-            aggregates: (defect.aggregates)(),
-            defect,
-        }
-    }
-}
-
-struct MutantBridge {
-    inner: Box<dyn Bridge>,
-    defect: Defect,
-}
-
-impl MutantBridge {
+impl Mutation {
     async fn changed(&self, rows: RowStream) -> Result<RowStream, BridgeError> {
         match self.defect.stream {
             Stream::Honest | Stream::Whole | Stream::Leaking => {}
@@ -133,149 +120,75 @@ impl Drop for MutantRows {
     }
 }
 
-impl Bridge for MutantBridge {
-    fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>> {
-        self.inner.test(call)
+impl Change for Mutation {
+    fn capabilities<'a>(&'a self, _driver: &'a dyn Driver) -> &'a Capabilities {
+        &self.capabilities
+    }
+
+    fn aggregate_capabilities<'a>(&'a self, _driver: &'a dyn Driver) -> &'a AggregateCapabilities {
+        &self.aggregates
+    }
+
+    fn database(&self, database: Database) -> Database {
+        (self.defect.database)(database)
     }
 
     fn query<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: QueryOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+    ) -> Answer<'a, RowStream> {
         Box::pin(async move {
-            let rows = self.inner.query(call, target, (self.defect.query)(options)?).await?;
+            let rows = bridge.query(call, target, (self.defect.query)(options)?).await?;
             self.changed(rows).await
         })
     }
 
     fn read<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: ReadOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+    ) -> Answer<'a, RowStream> {
         Box::pin(async move {
-            let rows = self.inner.read(call, target, (self.defect.read)(options)).await?;
+            let rows = bridge.read(call, target, (self.defect.read)(options)).await?;
             self.changed(rows).await
         })
     }
 
-    fn count<'a>(
+    fn batch_read<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
-        options: CountOptions,
-    ) -> BoxFuture<'a, Result<Counted, BridgeError>> {
-        self.inner.count(call, target, options)
+        options: BatchReadOptions,
+    ) -> Answer<'a, RowStream> {
+        self.query(bridge, call, target, options.into())
     }
 
     fn aggregate<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: AggregateOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+    ) -> Answer<'a, RowStream> {
         Box::pin(async move {
-            let rows = self.inner.aggregate(call, target, (self.defect.aggregate)(options)).await?;
+            let rows = bridge.aggregate(call, target, (self.defect.aggregate)(options)).await?;
             self.changed(rows).await
         })
     }
 
     fn search<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: SearchOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        self.inner.search(call, target, (self.defect.search)(options))
-    }
-
-    fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>> {
-        self.inner.list_targets(call)
-    }
-
-    fn introspect_target<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-    ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>> {
-        self.inner.introspect_target(call, target)
-    }
-
-    fn driver_name(&self) -> &str {
-        self.inner.driver_name()
-    }
-
-    fn pool_use(&self) -> PoolUse {
-        self.inner.pool_use()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
-    }
-}
-
-impl Driver for Mutant {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn manifest(&self) -> &Manifest {
-        self.inner.manifest()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
-    }
-
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        &self.aggregates
-    }
-
-    fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
-        self.inner.check(config)
-    }
-
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
-        Box::pin(async move {
-            let inner = self.inner.connect(config, call).await?;
-            Ok(Box::new(MutantBridge { inner, defect: self.defect }) as Box<dyn Bridge>)
-        })
-    }
-}
-
-impl Fixture for Mutant {
-    fn config(&self, database: Database) -> SourceConfig {
-        self.inner.config((self.defect.database)(database))
-    }
-
-    fn seed<'a>(
-        &'a self,
-        database: Database,
-        seed: &'a semilayer_bridge_conformance::seed::Seed,
-    ) -> BoxFuture<'a, Result<(), String>> {
-        self.inner.seed(database, seed)
-    }
-
-    fn least_privilege(&self) -> semilayer_bridge_conformance::Offer<SourceConfig> {
-        self.inner.least_privilege()
-    }
-
-    fn slow_query(&self) -> semilayer_bridge_conformance::Offer<semilayer_bridge_conformance::SlowQuery> {
-        self.inner.slow_query()
-    }
-
-    fn slow_query_runs(&self) -> BoxFuture<'_, Result<bool, String>> {
-        self.inner.slow_query_runs()
-    }
-
-    fn qualified_target(&self, table: &str) -> semilayer_bridge_conformance::Offer<String> {
-        self.inner.qualified_target(table)
+    ) -> Answer<'a, RowStream> {
+        bridge.search(call, target, (self.defect.search)(options))
     }
 }

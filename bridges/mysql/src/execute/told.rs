@@ -4,32 +4,13 @@
 mod tests;
 
 use bridge_core::{BridgeError, Columns, RowWriter};
-use bridge_net::Socket;
+use bridge_net::{Socket, Told};
 use bridge_sql::{Select, Sql};
 
 use super::{Break, Shape, Sink};
 use crate::error::{while_connecting, while_running};
 use crate::values;
 use crate::wire::{Column, Connection, RowView, Step, scripted};
-
-/// The answer to one statement.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// Names of the columns.
-    pub columns: Vec<String>,
-    /// Rows as JSON objects, joined with commas.
-    pub rows: String,
-    /// How many.
-    pub count: u64,
-    /// Each value that can be one as a measure: JSON.
-    pub measures: Vec<String>,
-    /// Each value that can be one as a cursor carries it.
-    pub keys: Vec<String>,
-    /// Why there are no more rows, where they did not just end: the error's own form.
-    pub failure: Option<String>,
-    /// Whether the connection would serve another statement.
-    pub is_idle: bool,
-}
 
 /// Logs in to the server behind `socket`, runs a statement and writes its rows, of which one has at most `row_limit` bytes
 /// on the wire, and as many as JSON.
@@ -44,10 +25,7 @@ pub async fn tell(socket: impl Socket + 'static, row_limit: usize) -> Told {
         }
         Err(error) => Some(while_connecting(error)),
     };
-    told.failure = failure.map(|failure| format!("{failure:?}"));
-    let batch = writer.take().unwrap_or_default();
-    (told.rows, told.count) = (batch.rows, batch.count);
-    told
+    told.ended(failure, writer)
 }
 
 async fn run(

@@ -23,14 +23,25 @@ struct Facts {
     is_stubborn: AtomicBool,
     /// Whether it has closed what was idle.
     restarted: AtomicBool,
+    /// Connections now, and how many there have been at once.
+    open: AtomicU32,
+    most_open: AtomicU32,
 }
 
 struct Connection {
     number: u32,
     condition: Condition,
+    server: Arc<Facts>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.server.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 const MENDING: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_millis(10);
 
 impl Origin for Server {
     type Connection = Connection;
@@ -44,7 +55,10 @@ impl Origin for Server {
         if self.0.is_silent.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        Ok(Connection { number: self.0.opened.fetch_add(1, Ordering::SeqCst), condition: Condition::Idle })
+        let open = self.0.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.most_open.fetch_max(open, Ordering::SeqCst);
+        let (number, server) = (self.0.opened.fetch_add(1, Ordering::SeqCst), Arc::clone(&self.0));
+        Ok(Connection { number, condition: Condition::Idle, server })
     }
 
     fn settle(&self, connection: &mut Connection) -> Condition {
@@ -67,6 +81,7 @@ impl Origin for Server {
     }
 
     async fn close(&self, _connection: Connection) {
+        tokio::time::sleep(GOODBYE).await;
         self.0.closed.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -152,9 +167,30 @@ async fn what_is_idle_for_too_long_or_too_old_is_closed_and_not_lent() {
     assert_eq!(number(&mut second), 1);
     tokio::time::advance(LIFETIME).await;
     drop(second);
-    assert_eq!(pool.usage(), usage(0, 0, 1));
+    assert_eq!(pool.usage(), usage(1, 0, 1), "its place is taken until it is closed");
+    let mut third = pool.lease(&within(1)).await.unwrap();
+    assert_eq!((number(&mut third), facts.closed.load(Ordering::SeqCst)), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_never_more_connections_than_there_may_be_while_old_ones_are_closed() {
+    let (pool, facts) = pool(3);
+    let call = within(1);
+    for age in [Server::IDLE_LIMIT, LIFETIME] {
+        let all = tokio::join!(pool.lease(&call), pool.lease(&call), pool.lease(&call));
+        // Some come back too old, the others grow old in the pool.
+        let (one, other, last) = (all.0.unwrap(), all.1.unwrap(), all.2.unwrap());
+        drop((one, other));
+        tokio::time::advance(age).await;
+        drop(last);
+        let call = within(1);
+        let again = tokio::join!(pool.lease(&call), pool.lease(&call), pool.lease(&call));
+        assert!(again.0.is_ok() && again.1.is_ok() && again.2.is_ok());
+    }
+    assert_eq!(facts.most_open.load(Ordering::SeqCst), 3);
+    assert!(facts.opened.load(Ordering::SeqCst) > 5, "{:?}", facts.opened);
     pool.close().await;
-    assert_eq!(facts.closed.load(Ordering::SeqCst), 2);
+    assert_eq!(facts.open.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test(start_paused = true)]

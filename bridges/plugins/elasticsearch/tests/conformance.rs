@@ -19,8 +19,9 @@ mod tabled;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bridge_conformance::seed::{Decimals, Instants, Kind, Seed, Table, Value};
-use bridge_conformance::{Database, Fixture, Offer, Options, SlowQuery};
+use bridge_conformance::{Changed, Database, Fixture, Offer, Options, SlowQuery};
 use bridge_core::BoxFuture;
+use plugins_host::Plugin;
 use protocol::SourceConfig;
 use serde_json::{Map, Value as Json, json};
 
@@ -37,7 +38,7 @@ async fn the_contract_holds() {
         let second = Server::beside(first);
         let fixture =
             Search { first, second: &second, prefix: format!("contract-{}-{number}", std::process::id()) };
-        let driver = Tabled { plugin: plugin.clone(), prefix: fixture.prefix.clone() };
+        let driver = Changed::<Plugin, _>::new(plugin.clone(), Tabled { prefix: fixture.prefix.clone() });
         let report = bridge_conformance::run(&driver, &fixture, options(first)).await;
         println!("{}\n{}", first.title(), report.text());
         first.remove(&fixture.prefix);

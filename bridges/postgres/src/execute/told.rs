@@ -4,7 +4,7 @@
 mod tests;
 
 use bridge_core::{BridgeError, Columns, RowWriter};
-use bridge_net::Socket;
+use bridge_net::{Socket, Told};
 use bridge_sql::{Select, Sql};
 
 use super::{Break, Shape, Sink};
@@ -16,25 +16,6 @@ use crate::wire::{Column, Connection, Oid, Query, ResultFormats, RowView, Rows, 
 pub const ARRAY: Oid = 100_001;
 pub const VECTOR: Oid = 100_002;
 
-/// The answer to one statement.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// Names of the columns.
-    pub columns: Vec<String>,
-    /// Rows as JSON objects, joined with commas.
-    pub rows: String,
-    /// How many.
-    pub count: u64,
-    /// Each value that can be one as a measure: JSON.
-    pub measures: Vec<String>,
-    /// Each value that can be one as a cursor carries it.
-    pub keys: Vec<String>,
-    /// Why there are no more rows, where they did not just end: the error's own form.
-    pub failure: Option<String>,
-    /// Whether the connection would serve another statement.
-    pub is_idle: bool,
-}
-
 /// Runs a statement at the server behind `socket`, which must be silent until it is asked, and writes its rows, of which
 /// one has at most `row_limit` bytes on the wire, and as many as JSON.
 pub async fn tell(socket: impl Socket + 'static, row_limit: usize) -> Told {
@@ -42,11 +23,8 @@ pub async fn tell(socket: impl Socket + 'static, row_limit: usize) -> Told {
     let mut writer = RowWriter::new(row_limit);
     let mut connection = scripted::connection(socket, row_limit);
     let run = run(&mut connection, &mut told, &mut writer).await;
-    told.failure = run.err().map(|failure| format!("{failure:?}"));
     told.is_idle = connection.is_idle();
-    let batch = writer.take().unwrap_or_default();
-    (told.rows, told.count) = (batch.rows, batch.count);
-    told
+    told.ended(run.err(), writer)
 }
 
 async fn run(

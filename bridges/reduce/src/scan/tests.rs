@@ -24,7 +24,15 @@ struct Tables {
     schema: Schema,
     /// Rows of its largest page.
     page: usize,
+    /// How it says how many rows there are, when it is asked: exactly, about, or not at all.
+    totals: Option<Exactness>,
     seen: Arc<Seen>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Exactness {
+    Exact,
+    About,
 }
 
 /// What was asked of a reader.
@@ -44,6 +52,7 @@ impl Tables {
             in_key_order: false,
             schema,
             page: 1_000,
+            totals: None,
             seen: Arc::default(),
         }
     }
@@ -116,7 +125,12 @@ impl Reader for Tables {
         };
         let page = PageRows {
             rows: rows[start..end].iter().map(shown).collect(),
-            next_cursor: (end < rows.len()).then(|| end.to_string()),
+            tail: Tail {
+                next_cursor: (end < rows.len()).then(|| end.to_string()),
+                total: self.totals.filter(|_| options.total).map(|_| rows.len() as u64),
+                approximate: options.total && self.totals == Some(Exactness::About),
+                ..Tail::default()
+            },
             seen: Arc::clone(&self.seen),
         };
         let page = Page { rows: Box::new(page), schema: self.schema.clone() };
@@ -131,7 +145,7 @@ impl Reader for Tables {
 
 struct PageRows {
     rows: std::collections::VecDeque<Json>,
-    next_cursor: Option<String>,
+    tail: Tail,
     seen: Arc<Seen>,
 }
 
@@ -145,7 +159,7 @@ impl Rows for PageRows {
     }
 
     fn tail(&self) -> Tail {
-        Tail { next_cursor: self.next_cursor.clone(), ..Tail::default() }
+        self.tail.clone()
     }
 }
 
@@ -187,6 +201,25 @@ fn numbered(count: usize) -> Vec<Json> {
 
 fn ids(rows: &[Json]) -> Vec<u64> {
     rows.iter().map(|row| row["id"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_count_of_everything_takes_the_number_that_the_reader_has() {
+    let counted = |totals, filter: Json| {
+        let tables = Tables { totals, ..Tables::new(numbered(1_000)).in_pages_of(100) };
+        let filter = Filter::parse(&raw(&filter)).unwrap();
+        let counted = now(tables.scan().count("t", CountOptions { filter })).unwrap();
+        assert!(!counted.approximate);
+        (counted.total, tables.seen.rows.load(Ordering::SeqCst) > 1)
+    };
+    assert_eq!(counted(Some(Exactness::Exact), json!({})), (1_000, false));
+    assert_eq!(counted(Some(Exactness::Exact), json!({"half": {"$lt": 10}})), (20, true), "not of a filter");
+    assert_eq!(
+        counted(Some(Exactness::About), json!({})),
+        (1_000, true),
+        "an estimate is not taken for a count"
+    );
+    assert_eq!(counted(None, json!({})), (1_000, true));
 }
 
 #[test]

@@ -61,7 +61,8 @@ async fn judge(test: &TestPlugin, plugin: &Arc<Plugin>, given: Given) -> Report 
     };
     complain(&format!("testing {} with known data", plugin.name()));
     let options = bridge_conformance::Options { only, ..bridge_conformance::Options::default() };
-    bridge_conformance::run(&**plugin, &Seeded::new(given, command.clone()), options).await
+    let seeded = Seeded::new(given, command.clone(), test.keeps.clone());
+    bridge_conformance::run(&**plugin, &seeded, options).await
 }
 
 fn survey_options(test: &TestPlugin) -> SurveyOptions {
@@ -157,6 +158,7 @@ mod tests {
             config_file: None,
             allow: Vec::new(),
             seed: seed.map(str::to_owned),
+            keeps: Vec::new(),
             target: vec!["a".to_owned(); 7],
             rows: Some(10),
             only: only.iter().map(|id| (*id).to_owned()).collect(),

@@ -550,3 +550,52 @@ async fn what_cannot_be_reached_says_so_without_names() {
     assert!(matches!(failed, NetworkError::Connect(_)), "{failed:?}");
     assert!(!failed.to_string().contains("127.0.0.1"), "{failed}");
 }
+
+/// How many answers an instance with one socket keeps before there is no room, when each has had its first byte read.
+async fn kept(world: &World, url: &str, read: bool) -> usize {
+    let mut kept = Vec::new();
+    for _ in 0..1_000 {
+        let one = async {
+            let mut response = world.send(get(url)).await?;
+            if read {
+                response.read(&world.call, 1).await?;
+            }
+            Ok(response)
+        };
+        match one.await {
+            Ok(response) => kept.push(response),
+            Err(NetworkError::Full { .. }) => return kept.len(),
+            // The connection of an answer that found no room is about to be closed.
+            Err(NetworkError::TooMany { .. }) => tokio::task::yield_now().await,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    panic!("there is always room");
+}
+
+#[tokio::test]
+async fn answers_that_are_kept_are_counted_until_they_are_dropped() {
+    let (body, long) = ("x".repeat(5_000), "x".repeat(20_000));
+    let full = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let long = format!("HTTP/1.1 200 OK\r\nlong: {long}\r\ncontent-length: 0\r\n\r\n");
+    let (bodies, heads) = (Server::saying(full).await, Server::saying(long).await);
+    let world = World::of(&Web::default(), Making { allow: &["127.0.0.1"], sockets: 1, ..Making::default() });
+    for _ in 0..100 {
+        assert_eq!(world.fetch(get(&bodies.url("/"))).await.unwrap(), body, "what is read takes up nothing");
+    }
+    for _ in 0..2 {
+        // 256 KiB for each socket.
+        assert_eq!(kept(&world, &bodies.url("/"), true).await, 51);
+        assert_eq!(kept(&world, &heads.url("/"), false).await, 12);
+    }
+}
+
+#[tokio::test]
+async fn headers_are_the_same_when_they_are_counted() {
+    let head = "HTTP/1.1 200 OK\r\na: 1\r\nB: two\r\na: \u{c3}\u{bc}\r\nempty:\r\nodd: \u{ff}\r\ncontent-length: 0\r\n\r\n";
+    let bytes: Vec<u8> = head.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let server = Server::saying(bytes).await;
+    let headers = World::local().send(get(&server.url("/"))).await.unwrap().headers();
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(headers, [("a", "1"), ("a", "ü"), ("b", "two"), ("empty", ""), ("content-length", "0")]);
+}

@@ -53,6 +53,7 @@ fn measure(arguments: &Arguments) -> Report {
     let engine = guests::engine(&arguments.out);
     report.lines.extend(one_thread().block_on(rates::measure(&engine, arguments)));
     let runtime = as_the_runner();
+    report.lines.extend(runtime.block_on(rates::measure_in_parallel(&engine, arguments)));
     report.lines.extend(runtime.block_on(instances::measure(&engine, arguments)));
     report.lines.extend(runtime.block_on(loading::measure(&engine, arguments)));
     report

@@ -71,6 +71,27 @@ pub(crate) async fn measure(plugins: &Engine, arguments: &Arguments) -> Vec<Line
     lines
 }
 
+/// Reads again, where the plugin may have a thread of its own.
+pub(crate) async fn measure_in_parallel(plugins: &Engine, arguments: &Arguments) -> Vec<Line> {
+    let rows = arguments.rows;
+    let plugin = load(plugins, memory(), 64).await;
+    let bridge = open(&plugin, rows, 4).await;
+    let (mut ours, mut native) = (Vec::new(), Vec::new());
+    for run in 0..=arguments.runs {
+        let one = timed(rows, compiled_in(People { rows }, Job::Read)).await;
+        let other = timed(rows, plugged_in(Arc::clone(&bridge), rows, Job::Read)).await;
+        eprintln!(
+            "read on all threads {run}: {:.0} rows/s native, {:.0} rows/s plugin",
+            one.rate, other.rate
+        );
+        if run > 0 {
+            native.push(one);
+            ours.push(other);
+        }
+    }
+    lines("read on all threads", None, &ours, &native)
+}
+
 /// Reads with one candidate and does nothing else.
 pub(crate) async fn alone(candidate: &str, arguments: &Arguments) {
     let rows = arguments.rows;

@@ -71,6 +71,7 @@ fn go(target: &str) -> Result<String, Error> {
         }
         ["get", base, path] => Client::new(base)?.retries(0).get(path).send()?.text(),
         ["tcp", address] => told(plain::ping(address)),
+        ["tcp-count", address] => told(plain::count(address)),
         ["tcp-wait", address] => told(plain::wait(address)),
         ["lookup", name] => told(plain::look_up(name)),
         ["listen", address] => told(plain::listen(address)),

@@ -14,6 +14,18 @@ pub(crate) fn ping(address: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// Connects until it may not any more, and tells how often it could. Everything is closed then.
+pub(crate) fn count(address: &str) -> io::Result<String> {
+    let mut open = Vec::new();
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) if open.len() < 1_000 => open.push(stream),
+            Ok(_) => return Ok("no end".to_owned()),
+            Err(error) => return Ok(format!("{}: {error}", open.len())),
+        }
+    }
+}
+
 /// Waits for a byte.
 pub(crate) fn wait(address: &str) -> io::Result<String> {
     TcpStream::connect(address)?.read_exact(&mut [0]).map(|()| "waited".to_owned())

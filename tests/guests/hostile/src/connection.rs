@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::bindings::exports::semilayer::bridge::bridge::{Cursor, GuestConnection};
 use crate::bindings::semilayer::bridge::host;
 use crate::bindings::semilayer::bridge::types::{ColumnSchema, Counted, Error, ErrorCode, Schema};
-use crate::{crimes, error, rows};
+use crate::{GROWN, crimes, error, rows};
 
 pub(crate) struct Source {
     wish: String,
@@ -77,6 +77,7 @@ impl GuestConnection for Source {
             "column-twice" => vec![column("id", "int", true), column("id", "int", false)],
             "long-column" => vec![column(&"x".repeat(5_000), "int", true)],
             "nowhere" => return Err(error(ErrorCode::NotFound, "no such target")),
+            "grows" if !GROWN.replace(true) => vec![column("id", "int", true)],
             _ => vec![column("id", "int", true), column("name", "text", false)],
         };
         Ok(Schema { columns, row_count: 3 })

@@ -34,6 +34,12 @@ pub(crate) fn eat_memory() -> ! {
     }
 }
 
+/// Gets no memory, takes that well, and exits.
+pub(crate) fn exit_hungry() -> ! {
+    let refused = Vec::<u8>::new().try_reserve_exact(1 << 30).is_err();
+    std::process::exit(i32::from(black_box(refused)))
+}
+
 /// Holds on to ever more things of the runner's.
 pub(crate) fn hoard() -> ! {
     #[cfg(target_arch = "wasm32")]

@@ -34,6 +34,10 @@ pub(crate) fn describe(wish: &str) -> Description {
             description
         }
         "other" => named("@acme/other"),
+        "search" => Description { provides: Provides::SEARCH, capabilities: Capabilities::empty(), ..honest },
+        "similar" => {
+            Description { provides: Provides::SIMILAR, capabilities: Capabilities::empty(), ..honest }
+        }
         _ => honest,
     }
 }

@@ -23,6 +23,8 @@ static DESCRIBE: [u8; 24] = *b"describe=honest         ";
 thread_local! {
     /// How often this instance was asked for rows.
     static READS: Cell<i64> = const { Cell::new(0) };
+    /// Whether this instance has said what the columns of a target were before it got another.
+    static GROWN: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Hostile;

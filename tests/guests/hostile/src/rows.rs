@@ -28,6 +28,7 @@ impl Cursor {
             "memory" => crimes::eat_memory(),
             "hoard" => crimes::hoard(),
             "exit" => std::process::exit(3),
+            "exit-hungry" => crimes::exit_hungry(),
             "forget" => std::mem::forget(std::hint::black_box(vec![1_u8; 8 << 20])),
             "print" => {
                 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "that is what is tested")]
@@ -37,6 +38,15 @@ impl Cursor {
                 }
             }
             "print-secret" => host::log(Level::Warn, "the secret is hunter2"),
+            "print-secret-late" => {
+                // Where lines are cut.
+                let line = format!("{}hunter2 is the secret", "x".repeat((8 << 10) - 3));
+                host::log(Level::Warn, &line);
+                #[expect(clippy::print_stdout, reason = "that is what is tested")]
+                {
+                    println!("{line}");
+                }
+            }
             "log-lines" => host::log(Level::Error, "one\r\n2026-01-01 ERROR another \u{1b}[2J"),
             "log" => log_lines(1_000),
             "refused" => return Err(error(ErrorCode::PermissionDenied, "not for you")),
@@ -102,8 +112,9 @@ impl GuestCursor for Cursor {
     fn next_batch(&self, max_rows: u32, _max_bytes: u32) -> Result<Option<Batch>, Error> {
         self.batches.set(self.batches.get() + 1);
         match self.wish.as_str() {
-            "loop-next" => crimes::endless(),
-            "panic-next" => crimes::panic(),
+            "panic-later" | "polite-later" | "loop-later" if self.batches.get() <= 2 => Ok(Some(honest(3))),
+            "loop-next" | "loop-later" => crimes::endless(),
+            "panic-next" | "panic-later" => crimes::panic(),
             "flood" => loop {
                 host::log(Level::Info, &"flood ".repeat(10_000));
             },
@@ -111,7 +122,7 @@ impl GuestCursor for Cursor {
                 std::thread::sleep(Duration::from_secs(3_600));
                 Ok(None)
             }
-            "polite" => {
+            "polite" | "polite-later" => {
                 while !host::is_cancelled() {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -207,6 +218,7 @@ fn batch(wish: &str, options: &str) -> Option<Batch> {
         "json-columns" => Some(honest(3)),
         "columns-json" => rows(1, r#"{"id":1}"#),
         "json-large" => rows(1, &format!(r#"{{"id":"{}"}}"#, "x".repeat(8 << 20))),
+        "json-half" => rows(1, r#"{"id":"\ud800"}"#),
         "json-many" => rows(2_000, &vec![r#"{"id":1}"#; 2_000].join(",")),
         _ => Some(honest(3)),
     }

@@ -5,14 +5,9 @@
 use std::sync::Arc;
 
 use bridge_conformance::seed::{Table, first};
-use bridge_core::{
-    BoxFuture, Bridge, BridgeError, Call, ConfigMistakes, Counted, Driver, RowStream, TargetSchema,
-};
-use plugins_host::Plugin;
-use protocol::{
-    AggregateCapabilities, AggregateOptions, BatchReadOptions, Capabilities, CountOptions, Manifest, PoolUse,
-    Projection, QueryOptions, ReadOptions, SearchOptions, SimilarOptions, SourceConfig,
-};
+use bridge_conformance::{Answer, Change};
+use bridge_core::{Bridge, Call, RowStream, TargetSchema};
+use protocol::{BatchReadOptions, Projection, QueryOptions, ReadOptions, SearchOptions};
 
 /// The index of a table; an index's name has none of these.
 pub(crate) fn index(prefix: &str, table: &str) -> String {
@@ -20,18 +15,12 @@ pub(crate) fn index(prefix: &str, table: &str) -> String {
     format!("{prefix}-{}", table.chars().map(plain).collect::<String>())
 }
 
-/// The driver under test.
+/// What the suite sees of the plugin.
 pub(crate) struct Tabled {
-    pub(crate) plugin: Arc<Plugin>,
     pub(crate) prefix: String,
 }
 
-struct TabledBridge {
-    bridge: Box<dyn Bridge>,
-    prefix: String,
-}
-
-impl TabledBridge {
+impl Tabled {
     fn table(&self, target: &str) -> Option<Table> {
         first().tables.into_iter().find(|table| index(&self.prefix, table.name) == target)
     }
@@ -46,110 +35,50 @@ impl TabledBridge {
     }
 }
 
-impl Driver for Tabled {
-    fn name(&self) -> &str {
-        self.plugin.name()
-    }
-
-    fn manifest(&self) -> &Manifest {
-        self.plugin.manifest()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.plugin.capabilities()
-    }
-
-    fn aggregate_capabilities(&self) -> &AggregateCapabilities {
-        self.plugin.aggregate_capabilities()
-    }
-
-    fn check(&self, config: &SourceConfig) -> Result<(), ConfigMistakes> {
-        self.plugin.check(config)
-    }
-
-    fn connect<'a>(
-        &'a self,
-        config: &'a SourceConfig,
-        call: &'a Call,
-    ) -> BoxFuture<'a, Result<Box<dyn Bridge>, BridgeError>> {
-        Box::pin(async move {
-            let bridge = self.plugin.connect(config, call).await?;
-            Ok(Box::new(TabledBridge { bridge, prefix: self.prefix.clone() }) as Box<dyn Bridge>)
-        })
-    }
-}
-
-impl Bridge for TabledBridge {
-    fn test<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<(), BridgeError>> {
-        self.bridge.test(call)
-    }
-
+impl Change for Tabled {
     fn query<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: QueryOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+    ) -> Answer<'a, RowStream> {
         let projection = self.columns(target, options.projection);
-        self.bridge.query(call, target, QueryOptions { projection, ..options })
+        bridge.query(call, target, QueryOptions { projection, ..options })
     }
 
     fn read<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: ReadOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+    ) -> Answer<'a, RowStream> {
         let projection = self.columns(target, options.projection);
-        self.bridge.read(call, target, ReadOptions { projection, ..options })
+        bridge.read(call, target, ReadOptions { projection, ..options })
     }
 
     fn batch_read<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: BatchReadOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+    ) -> Answer<'a, RowStream> {
         let projection = self.columns(target, options.projection);
-        self.bridge.batch_read(call, target, BatchReadOptions { projection, ..options })
-    }
-
-    fn count<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: CountOptions,
-    ) -> BoxFuture<'a, Result<Counted, BridgeError>> {
-        self.bridge.count(call, target, options)
-    }
-
-    /// `ids` mean the column `_id`, which a table of one text key has as its key, too.
-    fn aggregate<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: AggregateOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        self.bridge.aggregate(call, target, options)
-    }
-
-    fn list_targets<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Vec<String>, BridgeError>> {
-        self.bridge.list_targets(call)
+        bridge.batch_read(call, target, BatchReadOptions { projection, ..options })
     }
 
     fn introspect_target<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
-    ) -> BoxFuture<'a, Result<TargetSchema, BridgeError>> {
+    ) -> Answer<'a, TargetSchema> {
         Box::pin(async move {
-            let mut schema = self.bridge.introspect_target(call, target).await?;
-            let keys: Vec<&str> = schema
-                .columns
-                .iter()
-                .filter(|column| column.primary_key)
-                .map(|column| column.name.as_str())
-                .collect();
+            let mut schema = bridge.introspect_target(call, target).await?;
+            let keys = schema.columns.iter().filter(|column| column.primary_key);
+            let keys: Vec<&str> = keys.map(|column| column.name.as_str()).collect();
             assert_eq!(keys, ["_id"], "_id alone is the key");
             schema.columns.retain(|column| column.name != "_id");
             if let Some(table) = self.table(target) {
@@ -165,32 +94,12 @@ impl Bridge for TabledBridge {
 
     fn search<'a>(
         &'a self,
+        bridge: &'a Arc<dyn Bridge>,
         call: &'a Call,
         target: &'a str,
         options: SearchOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
+    ) -> Answer<'a, RowStream> {
         let projection = self.columns(target, options.projection);
-        self.bridge.search(call, target, SearchOptions { projection, ..options })
-    }
-
-    fn similar<'a>(
-        &'a self,
-        call: &'a Call,
-        target: &'a str,
-        options: SimilarOptions,
-    ) -> BoxFuture<'a, Result<RowStream, BridgeError>> {
-        self.bridge.similar(call, target, options)
-    }
-
-    fn driver_name(&self) -> &str {
-        self.bridge.driver_name()
-    }
-
-    fn pool_use(&self) -> PoolUse {
-        self.bridge.pool_use()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.bridge.close()
+        bridge.search(call, target, SearchOptions { projection, ..options })
     }
 }

@@ -12,7 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::Stdio;
 
-use bridge_conformance::seed::Seed;
+use bridge_conformance::seed::{Decimals, Instants, Seed};
 use bridge_conformance::{Database, Fixture, Offer, SlowQuery, tables_json};
 use bridge_core::BoxFuture;
 use protocol::SourceConfig;
@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 use tokio::process::Command;
 
 use super::settings::{Given, name};
+use crate::cli::Keeps;
 
 const DATABASE: &str = "SEMILAYER_SEED_DATABASE";
 const FOLDER: &str = "SEMILAYER_SEED_DIR";
@@ -31,6 +32,7 @@ const NAME_LENGTH: usize = 40;
 pub(super) struct Seeded {
     given: Given,
     command: String,
+    keeps: Vec<Keeps>,
 }
 
 #[derive(Deserialize)]
@@ -73,8 +75,8 @@ struct Described<'a> {
 }
 
 impl Seeded {
-    pub(super) fn new(given: Given, command: String) -> Self {
-        Self { given, command }
+    pub(super) fn new(given: Given, command: String, keeps: Vec<Keeps>) -> Self {
+        Self { given, command, keeps }
     }
 
     async fn load(&self, database: &str, seed: &Seed) -> Result<(), String> {
@@ -120,6 +122,27 @@ impl Fixture for Seeded {
 
     fn qualified_target(&self, _table: &str) -> Offer<String> {
         Offer::Impossible("a seed command says nothing of schemas")
+    }
+
+    fn decimals(&self) -> Decimals {
+        if self.keeps.contains(&Keeps::Doubles) { Decimals::Doubles } else { Decimals::Exact }
+    }
+
+    fn instants(&self) -> Instants {
+        if self.keeps.contains(&Keeps::Milliseconds) {
+            Instants::Milliseconds
+        } else {
+            Instants::Microseconds
+        }
+    }
+
+    fn compares_as_text(&self) -> bool {
+        self.keeps.contains(&Keeps::Text)
+    }
+
+    /// A plugin may say 0 for a number that it does not know (`wit`, `schema.row-count`).
+    fn counts_rows(&self) -> bool {
+        false
     }
 }
 
@@ -209,7 +232,19 @@ mod tests {
     }
 
     fn seeded(command: &str) -> Seeded {
-        Seeded::new(Given::read(&[], None).unwrap(), command.to_owned())
+        Seeded::new(Given::read(&[], None).unwrap(), command.to_owned(), Vec::new())
+    }
+
+    #[test]
+    fn what_a_database_keeps_otherwise_is_what_was_typed() {
+        let given = || Given::read(&[], None).unwrap();
+        let exact = Seeded::new(given(), String::new(), Vec::new());
+        assert_eq!((exact.decimals(), exact.instants()), (Decimals::Exact, Instants::Microseconds));
+        assert!(!exact.compares_as_text());
+        let lossy = [Keeps::Text, Keeps::Doubles, Keeps::Milliseconds].to_vec();
+        let lossy = Seeded::new(given(), String::new(), lossy);
+        assert_eq!((lossy.decimals(), lossy.instants()), (Decimals::Doubles, Instants::Milliseconds));
+        assert!(lossy.compares_as_text());
     }
 
     #[cfg(unix)]
