@@ -55,6 +55,9 @@ fn encode(frame: &RunnerFrame<'_>) -> String {
         RunnerFrame::Done { id, meta } => meta.encode(id),
         RunnerFrame::Error(error) => error.encode(),
         RunnerFrame::Draining(draining) => draining.encode(),
+        RunnerFrame::ExecChunk(chunk) => chunk.encode(),
+        RunnerFrame::ExecDone(done) => done.encode(),
+        RunnerFrame::ExecError(error) => error.encode(),
     }
 }
 

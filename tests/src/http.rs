@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -83,6 +84,15 @@ impl Request {
     async fn try_open(self, to: SocketAddr) -> Option<Streaming> {
         let stream = tokio::time::timeout(secs(10), TcpStream::connect(to)).await.ok()?.ok()?;
         stream.set_nodelay(true).ok()?;
+        self.open_over(stream, &to.to_string()).await
+    }
+
+    /// The same over a connection that is there already, whatever it is made of.
+    pub async fn open_over(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        host: &str,
+    ) -> Option<Streaming> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         let connection = Connection(tokio::spawn(async move {
@@ -90,7 +100,7 @@ impl Request {
             drop(connection.await);
         }));
         let mut request = hyper::Request::builder().method(self.method.as_str()).uri(&self.path);
-        request = request.header(HOST, to.to_string()).header(CONTENT_LENGTH, self.body.len());
+        request = request.header(HOST, host).header(CONTENT_LENGTH, self.body.len());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

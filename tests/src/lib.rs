@@ -1,8 +1,9 @@
 //! The harness of the end-to-end tests: real processes, real databases, and links that break on demand.
 //!
 //! `process` starts programs and reads what they say; `gateway` and `runner` are the two daemons as a user meets them;
-//! `postgres` and `sqlite` are databases with known rows, `shop` has five of them; `fault` is a network that can be cut; `v1` are other people's
-//! gateways and runners, written from the published protocol alone; `canary` searches bytes for secrets.
+//! `docker` is an engine for containers, `sandbox` the HTTP door to it; `postgres` and `sqlite` are databases with known
+//! rows, `shop` has five of them; `fault` is a network that can be cut; `v1` are other people's gateways and runners,
+//! written from the published protocol alone; `canary` searches bytes for secrets.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,6 +15,7 @@
 )]
 
 pub mod canary;
+pub mod docker;
 pub mod fault;
 pub mod folder;
 pub mod gateway;
@@ -22,8 +24,11 @@ pub mod plugins;
 pub mod postgres;
 pub mod process;
 pub mod runner;
+pub mod sandbox;
 pub mod services;
+#[cfg(feature = "databases")]
 pub mod shop;
+#[cfg(feature = "databases")]
 pub mod sqlite;
 pub mod v1;
 pub mod wait;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -11,6 +11,8 @@ const SERVICES: &str = "SEMILAYER_TEST_SERVICES";
 
 #[derive(Debug, Deserialize)]
 struct Services {
+    #[serde(default)]
+    xtask: PathBuf,
     tls: Tls,
     servers: Vec<Server>,
 }
@@ -47,6 +49,20 @@ pub struct Server {
     pub run_as: Option<String>,
     /// By role.
     pub users: BTreeMap<String, User>,
+    /// Of a Docker engine alone.
+    pub engine: Option<EngineFacts>,
+}
+
+/// What containers can be run of, and in what.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineFacts {
+    /// For clients: `unix:///…`.
+    pub docker_host: String,
+    /// The newest interface that it speaks.
+    pub api: String,
+    /// Those in which a container has been run.
+    pub runtimes: Vec<String>,
 }
 
 /// Somebody whom the server knows.
@@ -66,6 +82,23 @@ fn services() -> Services {
         panic!("{SERVICES} is not set: run `cargo xtask test`, or `eval \"$(cargo xtask services env)\"`")
     });
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// A server of a test's own, started from packages by the program that started the shared ones, and described by the
+/// file `state.json` in `folder`: `verb` is what `cargo xtask services` is to do with it.
+pub fn own(folder: &Path, verb: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(services().xtask);
+    command.arg("services").args(verb).arg("--folder").arg(folder);
+    command.output().unwrap()
+}
+
+/// The only server in a test's own folder, and its process id.
+pub fn in_folder(folder: &Path) -> (Server, u32) {
+    let text = fs::read(folder.join("state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let pid = state["servers"][0]["origin"]["pid"].as_u64().unwrap();
+    let mut services: Services = serde_json::from_slice(&text).unwrap();
+    (services.servers.remove(0), u32::try_from(pid).unwrap())
 }
 
 /// The certificates.

@@ -19,12 +19,13 @@ cargo xtask <task>
   guests                            build the plugins of this workspace as components
   check                             formatting, lints, licences and fences, documentation, wasm build
   bench [--rows N] [--runs N] [--seconds N] [--only PART,..] [--engine NAME,..]
-                                    measure release builds against the databases' own programs, and plugins
-                                    against native code; parts are stream, point, memory, start, size,
-                                    engines, plugins; engines are postgres, mysql, mariadb, mongodb, redis,
-                                    clickhouse";
+                                    measure release builds against the databases' own programs, plugins
+                                    against native code, and sandboxed runs against docker; parts are stream,
+                                    point, memory, start, size, engines, plugins, sandbox; engines are
+                                    postgres, mysql, mariadb, mongodb, redis, clickhouse";
 
-const BENCH_PARTS: [&str; 7] = ["stream", "point", "memory", "start", "size", "engines", "plugins"];
+const BENCH_PARTS: [&str; 8] =
+    ["stream", "point", "memory", "start", "size", "engines", "plugins", "sandbox"];
 const BENCH_ENGINES: [&str; 6] = ["postgres", "mysql", "mariadb", "mongodb", "redis", "clickhouse"];
 
 /// What to do.

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: release builds of both programs, measured by `tests/benches/pipeline`, and plugins, measured by
-//! `tests/benches/plugins`.
+//! `cargo xtask bench`: release builds of both programs, measured by `tests/benches/pipeline`, plugins, measured by
+//! `tests/benches/plugins`, and sandboxed runs, measured by `tests/benches/sandbox`.
 //!
 //! This module builds and starts; what is measured and how is written there and in `docs/benchmarks.md`.
 
@@ -18,8 +18,10 @@ use crate::services;
 const LIMIT: Duration = Duration::from_mins(60);
 const RUNNER: &str = "semilayer-runner";
 const GATEWAY: &str = "semilayer-gateway";
-/// The part that is a program of its own.
+/// The parts that are programs of their own.
 const PLUGINS: &str = "plugins";
+const SANDBOX: &str = "sandbox";
+const SANDBOX_SERVER: &str = "semilayer-sandbox";
 
 /// Measures and prints the tables. `options` go to the benchmark programs.
 pub(crate) fn run(options: &[String]) -> Result<(), Error> {
@@ -30,6 +32,9 @@ pub(crate) fn run(options: &[String]) -> Result<(), Error> {
     if asked.plugins {
         measure_plugins(&asked)?;
     }
+    if asked.sandbox {
+        measure_sandbox(&asked)?;
+    }
     Ok(())
 }
 
@@ -38,10 +43,12 @@ pub(crate) fn run(options: &[String]) -> Result<(), Error> {
 struct Asked {
     pipeline: bool,
     plugins: bool,
+    sandbox: bool,
     /// Whether more is measured than bridges by themselves, which the benchmark has within it.
     programs: bool,
     for_pipeline: Vec<String>,
     for_plugins: Vec<String>,
+    for_sandbox: Vec<String>,
 }
 
 impl Asked {
@@ -49,9 +56,11 @@ impl Asked {
         let mut asked = Self {
             pipeline: true,
             plugins: true,
+            sandbox: true,
             programs: true,
             for_pipeline: Vec::new(),
             for_plugins: Vec::new(),
+            for_sandbox: Vec::new(),
         };
         for pair in options.chunks(2) {
             match pair {
@@ -59,6 +68,9 @@ impl Asked {
                 [option, _] if option == "--rows" || option == "--runs" => {
                     asked.for_pipeline.extend_from_slice(pair);
                     asked.for_plugins.extend_from_slice(pair);
+                    if option == "--runs" {
+                        asked.for_sandbox.extend_from_slice(pair);
+                    }
                 }
                 others => asked.for_pipeline.extend_from_slice(others),
             }
@@ -67,8 +79,10 @@ impl Asked {
     }
 
     fn choose(&mut self, parts: &str) {
-        let (plugins, others): (Vec<&str>, Vec<&str>) = parts.split(',').partition(|part| *part == PLUGINS);
-        self.plugins = !plugins.is_empty();
+        let (own, others): (Vec<&str>, Vec<&str>) =
+            parts.split(',').partition(|part| [PLUGINS, SANDBOX].contains(part));
+        self.plugins = own.contains(&PLUGINS);
+        self.sandbox = own.contains(&SANDBOX);
         self.pipeline = !others.is_empty();
         self.programs = others.iter().any(|part| *part != "engines");
         if self.pipeline {
@@ -109,6 +123,22 @@ fn measure_plugins(asked: &Asked) -> Result<(), Error> {
     Run::new(command, "the benchmark of plugins", LIMIT).show()
 }
 
+/// Needs an engine for containers and no other server.
+fn measure_sandbox(asked: &Asked) -> Result<(), Error> {
+    let only = vec!["docker".to_owned()];
+    let session = services::session(&Request { only, ..Request::default() })?;
+    services::describe(&session.state);
+    println!("building the sandbox and its benchmark");
+    let server = build(&["--release", "--package", SANDBOX_SERVER])?;
+    let benchmark = build(&["--release", "--package", "semilayer-sandbox-bench", "--bench", SANDBOX])?;
+    let benchmark = benchmark.path(SANDBOX)?;
+    let mut command = Command::new(benchmark);
+    command.envs(session.variables.iter().map(|(name, value)| (name, value)));
+    command.env("SEMILAYER_TEST_BIN_DIR", server.folder_of(&[SANDBOX_SERVER])?);
+    command.arg("--out").arg(reports(benchmark)).args(&asked.for_sandbox);
+    Run::new(command, "the benchmark of the sandbox", LIMIT).show()
+}
+
 /// Beside the `release` folder: `target/bench` unless cargo was told of another target folder.
 fn reports(benchmark: &Path) -> PathBuf {
     benchmark.ancestors().nth(2).unwrap_or(benchmark).with_file_name("bench")
@@ -132,7 +162,7 @@ mod tests {
     #[test]
     fn without_a_choice_everything_is_measured() {
         let all = asked("--rows 5 --seconds 2");
-        assert!(all.pipeline && all.plugins && all.programs);
+        assert!(all.pipeline && all.plugins && all.sandbox && all.programs);
         assert_eq!(all.for_pipeline, ["--rows", "5", "--seconds", "2"]);
         assert_eq!(all.for_plugins, ["--rows", "5"]);
     }
@@ -140,8 +170,11 @@ mod tests {
     #[test]
     fn plugins_alone_need_neither_servers_nor_programs() {
         let only = asked("--only plugins --runs 3");
-        assert!(only.plugins && !only.pipeline && !only.programs);
+        assert!(only.plugins && !only.sandbox && !only.pipeline && !only.programs);
         assert_eq!(only.for_plugins, ["--runs", "3"]);
+        let only = asked("--only sandbox --runs 3 --rows 5");
+        assert!(only.sandbox && !only.plugins && !only.pipeline && !only.programs);
+        assert_eq!(only.for_sandbox, ["--runs", "3"]);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) enum Error {
     NotStarted { names: Vec<String> },
     #[error("no Docker engine that can run docker-compose.test.yml: {reason}")]
     NoDocker { reason: String },
+    #[error("no Docker engine can run here: {missing}")]
+    NoEngine { missing: String },
     #[error("not passed: {}", .names.join(", "))]
     NotPassed { names: Vec<String> },
 }

@@ -24,6 +24,7 @@ mod cockroachdb;
 mod coverage;
 mod daemon;
 mod docker;
+mod docker_engine;
 pub(crate) mod downloads;
 pub(crate) mod folder;
 mod http;
@@ -60,6 +61,8 @@ struct Service {
     tls_port: Option<u16>,
     /// Started only where it is asked for by name.
     on_demand: bool,
+    /// It runs containers and is no container itself, whatever the others are made of.
+    is_engine: bool,
     /// Starts one from the machine's packages and returns when it answers and is set up; none where no
     /// package has it.
     start: Option<Start>,
@@ -98,6 +101,9 @@ static SERVICES: &[Service] = &[
     clickhouse::SERVICE,
     clickhouse_old::SERVICE,
     opensearch::SERVICE,
+    docker_engine::SERVICE,
+    docker_engine::NEWER,
+    docker_engine::BARE,
 ];
 
 /// Starts what does not run.
@@ -218,16 +224,18 @@ fn ensure(folder: &Folder, request: &Request) -> Result<(State, Vec<String>), Er
         return Ok((state, Vec::new()));
     }
     // Decided before anything is stopped: a wish that cannot be met takes nothing away.
-    let engine = engine(request.choice, &kept)?;
+    let only_engines = missing.iter().all(|service| service.is_engine);
+    let engine = if only_engines { None } else { engine(request.choice, &kept)? };
     if let Some(engine) = engine {
         let all = [running, missing].concat();
-        return in_containers(folder, &engine, &all).map(|state| (state, Vec::new()));
+        return in_containers(folder, &engine, &all);
     }
     stop_others(folder, &kept)?;
     let site = match old {
         Some(state) if !kept.is_empty() => Site::existing(folder, &state),
         Some(_) | None => Site::prepare(folder)?,
     };
+    let site = Site { own_engines: request.choice == Choice::Native, ..site };
     natively(folder, &site, kept, &had_from(Choice::Native, missing))
 }
 
@@ -252,8 +260,9 @@ fn keepable(folder: &Folder, choice: Choice, state: &State) -> Vec<Server> {
     let suits = |server: &Server| match (choice, &server.origin) {
         (Choice::Automatic, _)
         | (Choice::Native, Origin::Native(_))
-        | (Choice::Docker, Origin::Docker { .. }) => true,
-        (Choice::Native, Origin::Docker { .. }) | (Choice::Docker, Origin::Native(_)) => false,
+        | (Choice::Docker, Origin::Docker { .. } | Origin::Found) => true,
+        (Choice::Native, Origin::Docker { .. } | Origin::Found) => false,
+        (Choice::Docker, Origin::Native(_)) => is_engine(server),
     };
     let unchanged = |server: &Server| {
         service(&server.service).is_ok_and(|service| service.fingerprint(&server.origin) == server.recipe)
@@ -264,11 +273,16 @@ fn keepable(folder: &Folder, choice: Choice, state: &State) -> Vec<Server> {
 
 /// Where new servers come from, as far as that is said or follows from those that run.
 fn origin(choice: Choice, kept: &[Server]) -> Choice {
-    match (choice, kept.first().map(|server| &server.origin)) {
+    let first = kept.iter().find(|server| !is_engine(server));
+    match (choice, first.map(|server| &server.origin)) {
         (Choice::Automatic, Some(Origin::Native(_))) => Choice::Native,
         (Choice::Automatic, Some(Origin::Docker { .. })) => Choice::Docker,
-        (Choice::Automatic, None) | (Choice::Native | Choice::Docker, _) => choice,
+        (Choice::Automatic, Some(Origin::Found) | None) | (Choice::Native | Choice::Docker, _) => choice,
     }
+}
+
+fn is_engine(server: &Server) -> bool {
+    service(&server.service).is_ok_and(|service| service.is_engine)
 }
 
 /// Decides once where new servers come from and says it in one line; none means the machine's packages.
@@ -320,6 +334,10 @@ fn natively(
         for (service, thread) in starting {
             match thread.join() {
                 Ok(Ok(())) => {}
+                // It is a second one: a machine that cannot run it has met an engine all the same.
+                Ok(Err(error @ Error::NoEngine { .. })) if service.name == docker_engine::NEWER.name => {
+                    println!("{} could not be had: {error}", service.title);
+                }
                 Ok(Err(error)) => failed(service, &error.with_causes()),
                 Err(_) => failed(service, "its recipe panicked"),
             }
@@ -340,18 +358,17 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts all of `services` anew, in containers.
+/// Starts all of `services` anew, in containers; engines as everywhere.
 fn in_containers(
     folder: &Folder,
     engine: &docker::Engine,
     services: &[&'static Service],
-) -> Result<State, Error> {
+) -> Result<(State, Vec<String>), Error> {
     stop_everything(folder)?;
     let site = Site::prepare(folder)?;
-    let servers = adopt_all(&site, engine, services)?;
-    let state = new_state(&site, servers);
-    state.save(&folder.state_file())?;
-    Ok(state)
+    let (engines, services): (Vec<_>, Vec<_>) = services.iter().partition(|service| service.is_engine);
+    let servers = if services.is_empty() { Vec::new() } else { adopt_all(&site, engine, &services)? };
+    natively(folder, &site, servers, &engines)
 }
 
 fn adopt_all(
@@ -434,8 +451,13 @@ fn sentence(server: &Server) -> String {
     let origin = match &server.origin {
         Origin::Native(process) => format!("process {}", process.pid),
         Origin::Docker { service, .. } => format!("container of {service}"),
+        Origin::Found => "of this machine".to_owned(),
     };
-    format!("{title} {}{stand_in} at {}:{}, {origin}", server.version, server.host, server.port)
+    let place = match &server.engine {
+        Some(engine) => format!("{} (API {}, {})", server.host, engine.api, engine.runtimes.join(", ")),
+        None => format!("{}:{}", server.host, server.port),
+    };
+    format!("{title} {}{stand_in} at {place}, {origin}", server.version)
 }
 
 impl Service {
@@ -443,14 +465,14 @@ impl Service {
         match origin {
             Choice::Automatic => true,
             Choice::Native => self.start.is_some(),
-            Choice::Docker => self.adopt.is_some(),
+            Choice::Docker => self.is_engine || self.adopt.is_some(),
         }
     }
 
     /// Changes when a server that was made before is not what would be made now.
     fn fingerprint(&self, origin: &Origin) -> String {
         match origin {
-            Origin::Native(_) => hashed(&(self.name, self.recipe)),
+            Origin::Native(_) | Origin::Found => hashed(&(self.name, self.recipe)),
             Origin::Docker { .. } => hashed(&(self.name, self.containers, COMPOSE)),
         }
     }

@@ -16,7 +16,7 @@ use crate::workspace::cargo;
 const TEST_LIMIT: Duration = Duration::from_mins(60);
 /// The package whose tests start the programs below as processes.
 const END_TO_END: &str = "semilayer-tests";
-const PROGRAMS: [&str; 2] = ["semilayer-runner", "semilayer-gateway"];
+const PROGRAMS: [&str; 3] = ["semilayer-runner", "semilayer-gateway", "semilayer-sandbox"];
 
 /// Starts the services, builds the programs, runs the tests; says at the end what was met.
 pub(crate) fn run(selection: &Selection) -> Result<(), Error> {
@@ -101,7 +101,7 @@ fn variables(session: &Session, programs: Option<&Path>, guests: Option<&Path>) 
 
 /// Builds the programs with the features that the tests are built with.
 fn build_programs() -> Result<Programs, Error> {
-    println!("building {}", PROGRAMS.join(" and "));
+    println!("building {}", PROGRAMS.join(", "));
     build(&["--workspace", "--bins"])
 }
 

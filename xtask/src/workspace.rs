@@ -27,6 +27,12 @@ pub(crate) fn this_program() -> PathBuf {
     std::env::current_exe().unwrap_or_default()
 }
 
+/// Where an engine of this machine would answer: what `DOCKER_HOST` says, or the usual socket.
+pub(crate) fn docker_socket() -> PathBuf {
+    let said = variable("DOCKER_HOST").and_then(|host| Some(PathBuf::from(host.strip_prefix("unix://")?)));
+    said.unwrap_or_else(|| "/var/run/docker.sock".into())
+}
+
 /// True where nobody watches and every engine must be met.
 pub(crate) fn is_ci() -> bool {
     variable("CI").is_some_and(|value| value != "false" && value != "0")

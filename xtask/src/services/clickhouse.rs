@@ -44,6 +44,7 @@ pub(super) const SERVICE: Service = Service {
     port: 8123,
     tls_port: Some(8443),
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: Some(adopt),
     version,
@@ -108,7 +109,7 @@ fn adopt(site: &Site, container: Container) -> Result<Server, Error> {
         });
         match &server.origin {
             Origin::Docker { container, .. } => inside(site, container, script),
-            Origin::Native(_) => Ok(()),
+            Origin::Native(_) | Origin::Found => Ok(()),
         }
     })
 }

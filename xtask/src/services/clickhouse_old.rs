@@ -28,6 +28,7 @@ pub(super) const SERVICE: Service = Service {
     port: 8123,
     tls_port: Some(8443),
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: None,
     version: clickhouse::version,

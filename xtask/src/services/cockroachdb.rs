@@ -30,6 +30,7 @@ pub(super) const SERVICE: Service = Service {
     port: 26257,
     tls_port: None,
     on_demand: false,
+    is_engine: false,
     start: None,
     adopt: Some(adopt),
     version,

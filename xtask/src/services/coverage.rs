@@ -3,7 +3,7 @@
 //! A server that only stands in for another is not a meeting with it: the line says who stood in.
 
 use crate::services::state::{Origin, Server};
-use crate::services::{Edition, Service};
+use crate::services::{Edition, Service, docker_engine};
 
 /// One line that names every version of `docker-compose.test.yml` which is not among `servers`; none where all
 /// are.
@@ -14,6 +14,9 @@ pub(super) fn not_met(services: &[Service], servers: &[Server]) -> Option<String
 
 fn missing(service: &Service, servers: &[Server]) -> Option<String> {
     let own: Vec<&Server> = servers.iter().filter(|server| server.service == service.name).collect();
+    if service.is_engine {
+        return docker_engine::not_met(service, own.first().copied());
+    }
     let met = |edition: &Edition| own.iter().any(|server| is_edition(server, edition));
     let titles: Vec<&str> =
         service.editions.iter().filter(|edition| !met(edition)).map(|edition| edition.title).collect();
@@ -28,7 +31,9 @@ fn missing(service: &Service, servers: &[Server]) -> Option<String> {
 fn is_edition(server: &Server, edition: &Edition) -> bool {
     match &server.origin {
         Origin::Docker { service, .. } => service == edition.container,
-        Origin::Native(_) => server.stand_in.is_none() && server.version.starts_with(edition.version),
+        Origin::Native(_) | Origin::Found => {
+            server.stand_in.is_none() && server.version.starts_with(edition.version)
+        }
     }
 }
 

@@ -60,6 +60,29 @@ impl Debian {
         })
     }
 
+    /// The same with everything below `usr`, as Debian has it since its folders at the top are links.
+    pub(super) fn fetch_merged(&self, account: &Account) -> Result<PathBuf, Error> {
+        cached(account, self.name, &(self.suite, self.packages, self.programs, "usr"), |folder| {
+            println!("fetching Debian's {}", self.packages.join(", "));
+            self.unpack_merged(folder)?;
+            self.programs.iter().try_for_each(|program| write_script(folder, program))
+        })
+    }
+
+    /// Everything, below `usr`, in this folder.
+    pub(super) fn unpack_merged(&self, folder: &Path) -> Result<(), Error> {
+        self.unpack(folder)?;
+        for top in ["bin", "sbin", "lib", "lib64"] {
+            let old = folder.join(top);
+            if old.is_symlink() {
+                fs::remove_file(&old).map_err(Error::io("remove", &old))?;
+            } else if old.is_dir() {
+                move_into(&old, &folder.join("usr").join(top))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A private package manager: the machine's own settings, lists and packages are neither used nor changed.
     fn unpack(&self, folder: &Path) -> Result<(), Error> {
         let home = folder.join("apt");
@@ -133,6 +156,22 @@ impl Python {
         command.args(["--no-deps", "--only-binary", ":all:", "--requirement"]).arg(&file);
         Run::new(command, "pip install", FETCH_LIMIT).capture().map(drop)
     }
+}
+
+/// Moves what is in a folder into another that may have some of it.
+fn move_into(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
+        let entry = entry.map_err(Error::io("read", from))?;
+        let (old, new) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().map_err(Error::io("look at", &old))?;
+        if kind.is_dir() && new.is_dir() {
+            move_into(&old, &new)?;
+        } else {
+            fs::rename(&old, &new).map_err(Error::io("move", &old))?;
+        }
+    }
+    remove_folder(from)
 }
 
 /// The loader of the packages' own C library runs the program: the machine's may be older.

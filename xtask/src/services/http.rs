@@ -1,6 +1,6 @@
 //! As much of HTTP as it takes to ask a server of ours on this machine one question.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -9,37 +9,58 @@ use crate::error::Error;
 const LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: u64 = 1 << 16;
 
-/// Sends `body` to `path` of 127.0.0.1 with these headers and returns the body of a 200 answer.
+/// Sends `body` to `path` of 127.0.0.1 with these headers and returns the body of a good answer.
 pub(super) fn post(port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Error> {
     send("POST", port, path, headers, body)
 }
 
-/// Asks for `path` of 127.0.0.1 with these headers and returns the body of a 200 answer.
+/// Asks for `path` of 127.0.0.1 with these headers and returns the body of a good answer.
 pub(super) fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> Result<String, Error> {
     send("GET", port, path, headers, "")
 }
 
 fn send(method: &str, port: u16, path: &str, headers: &[(&str, &str)], body: &str) -> Result<String, Error> {
     let failed = |source| Error::Start { what: format!("a request to port {port}"), source };
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut stream =
+    let stream =
         TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), LIMIT).map_err(failed)?;
     stream.set_read_timeout(Some(LIMIT)).map_err(failed)?;
     stream.set_write_timeout(Some(LIMIT)).map_err(failed)?;
-    stream.write_all(request.as_bytes()).map_err(failed)?;
+    exchange(stream, &Question { method, path, headers }, &mut body.as_bytes(), body.len() as u64)
+        .map_err(failed)?
+        .map_err(|found| Error::Unexpected { what: format!("port {port}"), found })
+}
+
+/// What is asked before the body.
+pub(super) struct Question<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) headers: &'a [(&'a str, &'a str)],
+}
+
+/// Sends a question with its body, which is `length` bytes long, and returns the body of a good answer; any other
+/// answer as it came.
+pub(super) fn exchange(
+    mut stream: impl Read + Write,
+    question: &Question<'_>,
+    body: &mut dyn Read,
+    length: u64,
+) -> io::Result<Result<String, String>> {
+    let Question { method, path, headers } = question;
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    io::copy(body, &mut stream)?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_LIMIT).read_to_end(&mut answer).map_err(failed)?;
+    stream.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    body_of(&answer).ok_or(Error::Unexpected { what: format!("port {port}"), found: answer })
+    Ok(body_of(&answer).ok_or(answer))
 }
 
 fn body_of(answer: &str) -> Option<String> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    if head.split(' ').nth(1) != Some("200") {
+    if !head.split(' ').nth(1)?.starts_with('2') {
         return None;
     }
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");

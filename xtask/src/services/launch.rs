@@ -28,6 +28,7 @@ pub(super) struct Launch<'a> {
 
 /// What a recipe knows about a server before it runs.
 pub(super) struct Facts {
+    pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls_port: Option<u16>,
     pub(super) database: &'static str,
@@ -68,7 +69,9 @@ pub(super) fn wait(site: &Site, service: &'static Service, server: &Server, log:
         Origin::Native(process) if !process.is_alive() => {
             Err(Error::Ended { service: title, log: log_tail(log) })
         }
-        Origin::Native(_) | Origin::Docker { .. } => Ok((service.version)(site, server).is_ok()),
+        Origin::Native(_) | Origin::Docker { .. } | Origin::Found => {
+            Ok((service.version)(site, server).is_ok())
+        }
     })?;
     if ready { Ok(()) } else { Err(Error::Silent { service: title, limit: START_LIMIT, log: log_tail(log) }) }
 }
@@ -89,6 +92,7 @@ impl Facts {
     /// A server of which nothing but its port is known yet.
     pub(super) fn new(port: u16) -> Self {
         Facts {
+            host: "127.0.0.1".to_owned(),
             port,
             tls_port: None,
             database: "semilayer",
@@ -106,7 +110,7 @@ impl Facts {
             recipe: service.fingerprint(&origin),
             version: String::new(),
             stand_in: self.stand_in,
-            host: "127.0.0.1".to_owned(),
+            host: self.host,
             port: self.port,
             tls_port: self.tls_port,
             database: self.database.to_owned(),
@@ -115,6 +119,7 @@ impl Facts {
             run_as: self.run_as,
             origin,
             users: self.users,
+            engine: None,
         }
     }
 }

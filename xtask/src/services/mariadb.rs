@@ -29,6 +29,7 @@ pub(super) const SERVICE: Service = Service {
     port: 3306,
     tls_port: None,
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: Some(|site, container| adopt(site, &SERVICE, container)),
     version,

@@ -48,6 +48,7 @@ pub(super) const SERVICE: Service = Service {
     port: 27017,
     tls_port: None,
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: Some(adopt),
     version,
@@ -60,6 +61,7 @@ pub(super) const FAST: Service = Service {
     containers: &[],
     editions: &[],
     on_demand: true,
+    is_engine: false,
     start: Some(start_fast),
     adopt: None,
     ..SERVICE
@@ -186,7 +188,7 @@ fn adopt(site: &Site, container: Container) -> Result<Server, Error> {
             let script = format!("const passwords = {};\n{USERS}", json!(passwords));
             match &server.origin {
                 Origin::Docker { container, .. } => shell(site, container, script).map(drop),
-                Origin::Native(_) => Ok(()),
+                Origin::Native(_) | Origin::Found => Ok(()),
             }
         },
     )
@@ -195,7 +197,7 @@ fn adopt(site: &Site, container: Container) -> Result<Server, Error> {
 fn version(site: &Site, server: &Server) -> Result<String, Error> {
     match &server.origin {
         Origin::Docker { container, .. } => shell(site, container, "print(db.version())".to_owned()),
-        Origin::Native(_) => {
+        Origin::Native(_) | Origin::Found => {
             let admin = server.users.get("admin").ok_or(Error::NothingRuns)?;
             ask("version", &json!({ "url": admin.url }))
         }

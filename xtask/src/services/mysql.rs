@@ -41,6 +41,7 @@ pub(super) const SERVICE: Service = Service {
     port: 3306,
     tls_port: None,
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: Some(adopt),
     version,
@@ -109,7 +110,7 @@ fn adopt(site: &Site, container: Container) -> Result<Server, Error> {
 fn version(site: &Site, server: &Server) -> Result<String, Error> {
     match &server.origin {
         Origin::Docker { container, .. } => query_inside(site, container, "mysql", "admin", VERSION),
-        Origin::Native(_) => {
+        Origin::Native(_) | Origin::Found => {
             let folder = server.bin_dir.as_ref().ok_or(Error::NothingRuns)?;
             let mut command = client(&folder.join("mysql"), server, site);
             command.arg("--ssl-mode=VERIFY_IDENTITY");
@@ -134,7 +135,7 @@ pub(super) fn set_up_container(
 ) -> Result<(), Error> {
     match &server.origin {
         Origin::Docker { container, .. } => query_inside(site, container, program, "root", script).map(drop),
-        Origin::Native(_) => Ok(()),
+        Origin::Native(_) | Origin::Found => Ok(()),
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) const SERVICE: Service = Service {
     port: 9200,
     tls_port: None,
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: Some(adopt),
     version,

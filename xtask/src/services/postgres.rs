@@ -46,6 +46,7 @@ pub(super) const SERVICE: Service = Service {
     port: 5432,
     tls_port: None,
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: Some(adopt),
     version,
@@ -107,7 +108,7 @@ fn query(site: &Site, server: &Server, script: String) -> Result<String, Error> 
             command.args(["--host=127.0.0.1", "--username=admin", "--dbname=postgres"]);
             command
         }
-        (Origin::Native(_), folder) => {
+        (Origin::Native(_) | Origin::Found, folder) => {
             let program = folder.as_ref().map_or_else(|| "psql".into(), |folder| folder.join("psql"));
             psql(&program, server, &site.tls)
         }

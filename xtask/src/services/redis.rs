@@ -40,6 +40,7 @@ pub(super) const SERVICE: Service = Service {
     port: 6379,
     tls_port: Some(6380),
     on_demand: false,
+    is_engine: false,
     start: Some(start),
     adopt: Some(|site, container| adopt(site, &SERVICE, container)),
     version,

@@ -23,20 +23,22 @@ pub(crate) struct Site {
     pub(crate) tls: Tls,
     /// Of the administrator of every service.
     pub(crate) admin_password: String,
+    /// An engine that answers on this machine already is not used.
+    pub(crate) own_engines: bool,
 }
 
 impl Site {
     /// For new servers: new certificates, new passwords.
     pub(crate) fn prepare(folder: &Folder) -> Result<Self, Error> {
         let tls = Tls::create(&folder.path().join("tls"))?;
-        Ok(Site { folder: folder.clone(), tls, admin_password: password()? })
+        Ok(Site { folder: folder.clone(), tls, admin_password: password()?, own_engines: false })
     }
 
     /// For servers that run.
     pub(crate) fn existing(folder: &Folder, state: &State) -> Self {
         let admin = state.servers.iter().find_map(|server| server.users.get("admin"));
         let admin_password = admin.and_then(|user| user.password.clone()).unwrap_or_default();
-        Site { folder: folder.clone(), tls: state.tls.clone(), admin_password }
+        Site { folder: folder.clone(), tls: state.tls.clone(), admin_password, own_engines: false }
     }
 
     /// A new folder for a server that `account` runs; one that a failed start left is removed.

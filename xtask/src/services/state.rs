@@ -56,7 +56,9 @@ pub(crate) struct Server {
     /// The program behind it and its version, where it is not the one that the service is named after.
     #[serde(default)]
     pub(crate) stand_in: Option<String>,
+    /// An address; of a Docker engine what `DOCKER_HOST` would be.
     pub(crate) host: String,
+    /// 0 for a Docker engine.
     pub(crate) port: u16,
     /// Where TLS has a port of its own; otherwise `port` speaks it too.
     #[serde(default)]
@@ -72,13 +74,35 @@ pub(crate) struct Server {
     pub(crate) origin: Origin,
     /// By role: what each may do is said where the service is set up.
     pub(crate) users: BTreeMap<String, User>,
+    /// Of a Docker engine alone.
+    #[serde(default)]
+    pub(crate) engine: Option<Engine>,
+}
+
+/// What containers can be run of, and in what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Engine {
+    /// For clients: `unix:///..`.
+    pub(crate) docker_host: String,
+    /// The newest interface that it speaks, e.g. `1.41`.
+    pub(crate) api: String,
+    /// Those in which a container has been run, e.g. `runc`.
+    pub(crate) runtimes: Vec<String>,
+    /// Those for tests.
+    pub(crate) images: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub(crate) enum Origin {
     Native(Process),
-    Docker { service: String, container: String },
+    Docker {
+        service: String,
+        container: String,
+    },
+    /// It ran on this machine before, and is never stopped.
+    Found,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -133,11 +157,8 @@ impl Server {
     fn variables(&self) -> Vec<(String, String)> {
         let name =
             |what: &str| format!("SEMILAYER_TEST_{}_{what}", self.service.to_uppercase().replace('-', "_"));
-        let mut variables = vec![
-            (name("HOST"), self.host.clone()),
-            (name("PORT"), self.port.to_string()),
-            (name("VERSION"), self.version.clone()),
-        ];
+        let mut variables = vec![(name("HOST"), self.host.clone()), (name("VERSION"), self.version.clone())];
+        variables.extend((self.port > 0).then(|| (name("PORT"), self.port.to_string())));
         variables.extend(self.tls_port.map(|port| (name("TLS_PORT"), port.to_string())));
         variables.extend(self.users.get("app").map(|user| (name("URL"), user.url.clone())));
         variables.extend(self.socket_dir.iter().map(|dir| (name("SOCKET_DIR"), dir.display().to_string())));

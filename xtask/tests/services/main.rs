@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use own::{Own, eventually, is_running, kill, pid, read, succeeded};
 
+mod engines;
 mod own;
 mod recipes;
 

@@ -1,0 +1,221 @@
+//! A run that this process did not start: watched while its owner lives, taken over when the owner is dead.
+//!
+//! Whoever answers for a run extracts, removes and writes its state; all others wait for that. The change of owner is
+//! decided by a lock, so that two processes never do it both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::ContainerInspectResponse;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::execution::{Live, Stage, Verdict};
+use crate::files::Staged;
+use crate::run::{extract, follow_logs, give_back_folder, outcome};
+use crate::sandbox::{Core, LastWord, goes_on};
+use crate::state::{RunId, RunState};
+use crate::supervise::{self, Bounds};
+use crate::{Outcome, Output, SandboxError, SandboxErrorCode, engine, telemetry};
+
+/// How often the state of somebody else's run is looked at.
+const LOOK: Duration = Duration::from_millis(150);
+/// How long a container may take to appear that was asked for before its owner died.
+const APPEARANCE: Duration = Duration::from_secs(3);
+
+/// The record of a run that has not ended, with a task behind it.
+pub(crate) fn attach(core: &Arc<Core>, id: &RunId, output: Option<mpsc::Sender<Output>>) -> Arc<Live> {
+    let make = || Live::following(id.clone(), core.engine.clone(), core.store.clone());
+    let (live, is_new) = core.enter(id, make);
+    if is_new {
+        let (core, followed) = (Arc::clone(core), Arc::clone(&live));
+        let span = telemetry::attach_span(id);
+        let drain = core.drain.clone();
+        drain.spawn_companion("attached run", follow(core, followed, output).instrument(span));
+    }
+    live
+}
+
+async fn follow(core: Arc<Core>, live: Arc<Live>, output: Option<mpsc::Sender<Output>>) {
+    let last = LastWord { core: Arc::clone(&core), live: Arc::clone(&live) };
+    let stopping: CancellationToken = core.drain.stopping();
+    tokio::select! {
+        biased;
+        () = to_its_end(&core, &live, output) => {}
+        () = stopping.cancelled() => core.tell(&live, Err(Arc::new(goes_on()))),
+    }
+    drop(last);
+}
+
+async fn to_its_end(core: &Arc<Core>, live: &Live, mut output: Option<mpsc::Sender<Output>>) {
+    let mut killed = false;
+    loop {
+        let state = match core.store.get(&live.id) {
+            Ok(Some(state)) => state,
+            Ok(None) => return core.tell(live, Err(Arc::new(unknown()))),
+            Err(error) => return core.tell(live, Err(Arc::new(error))),
+        };
+        if let Some(outcome) = state.outcome() {
+            return core.tell(live, Ok(outcome));
+        }
+        if !core.owners.answers(state.owner.as_deref(), &live.id) {
+            match core.owners.take_over(&live.id) {
+                Ok(Some(claim)) => {
+                    finish(core, live, &state, output.take()).await;
+                    claim.remove();
+                    return;
+                }
+                Ok(None) => {}
+                Err(error) => return core.tell(live, Err(Arc::new(error))),
+            }
+        }
+        killed = look_on(live, killed).await;
+    }
+}
+
+/// Somebody else answers for it: this process only kills when it is asked to.
+async fn look_on(live: &Live, killed: bool) -> bool {
+    let Ok(docker) = live.engine.docker().await else {
+        sleep(LOOK).await;
+        return killed;
+    };
+    if live.stage() == Stage::Setup
+        && let Ok(container) = docker.inspect_container(live.id.as_str(), None).await
+        && !supervise::never_ran(container.state.as_ref())
+    {
+        live.enter(Stage::Running);
+    }
+    if live.is_killed() && !killed && live.stage() != Stage::Setup {
+        supervise::kill(&docker, live.id.as_str()).await;
+        return true;
+    }
+    tokio::select! {
+        () = sleep(LOOK) => {}
+        () = live.killed(), if !killed && live.stage() != Stage::Setup => {}
+    }
+    killed
+}
+
+/// This process answers for it now.
+async fn finish(core: &Arc<Core>, live: &Live, state: &RunState, output: Option<mpsc::Sender<Output>>) {
+    match take_over(core, live, state, output).await {
+        // The run may still be well: whoever asks later finds out.
+        Err(error) if error.code() == SandboxErrorCode::DockerUnreachable => {
+            core.tell(live, Err(Arc::new(error)));
+        }
+        Ok(outcome) => core.conclude(live, Ok(outcome)).await,
+        Err(error) => {
+            let verdict: Verdict = Err(Arc::new(error));
+            core.conclude(live, verdict).await;
+        }
+    }
+}
+
+async fn take_over(
+    core: &Arc<Core>,
+    live: &Live,
+    state: &RunState,
+    output: Option<mpsc::Sender<Output>>,
+) -> Result<Outcome, SandboxError> {
+    let docker = core.engine.ready().await?;
+    let staged = Staged::find(&core.options.state_dir, &live.id).unwrap_or_else(|error| {
+        tracing::warn!(run = %live.id, %error, "the folder of a run cannot be looked for");
+        None
+    });
+    let ended = see_out(core, live, state, &docker, staged.as_ref(), output).await;
+    let removed = supervise::remove(&docker, live.id.as_str()).await;
+    give_back_folder(staged).await;
+    let ended = ended?;
+    removed.map(|()| ended)
+}
+
+async fn see_out(
+    core: &Arc<Core>,
+    live: &Live,
+    state: &RunState,
+    docker: &Docker,
+    staged: Option<&Staged>,
+    output: Option<mpsc::Sender<Output>>,
+) -> Result<Outcome, SandboxError> {
+    let container = find(docker, live).await?;
+    if supervise::never_ran(container.state.as_ref()) {
+        let text = "its owner ended before its process was started";
+        return Err(
+            SandboxError::new(SandboxErrorCode::ContainerStartFailed, text).of_container(live.id.as_str())
+        );
+    }
+    if !state.detached {
+        // Nobody is there to whom its output went.
+        live.cancel();
+    }
+    live.enter(Stage::Running);
+    let streams = follow_logs(core, docker, live, output);
+    let bounds = Bounds {
+        deadline: deadline(state, &container),
+        folders: match staged {
+            Some(staged) => vec![staged.workdir().to_owned()],
+            None => supervise::folders(&container, &[&state.workdir], false),
+        },
+        disk: core.options.disk,
+        killed: streams.killed(),
+    };
+    let ended = supervise::to_the_end(docker, live, bounds).await?;
+    streams.finished().await;
+    let record = docker.inspect_container(live.id.as_str(), None).await.unwrap_or(container);
+    let mut outcome = outcome(live, ended, duration(&record));
+    if outcome.success() && state.cancelled != Some(true) && !state.extract.is_empty() {
+        outcome.extracted = extract(core, live, staged, &state.extract, &state.workdir).await?;
+        outcome.cancelled = live.is_cancelled();
+    }
+    Ok(outcome)
+}
+
+/// A create call may have been on its way when the owner died.
+async fn find(docker: &Docker, live: &Live) -> Result<ContainerInspectResponse, SandboxError> {
+    let give_up = Instant::now() + APPEARANCE;
+    loop {
+        match docker.inspect_container(live.id.as_str(), None).await {
+            Ok(container) => return Ok(container),
+            Err(error) if engine::status(&error) == Some(404) && Instant::now() < give_up => {
+                sleep(LOOK).await
+            }
+            Err(error) if engine::status(&error) == Some(404) => {
+                let gone = SandboxError::new(SandboxErrorCode::RunNotFound, "the run's container is gone");
+                return Err(gone.of_container(live.id.as_str()));
+            }
+            Err(error) => {
+                let failed = engine::failed(SandboxErrorCode::EngineFailed, "inspect", error);
+                return Err(failed.of_container(live.id.as_str()));
+            }
+        }
+    }
+}
+
+/// Counted from the process's start, whoever started it.
+fn deadline(state: &RunState, container: &ContainerInspectResponse) -> Option<Instant> {
+    let limit = Duration::from_millis(state.timeout.filter(|limit| *limit > 0)?);
+    let started = time(container.state.as_ref()?.started_at.as_deref())?;
+    let run = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
+    Instant::now().checked_add(limit.saturating_sub(run))
+}
+
+fn duration(container: &ContainerInspectResponse) -> Duration {
+    let ran = || {
+        let state = container.state.as_ref()?;
+        let (from, to) = (time(state.started_at.as_deref())?, time(state.finished_at.as_deref())?);
+        Duration::try_from(to.duration_since(from)).ok()
+    };
+    ran().unwrap_or_default()
+}
+
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok()
+}
+
+fn unknown() -> SandboxError {
+    SandboxError::new(SandboxErrorCode::RunNotFound, "the run is not known any more")
+}

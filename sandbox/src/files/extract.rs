@@ -1,0 +1,235 @@
+//! Takes results out of a run that has ended: from the folder that we share with its engine, or through the engine.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use bollard::Docker;
+use bollard::errors::Error as EngineError;
+use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+use tokio::task::spawn_blocking;
+
+use super::landing::Landing;
+use super::names::locate;
+use super::pipe::pipe;
+use super::sink::{Content, Sink};
+use super::staged::Staged;
+use super::unpack::unpack;
+use super::walk::{self, has_changed, kind, open_folder};
+use crate::engine::{failed, status};
+use crate::{Extract, ExtractLimits, ExtractStatus, Extracted, SandboxError, SandboxErrorCode};
+
+/// A run that has ended, and what may be taken out of it.
+pub(crate) struct Results<'a> {
+    /// The engine that has the container.
+    pub(crate) docker: &'a Docker,
+    /// The container.
+    pub(crate) container: &'a str,
+    /// Its shared folders, where it has them.
+    pub(crate) staged: Option<&'a Staged>,
+    /// Its workdir: an absolute path.
+    pub(crate) workdir: &'a str,
+    /// Bounds of each entry.
+    pub(crate) limits: ExtractLimits,
+}
+
+/// What became of one entry, unless it was refused.
+enum Taken {
+    Bytes(u64),
+    Missing,
+}
+
+impl Results<'_> {
+    /// Takes out all entries, one after another. An entry that fails leaves nothing and does not keep the others back.
+    ///
+    /// # Errors
+    /// `EXTRACT_FAILED` or `DOCKER_UNREACHABLE` where the engine fails.
+    pub(crate) async fn take(&self, entries: &[Extract]) -> Result<Vec<Extracted>, SandboxError> {
+        let mut extracted = Vec::with_capacity(entries.len());
+        for entry in entries {
+            extracted.push(told(entry, self.take_one(entry).await?));
+        }
+        Ok(extracted)
+    }
+
+    async fn take_one(&self, entry: &Extract) -> Result<io::Result<Taken>, SandboxError> {
+        let from = match located(entry, self.workdir) {
+            Ok(from) => from,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let (to, limits) = (entry.to.clone(), self.limits);
+        match self.shared(&from) {
+            Some((root, below)) => Ok(blocking(move || take_shared(&root, &below, &to, limits)).await),
+            None => self.take_archive(&from, to).await,
+        }
+    }
+
+    /// The folder on this machine that has a path of the container, and the rest of the path below it.
+    fn shared(&self, from: &Path) -> Option<(PathBuf, PathBuf)> {
+        let staged = self.staged?;
+        let below = |root: &str, folder: &Path| {
+            from.strip_prefix(root).ok().map(|below| (folder.to_owned(), below.to_owned()))
+        };
+        below(self.workdir, staged.workdir()).or_else(|| below("/tmp", staged.tmp()?))
+    }
+
+    async fn take_archive(&self, from: &Path, to: PathBuf) -> Result<io::Result<Taken>, SandboxError> {
+        let Some(path) = from.to_str() else { return Ok(Ok(Taken::Missing)) };
+        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let mut archive = self.docker.download_from_container(self.container, Some(options)).boxed();
+        let first = match archive.next().await {
+            Some(Ok(first)) => first,
+            Some(Err(error)) if status(&error) == Some(404) => return Ok(Ok(Taken::Missing)),
+            Some(Err(error)) => return Err(self.broken(error)),
+            None => Bytes::new(),
+        };
+        land_archive(first, archive, to, self.limits).await.map_err(|error| self.broken(error))
+    }
+
+    fn broken(&self, error: EngineError) -> SandboxError {
+        failed(SandboxErrorCode::ExtractFailed, "extract", error).of_container(self.container)
+    }
+}
+
+/// Lands what an archive holds while it arrives. The outer error is the stream's.
+async fn land_archive<E>(
+    first: Bytes,
+    mut rest: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    to: PathBuf,
+    limits: ExtractLimits,
+) -> Result<io::Result<Taken>, E> {
+    let (feeder, mut reader) = pipe();
+    let landing = spawn_blocking(move || take_tree(&to, limits, |sink| unpack(&mut reader, sink)));
+    let mut piece = first;
+    while feeder.feed(piece).await {
+        match rest.next().await {
+            Some(Ok(next)) => piece = next,
+            Some(Err(error)) => {
+                drop(feeder);
+                // It has failed for want of the rest; what it has left must be gone before anybody is told.
+                drop(landing.await);
+                return Err(error);
+            }
+            None => {
+                feeder.end().await;
+                break;
+            }
+        }
+    }
+    Ok(landing.await.unwrap_or_else(|error| Err(error.into())))
+}
+
+fn take_shared(root: &Path, below: &Path, to: &Path, limits: ExtractLimits) -> io::Result<Taken> {
+    let Some(source) = Source::open(root, below)? else { return Ok(Taken::Missing) };
+    take_tree(to, limits, |sink| source.pour(sink))
+}
+
+fn take_tree(
+    to: &Path,
+    limits: ExtractLimits,
+    pour: impl FnOnce(&mut dyn Sink) -> io::Result<()>,
+) -> io::Result<Taken> {
+    let landing = Landing::at(to).map_err(|error| io::Error::new(error.kind(), format!("to: {error}")))?;
+    let mut stage = landing.stage(limits);
+    pour(&mut stage)?;
+    let written = stage.written();
+    landing.land().map(|()| Taken::Bytes(written))
+}
+
+/// What an entry names in a shared folder.
+enum Source {
+    Folder(OwnedFd),
+    File(PathBuf, File),
+}
+
+impl Source {
+    /// Opens it, every folder on the way by its name alone.
+    fn open(root: &Path, below: &Path) -> io::Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder = openat(CWD, root, flags, Mode::empty())?;
+        let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+            return Ok(Some(Self::Folder(folder)));
+        };
+        for name in parent {
+            folder = match kind_of(&folder, name)? {
+                Some(FileType::Symlink) => return Err(is_link()),
+                Some(FileType::Directory) => match open_folder(&folder, name)? {
+                    Some(folder) => folder,
+                    None => return Ok(None),
+                },
+                Some(_) | None => return Ok(None),
+            };
+        }
+        Self::open_last(&folder, name)
+    }
+
+    fn open_last(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Self>> {
+        match kind_of(folder, name)? {
+            Some(FileType::Directory) => Ok(open_folder(folder, name)?.map(Self::Folder)),
+            Some(FileType::RegularFile) => {
+                // A pipe that has taken the file's place would otherwise be waited for.
+                let flags =
+                    OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+                let file = openat(folder, name, flags, Mode::empty())?;
+                Ok(Some(Self::File(name.into(), File::from(file))))
+            }
+            Some(FileType::Symlink) => Err(is_link()),
+            Some(_) => Err(io::Error::other("it is neither a file nor a folder")),
+            None => Ok(None),
+        }
+    }
+
+    fn pour(self, sink: &mut dyn Sink) -> io::Result<()> {
+        match self {
+            Self::Folder(folder) => walk::pour(folder, &BTreeSet::new(), sink),
+            Self::File(name, file) => {
+                let stat = rustix::fs::fstat(&file)?;
+                if kind(&stat) != FileType::RegularFile {
+                    return Err(io::Error::other("it is neither a file nor a folder"));
+                }
+                sink.file(&name, walk::meta(&stat), Content::File(&file))
+            }
+        }
+    }
+}
+
+fn kind_of(folder: impl AsFd, name: &OsStr) -> io::Result<Option<FileType>> {
+    match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(kind(&stat))),
+        Err(error) if has_changed(error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn located(entry: &Extract, workdir: &str) -> io::Result<PathBuf> {
+    if entry.to.as_os_str().is_empty() {
+        return Err(io::Error::other("to: it names no folder"));
+    }
+    locate(&entry.from, workdir).map_err(|bad| io::Error::other(format!("from: {bad}")))
+}
+
+fn told(entry: &Extract, taken: io::Result<Taken>) -> Extracted {
+    let (status, error, bytes) = match taken {
+        Ok(Taken::Bytes(bytes)) => (ExtractStatus::Ok, None, Some(bytes)),
+        Ok(Taken::Missing) => (ExtractStatus::Missing, None, None),
+        Err(error) => (ExtractStatus::Error, Some(error.to_string()), None),
+    };
+    Extracted { from: entry.from.clone(), to: entry.to.clone(), status, error, bytes }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await?
+}
+
+fn is_link() -> io::Error {
+    io::Error::other("it is a symbolic link, or behind one")
+}
+
+#[cfg(test)]
+mod tests;

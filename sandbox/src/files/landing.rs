@@ -1,0 +1,140 @@
+//! Brings one entry of `extract` to its folder: all of it, or nothing.
+//!
+//! The tree is first written beside its place, under a name that nobody can guess. Then it is moved in, folder by folder,
+//! and never over something that is there: what two entries write twice, and what was there before, is a collision.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, statat};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::folder::Folder;
+use super::remove::{remove_beneath, remove_tree};
+use super::sink::at;
+use super::walk::open_folder;
+use crate::ExtractLimits;
+
+/// A place that is being prepared. Dropping it leaves nothing.
+pub(super) struct Landing {
+    to: PathBuf,
+    folder: OwnedFd,
+    made: bool,
+    name: OsString,
+    stage: Dir,
+    landed: bool,
+}
+
+impl Landing {
+    /// Makes the folder `to` where there is none. A link of that name is not followed.
+    pub(super) fn at(to: &Path) -> io::Result<Self> {
+        // Without a slash at its end, which would follow a link.
+        let to: PathBuf = to.components().collect();
+        let made = !to.try_exists()?;
+        std::fs::create_dir_all(&to)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = openat(CWD, &to, flags, Mode::empty())?;
+        let name = OsString::from(format!(".light-runner-{}", Uuid::new_v4().simple()));
+        mkdirat(&folder, &name, Mode::RWXU)?;
+        let stage = open_folder(&folder, name.as_os_str())?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self { to, folder, made, name, stage: Dir::from(stage), landed: false })
+    }
+
+    /// Where to write the tree.
+    pub(super) const fn stage(&self, limits: ExtractLimits) -> Folder<'_> {
+        Folder::for_results(&self.stage, limits)
+    }
+
+    /// Moves the tree to its place.
+    ///
+    /// # Errors
+    /// Where something of one of the names is there already; nothing has been moved then.
+    pub(super) fn land(mut self) -> io::Result<()> {
+        let mut moved = Vec::new();
+        let merged = merge(self.stage.as_fd(), self.folder.as_fd(), Path::new(""), &mut moved);
+        if merged.is_err() {
+            take_back(self.folder.as_fd(), &moved);
+        }
+        self.landed = merged.is_ok();
+        merged
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.folder, &self.name) {
+            tracing::warn!(%error, "cannot remove what an extraction has left");
+        }
+        if self.made && !self.landed {
+            // Others may use the folder by now; then it stays.
+            drop(std::fs::remove_dir(&self.to));
+        }
+    }
+}
+
+/// Trees written by us are not deeper than the names that were checked, which bounds the recursion.
+fn merge(
+    from: impl AsFd + Copy,
+    to: impl AsFd + Copy,
+    path: &Path,
+    moved: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    for name in names(from)? {
+        let path = path.join(&name);
+        match move_new(from, to, &name) {
+            Ok(()) => moved.push(path),
+            Err(error) if error == Errno::EXIST => match both_folders(from, to, &name)? {
+                Some((from, to)) => merge(from.as_fd(), to.as_fd(), &path, moved)?,
+                None => return Err(at(&path, collision())),
+            },
+            Err(error) => return Err(at(&path, error.into())),
+        }
+    }
+    Ok(())
+}
+
+fn names(folder: impl AsFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn move_new(from: impl AsFd, to: impl AsFd + Copy, name: &OsStr) -> Result<(), Errno> {
+    match renameat_with(&from, name, to, name, RenameFlags::NOREPLACE) {
+        // A file system that has no such rename: the moment between looking and moving is then ours to risk.
+        Err(Errno::INVAL | Errno::NOSYS) => match statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => rustix::fs::renameat(from, name, to, name),
+            Err(error) => Err(error),
+        },
+        done => done,
+    }
+}
+
+fn both_folders(from: impl AsFd, to: impl AsFd, name: &OsStr) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+    Ok(open_folder(from, name)?.zip(open_folder(to, name)?))
+}
+
+/// Removes what was moved before a collision was met.
+fn take_back(root: impl AsFd + Copy, moved: &[PathBuf]) {
+    for path in moved {
+        if let Err(error) = remove_beneath(root, path) {
+            tracing::warn!(%error, "cannot take back a part of an extraction");
+        }
+    }
+}
+
+fn collision() -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, "something of this name is there already")
+}

@@ -1,0 +1,28 @@
+//! The process of the HTTP door.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use runtime::Exit;
+use runtime::settings::Environment;
+use sandbox::server::cli;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(process) => {
+            let exit = process.block_on(cli::run(cli, &Environment, &mut std::io::stdout()));
+            // Work that ignored every request to stop must not keep the process.
+            process.shutdown_background();
+            exit.into()
+        }
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            drop(writeln!(std::io::stderr(), "cannot start: {error}"));
+            Exit::Failed.into()
+        }
+    }
+}

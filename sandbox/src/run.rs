@@ -1,0 +1,366 @@
+//! One run, from the making of its container until nothing is left of it.
+//!
+//! A cancelled run is noticed before each step and in every wait. Calls that make something at the engine are never
+//! abandoned half-way: what was made has a name and is given back at the end, in whatever way the end came.
+
+mod set_up;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::container::AttachContainerResults;
+use bollard::errors::Error as EngineError;
+use bollard::query_parameters::{AttachContainerOptionsBuilder, LogsOptionsBuilder};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{Instrument as _, Span, info_span};
+
+use crate::create::{Spec, TMP};
+use crate::engine;
+use crate::execution::{Live, Stage};
+use crate::files::{Results, Staged};
+use crate::sandbox::Core;
+use crate::state::RunId;
+use crate::streams::Streams;
+use crate::supervise::{self, Bounds, Ended, Told};
+use crate::warm::{self, Ready};
+use crate::{Extract, Extracted, Outcome, Output, Request, SandboxError, SandboxErrorCode};
+
+pub(crate) use set_up::{Bare, is_empty};
+
+/// A run that was checked and has its id.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) core: Arc<Core>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) spec: Spec,
+    pub(crate) request: Request,
+    /// The container that waited for it.
+    pub(crate) ready: Mutex<Option<Ready>>,
+}
+
+/// Why a run does not go on.
+#[derive(Debug)]
+enum Halt {
+    Cancelled,
+    Failed(SandboxError),
+}
+
+impl From<SandboxError> for Halt {
+    fn from(error: SandboxError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What a run has and must give back.
+#[derive(Debug, Default)]
+struct Belongings {
+    container: Option<Docker>,
+    staged: Option<Staged>,
+}
+
+/// A process that has ended, and how long it ran.
+#[derive(Debug)]
+struct Finished {
+    ended: Ended,
+    duration: Duration,
+}
+
+impl Run {
+    /// Runs it. Nothing is left of it when this answers.
+    ///
+    /// # Errors
+    /// What kept it from ending by itself.
+    pub(crate) async fn to_its_end(&self) -> Result<Outcome, SandboxError> {
+        let mut belongings = Belongings::default();
+        let outcome = match self.process(&mut belongings).await {
+            Ok(finished) => self.collect(&belongings, finished).await,
+            Err(Halt::Cancelled) => Ok(never_ran()),
+            Err(Halt::Failed(error)) => Err(error),
+        };
+        let cleared = self.give_back(belongings).await;
+        let outcome = outcome?;
+        cleared.map(|()| outcome)
+    }
+
+    /// Makes a container that waits for a run, and starts it. Nothing is left of one that could not be made.
+    ///
+    /// # Errors
+    /// As of any run.
+    pub(crate) async fn prepare(&self) -> Result<(Option<Staged>, AttachContainerResults), SandboxError> {
+        let mut belongings = Belongings::default();
+        match self.begin_waiting(&mut belongings).await {
+            Ok(attached) => Ok((belongings.staged, attached)),
+            Err(halt) => {
+                self.give_back(belongings).await?;
+                Err(match halt {
+                    Halt::Failed(error) => error,
+                    Halt::Cancelled => {
+                        SandboxError::new(SandboxErrorCode::Busy, "the program is about to stop")
+                    }
+                })
+            }
+        }
+    }
+
+    /// Removes a container that nobody has taken.
+    pub(crate) async fn discard(core: &Core, id: RunId, staged: Option<Staged>) {
+        let removed = async {
+            let docker = core.engine.docker().await?;
+            supervise::remove(&docker, id.as_str()).await
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(container = %id, %error, "a waiting container was not removed");
+        }
+        give_back_folder(staged).await;
+    }
+
+    async fn begin_waiting(&self, belongings: &mut Belongings) -> Result<AttachContainerResults, Halt> {
+        let docker = self.set_up(belongings).await?;
+        let attached = self.attach(&docker).await?;
+        self.start(&docker).await?;
+        Ok(attached)
+    }
+
+    async fn process(&self, belongings: &mut Belongings) -> Result<Finished, Halt> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let setup = info_span!("container.setup");
+        let (docker, attached) = match ready {
+            Some(ready) => self.take_over(ready, belongings).instrument(setup).await?,
+            None => (self.set_up(belongings).instrument(setup).await?, None),
+        };
+        let span = info_span!(
+            "container.exec",
+            container.id = %self.live.id,
+            container.exit_code = tracing::field::Empty
+        );
+        let folders = self.written(&docker, belongings).await;
+        self.exec(&docker, attached, folders).instrument(span).await
+    }
+
+    /// Fills the folder of a container that waited.
+    async fn take_over(
+        &self,
+        ready: Ready,
+        belongings: &mut Belongings,
+    ) -> Result<(Docker, Option<AttachContainerResults>), Halt> {
+        belongings.staged = ready.staged;
+        let docker = self.core.engine.docker().await?;
+        belongings.container = Some(docker.clone());
+        self.fill(belongings).await?;
+        Ok((docker, Some(ready.attached)))
+    }
+
+    /// Where the run's files come to lie, as far as it can be seen from here.
+    async fn written(&self, docker: &Docker, belongings: &Belongings) -> Vec<PathBuf> {
+        let staged = belongings.staged.as_ref();
+        let mut folders: Vec<PathBuf> = staged
+            .into_iter()
+            .flat_map(|staged| [Some(staged.workdir()), staged.tmp()])
+            .flatten()
+            .map(Path::to_owned)
+            .collect();
+        if staged.is_none() || self.spec.writable_root {
+            let targets: &[&str] = if staged.is_none() { &[&self.spec.workdir, TMP] } else { &[] };
+            let inspected = docker.inspect_container(self.live.id.as_str(), None).await;
+            folders.extend(
+                inspected
+                    .iter()
+                    .flat_map(|container| supervise::folders(container, targets, self.spec.writable_root)),
+            );
+        }
+        folders
+    }
+
+    /// Starts the process, or tells a waiting one what to become, and sees it through.
+    async fn exec(
+        &self,
+        docker: &Docker,
+        waiting: Option<AttachContainerResults>,
+        folders: Vec<PathBuf>,
+    ) -> Result<Finished, Halt> {
+        self.check_cancelled()?;
+        let streams = match waiting {
+            Some(attached) => self.stream(attached, warm::line(&self.spec)),
+            None => self.begin(docker).await?,
+        };
+        let started = Instant::now();
+        self.live.enter(Stage::Running);
+        let bounds = Bounds {
+            deadline: self.spec.timeout.and_then(|timeout| started.checked_add(timeout)),
+            folders,
+            disk: self.core.options.disk,
+            killed: streams.killed(),
+        };
+        let ended = supervise::to_the_end(docker, &self.live, bounds).await?;
+        let duration = started.elapsed();
+        streams.finished().await;
+        Span::current().record("container.exit_code", ended.exit_code);
+        Ok(Finished { ended, duration })
+    }
+
+    async fn begin(&self, docker: &Docker) -> Result<Streams, Halt> {
+        if self.spec.detached {
+            self.start(docker).await?;
+            return Ok(follow_logs(&self.core, docker, &self.live, self.request.output.clone()));
+        }
+        let streams = self.stream(self.attach(docker).await?, None);
+        self.start(docker).await?;
+        Ok(streams)
+    }
+
+    async fn start(&self, docker: &Docker) -> Result<(), Halt> {
+        self.check_cancelled()?;
+        let started = docker.start_container(self.live.id.as_str(), None).await;
+        started.map_err(|error| self.not_started("start", error).into())
+    }
+
+    async fn attach(&self, docker: &Docker) -> Result<AttachContainerResults, Halt> {
+        let options = AttachContainerOptionsBuilder::default()
+            .stream(true)
+            .stdout(true)
+            .stderr(true)
+            .stdin(self.spec.stdin)
+            .build();
+        let attached = docker.attach_container(self.live.id.as_str(), Some(options)).await;
+        attached.map_err(|error| self.not_started("attach", error).into())
+    }
+
+    /// Carries output and input; `line` goes before the input.
+    fn stream(&self, attached: AttachContainerResults, line: Option<Bytes>) -> Streams {
+        let drain = &self.core.drain;
+        let streams = Streams::reading(drain, attached.output, self.request.output.clone());
+        let input = self.request.input.as_ref();
+        match line.map(|line| warm::told(&line, input)).or_else(|| input.cloned()) {
+            Some(input) => streams.writing(drain, input, attached.input),
+            None => streams,
+        }
+    }
+
+    async fn collect(&self, belongings: &Belongings, finished: Finished) -> Result<Outcome, SandboxError> {
+        let Finished { ended, duration } = finished;
+        let mut outcome = outcome(&self.live, ended, duration);
+        let wanted = &self.request.extract;
+        if outcome.success() && !wanted.is_empty() {
+            outcome.extracted =
+                extract(&self.core, &self.live, belongings.staged.as_ref(), wanted, &self.spec.workdir)
+                    .await?;
+            outcome.cancelled = self.live.is_cancelled();
+        }
+        Ok(outcome)
+    }
+
+    /// The process is gone or going: the folder need not wait for the container.
+    async fn give_back(&self, belongings: Belongings) -> Result<(), SandboxError> {
+        let container = async {
+            match belongings.container {
+                Some(docker) => supervise::remove(&docker, self.live.id.as_str()).await,
+                None => Ok(()),
+            }
+        };
+        let (removed, ()) = tokio::join!(container, give_back_folder(belongings.staged));
+        removed
+    }
+
+    fn not_started(&self, operation: &'static str, error: EngineError) -> SandboxError {
+        not_started(&self.live, operation, error)
+    }
+
+    fn check_cancelled(&self) -> Result<(), Halt> {
+        if self.live.is_killed() { Err(Halt::Cancelled) } else { Ok(()) }
+    }
+
+    /// For steps that can be left at any point.
+    async fn unless_cancelled<T>(
+        &self,
+        step: impl Future<Output = Result<T, SandboxError>>,
+    ) -> Result<T, Halt> {
+        tokio::select! {
+            biased;
+            () = self.live.killed() => Err(Halt::Cancelled),
+            done = step => done.map_err(Halt::Failed),
+        }
+    }
+}
+
+/// What the handles of a run are told of how it ended.
+pub(crate) fn outcome(live: &Live, ended: Ended, duration: Duration) -> Outcome {
+    Outcome {
+        exit_code: ended.exit_code,
+        duration,
+        cancelled: live.is_cancelled(),
+        timed_out: ended.told == Some(Told::TimedOut),
+        oom_killed: ended.oom_killed,
+        disk_exceeded: ended.told == Some(Told::DiskExceeded),
+        extracted: None,
+    }
+}
+
+/// Takes files out of an exited container; none when it is cancelled meanwhile.
+///
+/// # Errors
+/// `EXTRACT_FAILED`.
+pub(crate) async fn extract(
+    core: &Core,
+    live: &Live,
+    staged: Option<&Staged>,
+    wanted: &[Extract],
+    workdir: &str,
+) -> Result<Option<Vec<Extracted>>, SandboxError> {
+    let span = info_span!("container.extract", lightrunner.extract.count = wanted.len());
+    let docker = core.engine.docker().await?;
+    let limits = core.options.extract;
+    let results = Results { docker: &docker, container: live.id.as_str(), staged, workdir, limits };
+    tokio::select! {
+        biased;
+        () = live.killed() => Ok(None),
+        extracted = results.take(wanted).instrument(span) => extracted.map(Some),
+    }
+}
+
+/// Reads what the engine has kept of a detached run's output, from its beginning on, where somebody wants it.
+pub(crate) fn follow_logs(
+    core: &Core,
+    docker: &Docker,
+    live: &Live,
+    output: Option<mpsc::Sender<Output>>,
+) -> Streams {
+    let Some(output) = output else { return Streams::default() };
+    let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
+    let logs = Box::pin(docker.logs(live.id.as_str(), Some(options)));
+    Streams::reading(&core.drain, logs, Some(output))
+}
+
+pub(crate) async fn give_back_folder(staged: Option<Staged>) {
+    if let Some(staged) = staged
+        && let Err(error) = staged.remove().await
+    {
+        tracing::warn!(%error, "the folder of a run was not removed");
+    }
+}
+
+fn never_ran() -> Outcome {
+    Outcome {
+        exit_code: -1,
+        duration: Duration::ZERO,
+        cancelled: true,
+        timed_out: false,
+        oom_killed: false,
+        disk_exceeded: false,
+        extracted: None,
+    }
+}
+
+fn not_started(live: &Live, operation: &'static str, error: EngineError) -> SandboxError {
+    let said = engine::message(&error);
+    let is_network = said.contains("network") && said.contains("not found");
+    let code = if is_network {
+        SandboxErrorCode::NetworkConnectFailed
+    } else {
+        SandboxErrorCode::ContainerStartFailed
+    };
+    engine::failed(code, operation, error).of_container(live.id.as_str())
+}

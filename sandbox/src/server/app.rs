@@ -1,0 +1,129 @@
+//! The server's life: settings become an [`App`] that listens and does nothing yet, and that is spawned.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use runtime::Drain;
+use runtime::tls::ClientTls;
+
+use super::api::{Api, Limits, router};
+use super::artifacts::Artifacts;
+use super::callbacks::Callbacks;
+use super::error::StartError;
+use super::gate::Gate;
+use super::listen::Port;
+use super::maintenance;
+use super::metrics::Metrics;
+use super::records::Records;
+use super::runs::{Parts, Runs};
+use super::settings::Settings;
+use super::slots::Slots;
+use crate::Sandbox;
+
+/// Below the folder of states: what this server knows beside them.
+const RECORDS: &str = "http";
+const CALLBACKS: &str = "callbacks";
+const LOCK: &str = "server.lock";
+
+/// A server that listens and does not answer yet.
+#[derive(Debug)]
+pub struct App {
+    port: Port,
+    router: Router,
+    runs: Runs,
+    callbacks: Callbacks,
+    lock: File,
+}
+
+/// A server that answers.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    /// The system lets go of it with the process, however that ends.
+    _lock: File,
+}
+
+impl App {
+    /// Takes the port and the folders, and finds the runs of earlier processes again.
+    pub async fn build(settings: &Settings, tls: ClientTls, drain: &Drain) -> Result<Self, StartError> {
+        let port = Port::bind(settings.listen)
+            .await
+            .map_err(|source| StartError::Bind { address: settings.listen.to_string(), source })?;
+        let folder = settings.options.state_dir.join(RECORDS);
+        let in_folder = |source| StartError::Folder { folder: folder.clone(), source };
+        let records = Arc::new(Records::open(folder.clone()).map_err(in_folder)?);
+        let lock = lock(&folder)?;
+        let metrics = Arc::new(Metrics::new());
+        let known = records.all().map_err(in_folder)?;
+        let artifacts = Artifacts::open(settings.artifacts.clone(), settings.artifact_bytes, &known)
+            .map_err(|source| StartError::Folder { folder: settings.artifacts.clone(), source })?;
+        let callbacks = Callbacks::open(
+            folder.join(CALLBACKS),
+            tls,
+            settings.private_callbacks,
+            Arc::clone(&records),
+            Arc::clone(&metrics),
+            drain,
+        )
+        .map_err(in_folder)?;
+        let runs = Runs::new(Parts {
+            sandbox: Sandbox::open(settings.options.clone(), drain)?,
+            artifacts,
+            records,
+            callbacks: callbacks.clone(),
+            metrics,
+            slots: Slots::new(settings.concurrency, settings.queue),
+            drain: drain.clone(),
+        });
+        runs.discard_pending().map_err(in_folder)?;
+        let gate = Gate::new(settings.token.as_ref(), settings.listen.ip().is_loopback(), drain);
+        let limits = Limits { body: settings.body_limit, private_callbacks: settings.private_callbacks };
+        let api = Api { runs: runs.clone(), limits, drain: drain.clone() };
+        Ok(Self { port, router: router(api, gate), runs, callbacks, lock })
+    }
+
+    /// The address with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// Starts to answer. Everything ends with `drain`.
+    pub async fn spawn(self, drain: &Drain) -> Running {
+        let Self { port, router, runs, callbacks, lock } = self;
+        let address = port.address();
+        // Before the first request: who asks for a run of an earlier process must find it.
+        if let Err(error) = runs.adopt().await {
+            tracing::error!(%error, "cannot find the runs of earlier processes");
+        }
+        if let Err(error) = callbacks.resume() {
+            tracing::error!(%error, "cannot find the callbacks of earlier processes");
+        }
+        drain.spawn_companion("maintenance", maintenance::keep(runs, drain.clone()));
+        drain.spawn_companion("server", port.serve(router, drain.clone()));
+        Running { address, _lock: lock }
+    }
+}
+
+impl Running {
+    /// Where it answers.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Takes the records for this process alone: two servers would put away the same runs.
+fn lock(folder: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::Folder { folder: folder.to_owned(), source };
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(folder.join(LOCK)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse { folder: folder.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

@@ -1,0 +1,239 @@
+//! Tells callers that their runs have ended: one signed POST each, tried again until it is taken or hopeless.
+//!
+//! A message is a file until then, so that it survives this process. It is sent again after failures that may pass,
+//! longer and longer apart; what the other side refuses for good is not repeated.
+
+mod post;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::hmac;
+use runtime::tls::ClientTls;
+use runtime::{Drain, Secret};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::disk;
+use super::metrics::Metrics;
+use super::records::{Records, Told, now};
+use crate::RunId;
+use post::{Poster, Sent};
+
+/// Messages under way at a time.
+const AT_A_TIME: usize = 16;
+/// Messages that wait, beyond which new ones are given up at once.
+const MOST: usize = 10_000;
+/// The pauses between tries double from the first to the last of these.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(10 * 60);
+/// Twelve tries are some half an hour.
+const ATTEMPTS: u32 = 12;
+/// A message is given up after so long even if the server was stopped in between.
+const PATIENCE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Sends messages. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Callbacks(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    folder: PathBuf,
+    poster: Poster,
+    records: Arc<Records>,
+    metrics: Arc<Metrics>,
+    drain: Drain,
+    under_way: Semaphore,
+    waiting: Semaphore,
+}
+
+/// A message on disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Message {
+    id: RunId,
+    url: String,
+    /// The header's value: what it was signed with is not needed any more.
+    signature: Option<String>,
+    body: String,
+    since: u64,
+    attempts: u32,
+}
+
+impl Callbacks {
+    /// Messages in a folder, which is made.
+    pub(crate) fn open(
+        folder: PathBuf,
+        tls: ClientTls,
+        private: bool,
+        records: Arc<Records>,
+        metrics: Arc<Metrics>,
+        drain: &Drain,
+    ) -> io::Result<Self> {
+        disk::make_folder(&folder)?;
+        Ok(Self(Arc::new(Shared {
+            folder,
+            poster: Poster::new(tls, private),
+            records,
+            metrics,
+            drain: drain.clone(),
+            under_way: Semaphore::new(AT_A_TIME),
+            waiting: Semaphore::new(MOST),
+        })))
+    }
+
+    /// Goes on with what an earlier process has left.
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.0.folder)? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|kind| kind != "json") {
+                continue;
+            }
+            match disk::read(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+                Some(message) => self.spawn(message),
+                None => disk::remove(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends `body` to `url`, signed with `secret`. Answers when the message is safe, not when it has arrived.
+    pub(crate) fn send(
+        &self,
+        id: &RunId,
+        url: &str,
+        secret: Option<&Secret>,
+        body: String,
+    ) -> io::Result<()> {
+        let path = self.0.path(id);
+        if path.exists() {
+            return Ok(());
+        }
+        let signature = secret.map(|secret| sign(secret, body.as_bytes()));
+        let message =
+            Message { id: id.clone(), url: url.to_owned(), signature, body, since: now(), attempts: 0 };
+        disk::replace(&path, &serde_json::to_vec(&message)?, true)?;
+        self.spawn(message);
+        Ok(())
+    }
+
+    fn spawn(&self, message: Message) {
+        let shared = Arc::clone(&self.0);
+        // Not waited for at the end: the next process goes on.
+        self.0.drain.spawn_companion("callback", async move {
+            let stopping = shared.drain.stopping();
+            stopping.run_until_cancelled(shared.deliver(message)).await;
+        });
+    }
+}
+
+impl Shared {
+    async fn deliver(&self, mut message: Message) {
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return self.close(&message, Some("too many callbacks wait".to_owned())).await;
+        };
+        loop {
+            message.attempts = message.attempts.saturating_add(1);
+            let sent = self.attempt(&message).await;
+            let error = match sent {
+                Sent::Taken => return self.close(&message, None).await,
+                Sent::Refused(error) => return self.close(&message, Some(error)).await,
+                Sent::Failed(error) => error,
+            };
+            let old = now().saturating_sub(message.since) > PATIENCE_MS;
+            if message.attempts >= ATTEMPTS || old {
+                return self.close(&message, Some(error)).await;
+            }
+            tracing::info!(run = %message.id, attempts = message.attempts, error, "callback failed, will try again");
+            self.keep(&message).await;
+            tokio::time::sleep(pause(message.attempts)).await;
+        }
+    }
+
+    async fn attempt(&self, message: &Message) -> Sent {
+        let Ok(_turn) = self.under_way.acquire().await else {
+            return Sent::Failed("the server stops".to_owned());
+        };
+        let Ok(url) = Url::parse(&message.url) else { return Sent::Refused("no URL".to_owned()) };
+        self.poster.post(&url, message.signature.as_deref(), message.body.clone()).await
+    }
+
+    /// So that the next process does not begin to count anew.
+    async fn keep(&self, message: &Message) {
+        let (path, bytes) = (self.path(&message.id), serde_json::to_vec(message));
+        let written = disk::blocking(move || disk::replace(&path, &bytes?, true)).await.flatten();
+        if let Err(error) = written {
+            tracing::warn!(run = %message.id, %error, "cannot note a callback's attempt");
+        }
+    }
+
+    /// The message is over: taken, or given up with an error.
+    async fn close(&self, message: &Message, error: Option<String>) {
+        self.metrics.called_back(error.is_none());
+        match &error {
+            None => tracing::info!(run = %message.id, attempts = message.attempts, "callback delivered"),
+            Some(error) => {
+                tracing::warn!(run = %message.id, attempts = message.attempts, error, "callback given up");
+            }
+        }
+        let told = Told { delivered: error.is_none(), attempts: message.attempts, error };
+        let (records, id, path) = (Arc::clone(&self.records), message.id.clone(), self.path(&message.id));
+        let noted = disk::blocking(move || {
+            // The record first: were the message gone and nothing noted, the next process would send it again.
+            records.update(&id, |record| {
+                if let Some(callback) = &mut record.callback {
+                    callback.told = Some(told);
+                }
+            })?;
+            disk::remove(&path)
+        });
+        if let Err(error) = noted.await.flatten() {
+            tracing::warn!(run = %message.id, %error, "cannot note the end of a callback");
+        }
+    }
+
+    fn path(&self, id: &RunId) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+}
+
+/// `sha256=` and the HMAC-SHA256 of a body in hexadecimal.
+fn sign(secret: &Secret, body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
+    let digits: String = hmac::sign(&key, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={digits}")
+}
+
+/// How long to wait after so many tries: doubling, and by chance up to a quarter less, so that many callbacks to one
+/// server that was down do not all come at once.
+fn pause(attempts: u32) -> Duration {
+    let doubled = FIRST_PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(20)).min(LAST_PAUSE);
+    let chance = uuid::Uuid::new_v4().as_bytes().first().copied().unwrap_or_default();
+    doubled.saturating_sub(doubled / 4 * u32::from(chance) / 255)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_signed_as_the_other_side_expects() {
+        // The second test case of RFC 4231.
+        let signature = sign(&Secret::new("Jefe"), b"what do ya want for nothing?");
+        assert_eq!(signature, "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_vary_a_little() {
+        for (attempts, most) in [(1, 1), (2, 2), (5, 16), (11, 600), (u32::MAX, 600)] {
+            let most = Duration::from_secs(most);
+            for _ in 0..20 {
+                let pause = pause(attempts);
+                assert!(pause <= most && pause >= most * 3 / 4, "{attempts}: {pause:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What lies before every handler: an id for the request, the token, and no new work once the server is about to stop.
+//!
+//! The token is looked at before anything of a body is read. Without one the server is for this machine alone, and then a
+//! request must name this machine: a page that a browser has loaded from elsewhere could otherwise reach it by a name of
+//! its own.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use ring::digest::{SHA256, digest};
+use runtime::Secret;
+use tracing::Instrument as _;
+
+use super::body;
+use super::refusal::Refusal;
+use runtime::Drain;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Who may pass. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    /// SHA-256 of the token.
+    token: Option<Vec<u8>>,
+    /// Whether requests must name this machine.
+    only_here: bool,
+    drain: Drain,
+}
+
+impl Gate {
+    /// With a token, only who has it may pass; without one and `only_here`, only who names this machine.
+    pub(crate) fn new(token: Option<&Secret>, only_here: bool, drain: &Drain) -> Self {
+        let token = token.map(|token| hash(token.expose()));
+        Self(Arc::new(Rules { only_here: only_here && token.is_none(), token, drain: drain.clone() }))
+    }
+
+    /// Whether a request may pass.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match &self.0.token {
+            None if self.0.only_here && !names_this_machine(headers) => Err(Refusal::ForbiddenHost),
+            None => Ok(()),
+            // Hashes are of one length, and are compared to the end whatever they are.
+            Some(token) if bearer(headers).is_some_and(|shown| same(&hash(shown), token)) => Ok(()),
+            Some(_) => Err(Refusal::Unauthorized),
+        }
+    }
+}
+
+/// Around every route.
+pub(crate) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let id = identify(&request);
+    // The path alone, as everywhere: nobody knows what is in a query.
+    let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
+    let answered = async {
+        let refused = match refusal(&gate, &request) {
+            None => return next.run(request).await,
+            Some(refused) => refused,
+        };
+        tracing::info!(status = %refused.status(), "request refused");
+        turn_away(request.into_body(), refused).await
+    };
+    let mut response = answered.instrument(span).await;
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn refusal(gate: &Gate, request: &Request) -> Option<Refusal> {
+    // Exactly this path is open, so that an orchestrator can ask it.
+    if request.uri().path() == "/health" {
+        return None;
+    }
+    if let Err(refused) = gate.admit(request.headers()) {
+        return Some(refused);
+    }
+    let new_work = request.method() == Method::POST && request.uri().path() == "/run";
+    (new_work && gate.0.drain.refusing().is_cancelled()).then(Refusal::draining)
+}
+
+/// Refuses, and lets a body that is on its way arrive: who still writes would otherwise never see the refusal.
+async fn turn_away(body: Body, refused: Refusal) -> Response {
+    body::discard(body).await;
+    refused.into_response()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let token = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?.trim();
+    Some(token).filter(|token| !token.is_empty())
+}
+
+fn hash(token: &str) -> Vec<u8> {
+    digest(&SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let difference = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
+    std::hint::black_box(difference) == 0 && a.len() == b.len()
+}
+
+/// `localhost` or an address: no name that somebody else could point here.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return true };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+/// The caller's own id if no log can be broken by it, otherwise a new one.
+fn identify(request: &Request) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':');
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let id = id.filter(|id| (1..=128).contains(&id.len()) && id.chars().all(allowed));
+    id.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn only_the_token_opens() {
+        let gate = Gate::new(Some(&Secret::new("the-right-token")), true, &Drain::new());
+        let shown = |value: &str| gate.admit(&headers(&[(header::AUTHORIZATION, value)]));
+        assert_eq!(shown("Bearer the-right-token"), Ok(()));
+        assert_eq!(shown("Bearer   the-right-token "), Ok(()));
+        for wrong in [
+            "the-right-token",
+            "bearer the-right-token",
+            "Bearer",
+            "Bearer ",
+            "Bearer the-right-tokeN",
+            "Bearer x",
+            "Basic x",
+        ] {
+            assert_eq!(shown(wrong), Err(Refusal::Unauthorized), "{wrong}");
+        }
+        assert_eq!(gate.admit(&HeaderMap::new()), Err(Refusal::Unauthorized));
+    }
+
+    #[test]
+    fn without_a_token_no_foreign_name_leads_here() {
+        let gate = Gate::new(None, true, &Drain::new());
+        let named = |host: &str| gate.admit(&headers(&[(header::HOST, host)]));
+        for here in ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "[::1]"] {
+            assert_eq!(named(here), Ok(()), "{here}");
+        }
+        for elsewhere in
+            ["evil.example", "evil.example:3000", "localhost.evil.example", "127.0.0.1.evil.example:80", ""]
+        {
+            assert_eq!(named(elsewhere), Err(Refusal::ForbiddenHost), "{elsewhere}");
+        }
+        assert_eq!(Gate::new(None, false, &Drain::new()).admit(&headers(&[(header::HOST, "a.b")])), Ok(()));
+    }
+}

@@ -1,0 +1,548 @@
+//! Runs from their start to the moment when everything about them is put away.
+//!
+//! A run is live until its artifacts, its record and its lines are where the next process finds them; only then do those
+//! who ask see its end, and its place goes to the next in line. A detached run that another process has started is taken
+//! over as if this one had.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use runtime::Drain;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::artifacts::{Artifacts, Opened};
+use super::book::{Book, LINE_LIMIT};
+use super::callbacks::Callbacks;
+use super::disk;
+use super::metrics::{Metrics, Now};
+use super::order::Order;
+use super::records::{Recipient, Record, Records};
+use super::refusal::Refusal;
+use super::slots::{Slot, Slots};
+use super::view::RunView;
+use crate::{
+    Execution, Extract, Lines, Output, OutputStream, RunId, RunState, RunStatus, Sandbox, SandboxError,
+    SandboxErrorCode,
+};
+
+/// Pieces of output that wait to become lines.
+const PIECES: usize = 16;
+/// How long the last pieces of output may take after the run has ended.
+const LAST_PIECES: Duration = Duration::from_secs(5);
+/// Seconds after which there may be room in the queue.
+const RETRY_AFTER: u32 = 5;
+
+/// All runs of this server. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Runs(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    sandbox: Sandbox,
+    artifacts: Artifacts,
+    records: Arc<Records>,
+    callbacks: Callbacks,
+    metrics: Arc<Metrics>,
+    slots: Slots,
+    drain: Drain,
+    live: Mutex<HashMap<RunId, Live>>,
+    /// Tells records of this process from those of earlier ones.
+    server: Uuid,
+}
+
+/// What a server's runs are made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) records: Arc<Records>,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) slots: Slots,
+    pub(crate) drain: Drain,
+}
+
+/// A run that has not been put away yet.
+#[derive(Debug, Clone)]
+struct Live {
+    execution: Execution,
+    book: Arc<Book>,
+    /// Closed when it has been.
+    over: watch::Receiver<()>,
+}
+
+/// A run that was just started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    execution: Execution,
+    over: watch::Receiver<()>,
+}
+
+impl Started {
+    /// Which.
+    pub(crate) fn id(&self) -> &RunId {
+        self.execution.id()
+    }
+
+    /// Waits until it has been put away. A caller who goes away before cancels it.
+    pub(crate) async fn over(mut self) -> RunId {
+        struct Abandon<'e>(Option<&'e Execution>);
+        impl Drop for Abandon<'_> {
+            fn drop(&mut self) {
+                if let Some(execution) = self.0 {
+                    tracing::info!(run = %execution.id(), "the caller is gone, the run is cancelled");
+                    execution.cancel();
+                }
+            }
+        }
+        let mut abandon = Abandon(Some(&self.execution));
+        // An error is the end: nobody ever sends.
+        drop(self.over.changed().await);
+        abandon.0 = None;
+        drop(abandon);
+        self.execution.id().clone()
+    }
+}
+
+impl Runs {
+    /// Runs of these parts.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { sandbox, artifacts, records, callbacks, metrics, slots, drain } = parts;
+        let live = Mutex::default();
+        let server = Uuid::new_v4();
+        Self(Arc::new(Shared { sandbox, artifacts, records, callbacks, metrics, slots, drain, live, server }))
+    }
+
+    /// The containers' side.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.0.sandbox
+    }
+
+    /// Starts a run as soon as there is a place for it.
+    pub(crate) async fn start(&self, order: Order) -> Result<Started, Refusal> {
+        let Some(slot) = self.0.slots.take().await else {
+            self.0.metrics.refused();
+            return Err(Refusal::Busy("queue_full", RETRY_AFTER));
+        };
+        if self.0.drain.refusing().is_cancelled() {
+            return Err(Refusal::draining());
+        }
+        let Order { mut request, extract, callback } = order;
+        let detached = request.detached;
+        let pending = (!extract.is_empty()).then(|| self.0.artifacts.pending());
+        if let Some((_, to)) = &pending {
+            request.extract = extract.into_iter().map(|from| Extract { from, to: to.clone() }).collect();
+        }
+        let (output, pieces) = mpsc::channel(PIECES);
+        request.output = Some(output);
+        let execution = self.0.sandbox.start(request)?;
+        let mut record = Record::new(execution.id().clone(), self.0.server);
+        record.detached = detached;
+        record.pending = pending.map(|(name, _)| name);
+        record.callback = callback.map(|callback| Recipient {
+            url: callback.url.to_string(),
+            secret: callback.secret,
+            told: None,
+        });
+        if let Err(error) = self.0.records.put(&record) {
+            execution.cancel();
+            return Err(Refusal::internal(&error));
+        }
+        let over = self.follow(execution.clone(), record, pieces, slot, detached);
+        Ok(Started { execution, over })
+    }
+
+    /// Sees a run through in a task of its own.
+    fn follow(
+        &self,
+        execution: Execution,
+        record: Record,
+        pieces: mpsc::Receiver<Output>,
+        slot: Slot,
+        detached: bool,
+    ) -> watch::Receiver<()> {
+        let (ended, over) = watch::channel(());
+        let book = Arc::new(Book::default());
+        let live = Live { execution: execution.clone(), book: Arc::clone(&book), over: over.clone() };
+        self.0.live().insert(execution.id().clone(), live);
+        let runs = self.clone();
+        let work = async move {
+            runs.see_through(execution, record, pieces, &book).await;
+            drop((slot, ended));
+        };
+        if detached {
+            // It outlives this process: the next one takes it over.
+            let stopping = self.0.drain.stopping();
+            self.0.drain.spawn_companion("detached run", async move {
+                stopping.run_until_cancelled(work).await;
+            });
+        } else {
+            self.0.drain.spawn("followed run", work);
+        }
+        over
+    }
+
+    async fn see_through(
+        &self,
+        execution: Execution,
+        mut record: Record,
+        mut pieces: mpsc::Receiver<Output>,
+        book: &Arc<Book>,
+    ) {
+        let outcome = {
+            let mut writer = Writer::new(book);
+            let outcome = {
+                let ended = execution.outcome();
+                tokio::pin!(ended);
+                loop {
+                    tokio::select! {
+                        outcome = &mut ended => break outcome,
+                        Some(piece) = pieces.recv() => writer.write(&piece),
+                    }
+                }
+            };
+            let rest = async {
+                while let Some(piece) = pieces.recv().await {
+                    writer.write(&piece);
+                }
+            };
+            let _late = tokio::time::timeout(LAST_PIECES, rest).await;
+            writer.finish();
+            outcome
+        };
+        match outcome {
+            Ok(outcome) => record.disk_exceeded = outcome.disk_exceeded,
+            Err(error) => record.fail(error.code(), error.message()),
+        }
+        book.end();
+        let (runs, book) = (self.clone(), Arc::clone(book));
+        let settled = disk::blocking(move || runs.settle(record, Some(&book))).await.flatten();
+        if let Err(error) = settled {
+            tracing::error!(run = %execution.id(), %error, "cannot put away a run");
+        }
+        self.0.live().remove(execution.id());
+        self.evict(execution.id()).await;
+    }
+
+    /// Puts away a run that has ended.
+    fn settle(&self, mut record: Record, book: Option<&Book>) -> io::Result<()> {
+        let shared = &self.0;
+        let id = record.id.clone();
+        if let Some(pending) = record.pending.take() {
+            record.artifacts = shared.artifacts.keep(&id, &pending)?;
+        }
+        if let Some(book) = book {
+            shared.records.put_lines(&id, book)?;
+        }
+        record.settle();
+        shared.records.put(&record)?;
+        let Some(view) = shared.view(&id, false)? else { return Ok(()) };
+        let duration = Duration::from_millis(view.duration_ms.unwrap_or_default());
+        shared.metrics.ended(view.status, duration);
+        tracing::info!(run = %id, status = view.status.as_str(), duration_ms = view.duration_ms, "run ended");
+        self.tell(record, view, book)
+    }
+
+    /// Sends the callback of a run that has ended, if it has one that is not over.
+    fn tell(&self, record: Record, view: RunView, book: Option<&Book>) -> io::Result<()> {
+        let Some(recipient) = record.callback.filter(|recipient| recipient.told.is_none()) else {
+            return Ok(());
+        };
+        let view = match book {
+            Some(book) => view.with_lines(book),
+            None => view.with_lines(&self.0.records.lines(&record.id)?),
+        };
+        let body = serde_json::to_string(&view)?;
+        self.0.callbacks.send(&record.id, &recipient.url, recipient.secret.as_ref(), body)
+    }
+
+    /// Removes the oldest runs while there are more artifacts than there may be, and never the one that has just ended.
+    async fn evict(&self, newest: &RunId) {
+        let live: HashSet<RunId> = self.0.live().keys().cloned().collect();
+        for id in self.0.artifacts.excess(|id| id == newest || live.contains(id)) {
+            match self.forget(id.clone()).await {
+                Ok(()) => {
+                    self.0.metrics.evicted();
+                    tracing::info!(run = %id, "run removed to make room for newer artifacts");
+                }
+                Err(error) => tracing::warn!(run = %id, %error, "cannot remove an old run"),
+            }
+        }
+    }
+
+    /// Takes over detached runs of earlier processes that go on, puts away what has ended while nobody was here, and
+    /// forgets what belongs to no run any more. What this process follows is left alone.
+    pub(crate) async fn adopt(&self) -> io::Result<()> {
+        let runs = self.clone();
+        let (records, states) = disk::blocking(move || runs.known()).await??;
+        let states: HashMap<RunId, RunState> =
+            states.into_iter().map(|state| (state.id.clone(), state)).collect();
+        for record in records {
+            let id = record.id.clone();
+            let ours = record.server == self.0.server;
+            let done = match states.get(&id).map(|state| (state.status, state.detached)) {
+                None => self.forget_gone(id.clone()).await,
+                Some(_) if ours => Ok(()),
+                Some((RunStatus::Running, true)) => self.take_over(record).await,
+                // It ends with the process that waits for it, or is found dead by the next sweep.
+                Some((RunStatus::Running, false)) => Ok(()),
+                Some(_) => self.put_away(record).await,
+            };
+            if let Err(error) = done {
+                tracing::warn!(run = %id, %error, "cannot go on with a run");
+            }
+        }
+        for id in self.0.artifacts.runs().into_iter().filter(|id| !states.contains_key(id)) {
+            self.forget_gone(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes folders for results that nobody fills any more. Before the first run is started.
+    pub(crate) fn discard_pending(&self) -> io::Result<()> {
+        let (records, _) = self.known()?;
+        let wanted = records.into_iter().filter_map(|record| record.pending).collect();
+        self.0.artifacts.discard_others(&wanted)
+    }
+
+    /// The records, and then the states: a run has its state before its record.
+    fn known(&self) -> io::Result<(Vec<Record>, Vec<RunState>)> {
+        let records = self.0.records.all()?;
+        let states = self.0.sandbox.list().map_err(io::Error::other)?;
+        Ok((records, states))
+    }
+
+    async fn take_over(&self, mut record: Record) -> io::Result<()> {
+        let (output, pieces) = mpsc::channel(PIECES);
+        let attached =
+            self.0.sandbox.attach_with(&record.id, Some(output)).await.map_err(io::Error::other)?;
+        let Some(execution) = attached else { return Ok(()) };
+        tracing::info!(run = %record.id, "detached run found again");
+        record.server = self.0.server;
+        self.0.records.put(&record)?;
+        drop(self.follow(execution, record, pieces, self.0.slots.take_anyway(), true));
+        Ok(())
+    }
+
+    /// Puts away a run that ended unseen. Where that was done, a callback may be left that was never begun.
+    async fn put_away(&self, record: Record) -> io::Result<()> {
+        let runs = self.clone();
+        let work = move || {
+            if record.settled.is_none() {
+                return runs.settle(record, None);
+            }
+            match runs.0.view(&record.id, false)? {
+                Some(view) => runs.tell(record, view, None),
+                None => Ok(()),
+            }
+        };
+        disk::blocking(work).await.flatten()
+    }
+
+    /// Forgets a run that was not among the states: one that began since is there now.
+    async fn forget_gone(&self, id: RunId) -> io::Result<()> {
+        if self.live_of(&id).is_some() || self.0.state(&id)?.is_some() {
+            return Ok(());
+        }
+        self.forget(id).await
+    }
+
+    async fn forget(&self, id: RunId) -> io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        disk::blocking(move || shared.remove(&id)).await.flatten()
+    }
+
+    /// A run with what it has written.
+    pub(crate) async fn view(&self, id: &RunId) -> Result<RunView, Refusal> {
+        let live = self.live_of(id);
+        let (shared, id) = (Arc::clone(&self.0), id.clone());
+        read(move || {
+            let Some(view) = shared.view(&id, live.is_some())? else { return Ok(None) };
+            Ok(Some(match live {
+                Some(live) => view.with_lines(&live.book),
+                None => view.with_lines(&shared.records.lines(&id)?),
+            }))
+        })
+        .await
+    }
+
+    /// A run without its lines.
+    pub(crate) async fn brief(&self, id: &RunId) -> Result<RunView, Refusal> {
+        let live = self.live_of(id).is_some();
+        let (shared, id) = (Arc::clone(&self.0), id.clone());
+        read(move || shared.view(&id, live)).await
+    }
+
+    /// All runs without their lines, oldest first.
+    pub(crate) async fn list(&self) -> Result<Vec<RunView>, Refusal> {
+        let runs = self.clone();
+        read(move || {
+            // Before the states: a run that ends in between must not look as if it had never been followed.
+            let live: HashSet<RunId> = runs.0.live().keys().cloned().collect();
+            let states = runs.0.sandbox.list().map_err(io::Error::other)?;
+            let root = runs.0.root();
+            let view = |state: RunState| {
+                let record = runs.0.record(&state.id).ok();
+                let live = live.contains(&state.id);
+                RunView::new(state, record, live, &root)
+            };
+            Ok(Some(states.into_iter().map(view).collect()))
+        })
+        .await
+    }
+
+    /// The lines of a run that is there.
+    pub(crate) async fn book(&self, id: &RunId) -> Result<Arc<Book>, Refusal> {
+        if let Some(live) = self.live_of(id) {
+            return Ok(live.book);
+        }
+        let (shared, id) = (Arc::clone(&self.0), id.clone());
+        read(move || match shared.state(&id)? {
+            None => Ok(None),
+            Some(_) => shared.records.lines(&id).map(Arc::new).map(Some),
+        })
+        .await
+    }
+
+    /// The handle of a run that has not ended.
+    pub(crate) async fn execution(&self, id: &RunId) -> Result<Execution, Refusal> {
+        if let Some(live) = self.live_of(id) {
+            return Ok(live.execution);
+        }
+        let done = || Refusal::not_found("not_found_or_done");
+        let state = self.0.sandbox.state(id)?.filter(|state| state.status == RunStatus::Running);
+        state.ok_or_else(done)?;
+        self.0.sandbox.attach(id).await?.ok_or_else(done)
+    }
+
+    /// Waits until a run that is live has been put away, at most for `limit`.
+    pub(crate) async fn put_away_of(&self, id: &RunId, limit: Duration) {
+        if let Some(mut live) = self.live_of(id) {
+            let _late = tokio::time::timeout(limit, live.over.changed()).await;
+        }
+    }
+
+    /// Forgets a run that has ended, with everything that it has left.
+    pub(crate) async fn remove(&self, id: &RunId) -> Result<(), Refusal> {
+        let refused = || Refusal::not_found("not_found_or_running");
+        if self.live_of(id).is_some() {
+            return Err(refused());
+        }
+        let (shared, id) = (Arc::clone(&self.0), id.clone());
+        read(move || {
+            let ended = shared.state(&id)?.is_some_and(|state| state.status != RunStatus::Running);
+            if ended { shared.remove(&id).map(Some) } else { Ok(None) }
+        })
+        .await
+        .map_err(|refusal| if refusal == Refusal::not_found("not_found") { refused() } else { refusal })
+    }
+
+    /// Opens what a run has left at a path.
+    pub(crate) async fn open(&self, id: &RunId, parts: Vec<String>) -> Result<Opened, Refusal> {
+        if self.0.sandbox.state(id)?.is_none() {
+            return Err(Refusal::not_found("not_found"));
+        }
+        let (shared, id) = (Arc::clone(&self.0), id.clone());
+        let opened = disk::blocking(move || {
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            shared.artifacts.open_at(&id, &parts)
+        });
+        // Whatever keeps it from being opened: links, pipes, names that no file can have.
+        opened.await.flatten().map_err(|_| Refusal::not_found("artifact_not_found"))
+    }
+
+    /// The metrics as text.
+    pub(crate) fn metrics(&self) -> String {
+        self.0.metrics.encode(Now {
+            running: self.0.slots.taken(),
+            queued: self.0.slots.waiting(),
+            artifact_bytes: self.0.artifacts.bytes(),
+        })
+    }
+
+    fn live_of(&self, id: &RunId) -> Option<Live> {
+        self.0.live().get(id).cloned()
+    }
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, HashMap<RunId, Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self, id: &RunId) -> io::Result<Option<RunState>> {
+        self.sandbox.state(id).map_err(io::Error::other)
+    }
+
+    fn view(&self, id: &RunId, live: bool) -> io::Result<Option<RunView>> {
+        let Some(state) = self.state(id)? else { return Ok(None) };
+        let record = self.record(id)?;
+        Ok(Some(RunView::new(state, Some(record), live, &self.root())))
+    }
+
+    /// The record of a run, or what can still be known without.
+    fn record(&self, id: &RunId) -> io::Result<Record> {
+        if let Some(record) = self.records.get(id)? {
+            return Ok(record);
+        }
+        let mut record = Record::new(id.clone(), Uuid::nil());
+        record.artifacts = self.artifacts.list(id)?;
+        Ok(record)
+    }
+
+    fn remove(&self, id: &RunId) -> io::Result<()> {
+        match self.sandbox.forget(id) {
+            Ok(_) => {}
+            Err(error) if error.code() == SandboxErrorCode::RunNotFound => {}
+            Err(error) => return Err(io::Error::other(error)),
+        }
+        self.artifacts.remove(id)?;
+        self.records.remove(id)
+    }
+
+    fn root(&self) -> String {
+        self.artifacts.root().display().to_string()
+    }
+}
+
+/// Makes lines of both streams.
+struct Writer<'b> {
+    book: &'b Book,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+impl<'b> Writer<'b> {
+    fn new(book: &'b Book) -> Self {
+        Self { book, stdout: Lines::new(LINE_LIMIT), stderr: Lines::new(LINE_LIMIT) }
+    }
+
+    fn write(&mut self, piece: &Output) {
+        let lines = match piece.stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        };
+        self.book.write(piece.stream, |each| lines.push(&piece.bytes, each));
+    }
+
+    fn finish(self) {
+        self.book.write(OutputStream::Stdout, |each| self.stdout.finish(each));
+        self.book.write(OutputStream::Stderr, |each| self.stderr.finish(each));
+    }
+}
+
+/// Reads from the disk; what is not there is `not_found`.
+async fn read<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<Option<T>> + Send + 'static,
+) -> Result<T, Refusal> {
+    match disk::blocking(work).await.flatten() {
+        Ok(found) => found.ok_or_else(|| Refusal::not_found("not_found")),
+        Err(error) => Err(match error.downcast::<SandboxError>() {
+            Ok(error) => error.into(),
+            Err(error) => Refusal::internal(&error),
+        }),
+    }
+}

@@ -1,0 +1,243 @@
+//! Watches a container that runs until it does not, and ends it when it must.
+//!
+//! The engine may go away meanwhile and come back: a run outlives that for [`PATIENCE`]. The last word on how a process
+//! ended is the container's own record, so that a run of this process and one that another began are told alike.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::errors::Error as EngineError;
+use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status};
+use bollard::query_parameters::{
+    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
+};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::execution::Live;
+use crate::{SandboxError, SandboxErrorCode, engine, files};
+
+/// How long an engine that does not answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The first pause between two questions, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// The exit code of a process that was killed.
+const KILLED: i64 = 137;
+/// How long the reason of a kill that was not ours may be on its way.
+const SECOND_LOOK: Duration = Duration::from_millis(200);
+/// How long a killed process may take to be gone until it is killed again.
+const KILL_AGAIN: Duration = Duration::from_secs(5);
+/// How long a container may take to be removed.
+const REMOVAL: Duration = Duration::from_secs(30);
+
+/// Bounds of a run beside those that the engine holds it to.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// When it is killed.
+    pub(crate) deadline: Option<Instant>,
+    /// What it must not fill, each of them.
+    pub(crate) folders: Vec<PathBuf>,
+    /// With how many bytes.
+    pub(crate) disk: u64,
+    /// Cancelled before it is killed.
+    pub(crate) killed: CancellationToken,
+}
+
+/// Why a process was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    Cancelled,
+    TimedOut,
+    DiskExceeded,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// -1 where the container is gone, or never ran.
+    pub(crate) exit_code: i64,
+    pub(crate) oom_killed: bool,
+    pub(crate) told: Option<Told>,
+}
+
+/// Waits for the end of a started container; kills it when the run is cancelled or a bound is broken.
+///
+/// # Errors
+/// `DOCKER_UNREACHABLE` when the engine stays away.
+pub(crate) async fn to_the_end(docker: &Docker, live: &Live, bounds: Bounds) -> Result<Ended, SandboxError> {
+    let name = live.id.as_str();
+    let killed = bounds.killed.clone();
+    let mut end = std::pin::pin!(ended(docker, name));
+    let told = tokio::select! {
+        biased;
+        ended = &mut end => return Ok(explained(docker, name, ended?).await),
+        told = broken(live, bounds) => told,
+    };
+    killed.cancel();
+    loop {
+        kill(docker, name).await;
+        if let Ok(ended) = timeout(KILL_AGAIN, &mut end).await {
+            return ended.map(|ended| Ended { told: Some(told), ..ended });
+        }
+    }
+}
+
+/// The engine hears of want of memory and of the end by separate ways, and the end may be told first.
+async fn explained(docker: &Docker, name: &str, ended: Ended) -> Ended {
+    if ended.exit_code != KILLED || ended.oom_killed {
+        return ended;
+    }
+    sleep(SECOND_LOOK).await;
+    let container = docker.inspect_container(name, None).await.ok();
+    container.as_ref().and_then(record).unwrap_or(ended)
+}
+
+/// Completes when the container does not run any more, however often the engine's wait breaks off.
+///
+/// # Errors
+/// `DOCKER_UNREACHABLE` when the engine stays away.
+pub(crate) async fn ended(docker: &Docker, name: &str) -> Result<Ended, SandboxError> {
+    let mut retry = Retry::default();
+    loop {
+        let condition = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        // What it answers is in the container's record too, with more.
+        let answer = docker.wait_container(name, Some(condition)).next().await;
+        match docker.inspect_container(name, None).await {
+            Ok(container) => match record(&container) {
+                Some(ended) => return Ok(ended),
+                None => retry.answered(),
+            },
+            Err(error) if engine::status(&error) == Some(404) => return Ok(vanished(answer)),
+            Err(error) => retry.failed(error)?,
+        }
+        retry.pause().await;
+    }
+}
+
+/// Kills the process. Refusals are no news: whether it has ended is asked elsewhere.
+pub(crate) async fn kill(docker: &Docker, name: &str) {
+    let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();
+    if let Err(error) = docker.kill_container(name, Some(options)).await {
+        tracing::debug!(container = name, %error, "the container was not killed");
+    }
+}
+
+/// Folders of this machine that a container writes to, beside those that were given to it: its volumes at `targets`, and
+/// with `root` the layer of its own. None where the engine's files cannot be seen from here.
+pub(crate) fn folders(container: &ContainerInspectResponse, targets: &[&str], root: bool) -> Vec<PathBuf> {
+    let layer =
+        container.graph_driver.as_ref().filter(|_| root).and_then(|driver| driver.data.get("UpperDir"));
+    let volumes = container
+        .mounts
+        .iter()
+        .flatten()
+        .filter(|mount| mount.destination.as_deref().is_some_and(|target| targets.contains(&target)))
+        .filter_map(|mount| mount.source.as_ref());
+    volumes.chain(layer).map(PathBuf::from).filter(|folder| folder.is_dir()).collect()
+}
+
+/// Removes the container with its volumes, whatever it does; returns when it is gone.
+///
+/// # Errors
+/// `DOCKER_UNREACHABLE`, `ENGINE_FAILED` when it could not be removed in half a minute.
+pub(crate) async fn remove(docker: &Docker, name: &str) -> Result<(), SandboxError> {
+    let mut retry = Retry::default();
+    let give_up = Instant::now() + REMOVAL;
+    loop {
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match docker.remove_container(name, Some(options)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if engine::status(&error) == Some(404) => return Ok(()),
+            Err(error) if engine::is_unreachable(&error) => retry.failed(error)?,
+            // Another removal is under way, or a mount is busy still.
+            Err(error) if Instant::now() > give_up => {
+                let failed = engine::failed(SandboxErrorCode::EngineFailed, "removeContainer", error);
+                return Err(failed.of_container(name));
+            }
+            Err(_) => {}
+        }
+        retry.pause().await;
+    }
+}
+
+/// What the record says of the end; none while there is none.
+pub(crate) fn record(container: &ContainerInspectResponse) -> Option<Ended> {
+    let state = container.state.as_ref()?;
+    matches!(state.status, Some(Status::EXITED | Status::DEAD)).then(|| Ended {
+        exit_code: state.exit_code.unwrap_or(-1),
+        oom_killed: state.oom_killed.unwrap_or(false),
+        told: None,
+    })
+}
+
+/// Whether the container was made and never started.
+pub(crate) fn never_ran(state: Option<&ContainerState>) -> bool {
+    state.is_some_and(|state| matches!(state.status, Some(Status::CREATED)))
+}
+
+/// Somebody has removed it; the wait may have seen the code.
+fn vanished(answer: Option<Result<bollard::models::ContainerWaitResponse, EngineError>>) -> Ended {
+    let exit_code = match answer {
+        Some(Ok(answer)) => answer.status_code,
+        Some(Err(EngineError::DockerContainerWaitError { code, .. })) => code,
+        Some(Err(_)) | None => -1,
+    };
+    Ended { exit_code, oom_killed: false, told: None }
+}
+
+async fn broken(live: &Live, bounds: Bounds) -> Told {
+    let late = async {
+        match bounds.deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    let full = async {
+        let mut watched: FuturesUnordered<_> =
+            bounds.folders.into_iter().map(|folder| files::watch(folder, bounds.disk)).collect();
+        if watched.next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = live.killed() => Told::Cancelled,
+        () = late => Told::TimedOut,
+        () = full => Told::DiskExceeded,
+    }
+}
+
+/// Pauses between questions to an engine, and the moment when it has been silent for too long.
+#[derive(Debug)]
+struct Retry {
+    next: Duration,
+    silent_since: Option<Instant>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { next: PAUSES.0, silent_since: None }
+    }
+}
+
+impl Retry {
+    fn answered(&mut self) {
+        self.silent_since = None;
+    }
+
+    fn failed(&mut self, error: EngineError) -> Result<(), SandboxError> {
+        let since = *self.silent_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < PATIENCE {
+            return Ok(());
+        }
+        Err(engine::failed(SandboxErrorCode::EngineFailed, "inspect", error))
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.next).await;
+        self.next = (self.next * 2).min(PAUSES.1);
+    }
+}

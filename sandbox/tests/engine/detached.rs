@@ -1,0 +1,336 @@
+//! Runs that outlive whoever started them.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+use sandbox::{
+    Extract, Options, Request, RunId, RunState, RunStatus, Sandbox, SandboxErrorCode, Seed, Transfer,
+};
+use tokio::sync::mpsc;
+
+use crate::support::{House, IMAGE, docker_host, gathered, secs, shell, until, within};
+
+const STATE_DIR: &str = "SANDBOX_TEST_STATE_DIR";
+
+fn detached(line: &str) -> Request {
+    Request { detached: true, ..shell(line) }
+}
+
+fn another(house: &House) -> Sandbox {
+    let options = Options { docker_host: Some(docker_host()), ..Options::new(house.state_dir()) };
+    Sandbox::open(options, &house.drain).unwrap()
+}
+
+#[tokio::test]
+async fn a_detached_run_ends_with_its_state_written_down() {
+    let house = House::new();
+    let told = house.run(detached("echo hi; echo no >&2; sleep 0.2")).await;
+    assert!(told.outcome.success());
+    assert_eq!((told.text(), told.errors()), ("hi\n", "no\n"));
+    let states = house.sandbox.list().unwrap();
+    let [state] = states.as_slice() else { panic!("{states:?}") };
+    assert_eq!((state.status, state.exit_code, state.cancelled), (RunStatus::Exited, Some(0), Some(false)));
+    assert_eq!((state.container.as_str(), state.image.as_str()), (state.id.as_str(), IMAGE));
+    assert!(state.duration_ms.unwrap() >= 200 && state.finished_at.as_ref().unwrap() > &state.started_at);
+}
+
+#[tokio::test]
+async fn results_of_a_detached_run_are_taken_out() {
+    for house in House::each_transfer() {
+        let to = house.folder("results");
+        let extract = vec![
+            Extract { from: "f".to_owned(), to: to.clone() },
+            Extract { from: "/tmp/g".to_owned(), to: to.clone() },
+        ];
+        let told = house.run(Request { extract, ..detached("echo x > f; echo y > /tmp/g") }).await;
+        assert!(told.outcome.success());
+        assert_eq!(std::fs::read_to_string(to.join("f")).unwrap(), "x\n");
+        assert_eq!(std::fs::read_to_string(to.join("g")).unwrap(), "y\n");
+        assert_eq!(house.sandbox.list().unwrap()[0].extracted.as_ref().unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn the_time_limit_holds_for_detached_runs_too() {
+    let house = House::new();
+    let told = house.run(Request { timeout: Some(secs(1)), ..detached("sleep 60") }).await;
+    assert!(told.outcome.timed_out && !told.outcome.success());
+    assert_eq!(house.sandbox.list().unwrap()[0].timed_out, Some(true));
+}
+
+#[tokio::test]
+async fn a_detached_run_is_cancelled_through_any_handle() {
+    let house = House::new();
+    let execution = house.start(detached("sleep 60"));
+    house.until_running(execution.id()).await;
+    let elsewhere = another(&house).attach(execution.id()).await.unwrap().unwrap();
+    elsewhere.cancel();
+    assert!(within(secs(20), elsewhere.outcome()).await.unwrap().cancelled);
+    assert!(execution.outcome().await.unwrap().cancelled);
+    assert_eq!(house.sandbox.state(execution.id()).unwrap().unwrap().status, RunStatus::Cancelled);
+    house.assert_nothing_left(execution.id()).await;
+}
+
+#[tokio::test]
+async fn stopping_from_elsewhere_is_known_to_the_owner() {
+    let house = House::new();
+    let execution = house.start(detached("exec sleep 60"));
+    house.until_running(execution.id()).await;
+    let elsewhere = another(&house).attach(execution.id()).await.unwrap().unwrap();
+    elsewhere.stop("SIGTERM", secs(20)).await.unwrap();
+    let outcome = execution.outcome().await.unwrap();
+    assert_eq!((outcome.cancelled, outcome.exit_code), (true, 143));
+}
+
+#[tokio::test]
+async fn two_handles_of_two_sandboxes_see_the_same_end_and_results_are_taken_once() {
+    let house = House::new();
+    let to = house.folder("results");
+    let extract = vec![Extract { from: "f".to_owned(), to: to.clone() }];
+    let execution = house.start(Request { extract, ..detached("sleep 1; echo x > f") });
+    let elsewhere = another(&house).attach(execution.id()).await.unwrap().unwrap();
+    let (one, other) = tokio::join!(execution.outcome(), elsewhere.outcome());
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert!(one.success() && other.success());
+    assert_eq!(one.extracted, other.extracted);
+    assert_eq!(std::fs::read_to_string(to.join("f")).unwrap(), "x\n");
+}
+
+#[tokio::test]
+async fn nobody_knows_an_id_that_never_was() {
+    let house = House::new();
+    assert!(house.sandbox.attach(&RunId::new()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_answers_at_once_from_its_state() {
+    let house = House::new();
+    let execution = house.start(shell("exit 9"));
+    execution.outcome().await.unwrap();
+    let cancelled = house.start(shell("sleep 60"));
+    cancelled.cancel();
+    cancelled.outcome().await.unwrap();
+    let other = another(&house);
+    let ended = other.attach(execution.id()).await.unwrap().unwrap();
+    let outcome = ended.outcome().await.unwrap();
+    assert_eq!((outcome.exit_code, outcome.success(), ended.is_cancelled()), (9, false, false));
+    let ended = other.attach(cancelled.id()).await.unwrap().unwrap();
+    assert!(ended.outcome().await.unwrap().cancelled && ended.is_cancelled());
+    assert!(other.forget(execution.id()).unwrap() && !other.forget(execution.id()).unwrap());
+    assert!(other.attach(execution.id()).await.unwrap().is_none());
+}
+
+/// A state as a process leaves it that dies before its container is made.
+fn abandoned(house: &House) -> RunState {
+    let id = RunId::new();
+    let state = serde_json::json!({
+        "id": id, "container": id, "volume": id, "image": IMAGE, "workdir": "/app", "detached": true,
+        "startedAt": "2026-01-01T00:00:00.000Z", "status": "running",
+    });
+    std::fs::write(house.state_dir().join(format!("{id}.json")), state.to_string()).unwrap();
+    house.sandbox.state(&id).unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_running_state_without_a_container_fails_when_it_is_attached_to() {
+    let house = House::new();
+    let state = abandoned(&house);
+    let execution = house.sandbox.attach(&state.id).await.unwrap().unwrap();
+    let error = within(secs(20), execution.outcome()).await.unwrap_err();
+    assert_eq!(error.code(), SandboxErrorCode::RunNotFound);
+    let state = house.sandbox.state(&state.id).unwrap().unwrap();
+    assert!(state.status == RunStatus::Failed && state.finished_at.is_some());
+    let again = house.sandbox.attach(&state.id).await.unwrap().unwrap().outcome().await.unwrap();
+    assert_eq!((again.exit_code, again.success(), again.duration), (-1, false, Duration::ZERO));
+}
+
+#[tokio::test]
+async fn a_sweep_reconciles_states_without_containers_and_leaves_the_others() {
+    let house = House::new();
+    let lost = abandoned(&house);
+    let ended = house.start(shell("true"));
+    ended.outcome().await.unwrap();
+    let running = house.start(detached("sleep 60"));
+    house.until_running(running.id()).await;
+    let done = house.sandbox.maintain().await;
+    assert_eq!(done.reconciled, 1);
+    let status = |id: &RunId| house.sandbox.state(id).unwrap().unwrap().status;
+    assert_eq!(
+        (status(&lost.id), status(ended.id()), status(running.id())),
+        (RunStatus::Failed, RunStatus::Exited, RunStatus::Running)
+    );
+    running.cancel();
+    running.outcome().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sweep_of_another_process_touches_nothing_of_a_living_one() {
+    let house = House::new();
+    let to = house.folder("results");
+    let extract = vec![Extract { from: "f".to_owned(), to: to.clone() }];
+    let execution = house.start(Request { extract, ..shell("sleep 2; echo x > f") });
+    let other = another(&house);
+    let stranger = House::new();
+    while house.sandbox.state(execution.id()).unwrap().unwrap().status == RunStatus::Running {
+        other.maintain().await;
+        stranger.sandbox.maintain().await;
+    }
+    assert!(execution.outcome().await.unwrap().success());
+    assert!(to.join("f").exists());
+}
+
+/// The age is far beyond that of anything that other tests have at the same engine.
+#[tokio::test]
+async fn an_old_container_and_an_old_volume_that_nobody_knows_are_removed_and_young_ones_are_not() {
+    let house = House::with(|options| options.reap_age = secs(60));
+    let (id, volume) = (RunId::new(), RunId::new());
+    let body = ContainerCreateBody {
+        image: Some(IMAGE.to_owned()),
+        labels: Some([("light-runner.run-id".to_owned(), id.to_string())].into()),
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptionsBuilder::default().name(id.as_str()).build();
+    house.docker.create_container(Some(options), body).await.unwrap();
+    // As an older program named its volumes.
+    let named = bollard::models::VolumeCreateRequest { name: Some(volume.to_string()), ..Default::default() };
+    house.docker.create_volume(named).await.unwrap();
+    house.sandbox.maintain().await;
+    assert_eq!(house.container_status(&id).await.as_deref(), Some("created"));
+    assert!(house.docker.inspect_volume(volume.as_str()).await.is_ok());
+    until("they are old enough", secs(150), async || {
+        house.sandbox.maintain().await;
+        house.container_status(&id).await.is_none()
+            && house.docker.inspect_volume(volume.as_str()).await.is_err()
+    })
+    .await;
+}
+
+/// A process with a sandbox of its own, and the ids of its two runs: one attached, one detached.
+struct Owner {
+    process: Child,
+    attached: RunId,
+    detached: RunId,
+}
+
+impl Owner {
+    fn spawn(house: &House) -> Self {
+        let mut process = Process::new(std::env::current_exe().unwrap())
+            .args(["--exact", "detached::a_process_with_two_runs_ends_both_or_is_killed", "--nocapture"])
+            .env(STATE_DIR, house.state_dir())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut ids = lines.filter_map(|line| line.strip_prefix("run ").map(|id| id.parse().unwrap()));
+        let (attached, detached) = (ids.next().unwrap(), ids.next().unwrap());
+        Self { process, attached, detached }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// Where another test gives it a folder, it waits to be killed.
+#[tokio::test]
+async fn a_process_with_two_runs_ends_both_or_is_killed() {
+    let own = tempfile::TempDir::new().unwrap();
+    let given = std::env::var_os(STATE_DIR).map(std::path::PathBuf::from);
+    let state_dir = given.clone().unwrap_or_else(|| own.path().join("state"));
+    let results = state_dir.parent().unwrap().join("results");
+    let options = Options { docker_host: Some(docker_host()), ..Options::new(state_dir) };
+    let sandbox = Sandbox::open(options, &runtime::Drain::new()).unwrap();
+    let attached = sandbox.start(shell("sleep 100")).unwrap();
+    let files = [("seed".to_owned(), "seeded".into())].into();
+    let request = Request {
+        seed: Some(Seed::Files(files)),
+        extract: vec![Extract { from: "f".to_owned(), to: results }],
+        timeout: Some(secs(60)),
+        ..detached("echo begun; sleep 6; cat seed > f; echo done")
+    };
+    let detached = sandbox.start(request).unwrap();
+    let docker = bollard::Docker::connect_with_host(&docker_host()).unwrap();
+    for id in [attached.id(), detached.id()] {
+        until("it runs", secs(30), async || {
+            let container = docker.inspect_container(id.as_str(), None).await;
+            container.is_ok_and(|container| container.state.unwrap().running == Some(true))
+        })
+        .await;
+        println!("\nrun {id}");
+    }
+    if given.is_some() {
+        std::future::pending::<()>().await;
+    }
+    attached.cancel();
+    detached.cancel();
+    assert!(attached.outcome().await.unwrap().cancelled);
+    assert!(detached.outcome().await.unwrap().cancelled);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_leaves_is_cleared_and_its_detached_runs_are_seen_to_their_end() {
+    let house = House::new();
+    let mut owner = Owner::spawn(&house);
+    let living = house.sandbox.maintain().await;
+    assert_eq!((living.containers, living.reconciled), (0, 0));
+    owner.kill();
+    let begun = Instant::now();
+    let (sender, receiver) = mpsc::channel(16);
+    let execution = house.sandbox.attach_with(&owner.detached, Some(sender)).await.unwrap().unwrap();
+    let done = house.sandbox.maintain().await;
+    assert_eq!((done.containers, done.reconciled), (1, 1), "the attached run goes at once");
+    house.assert_nothing_left(&owner.attached).await;
+    let (outcome, (stdout, _)) = tokio::join!(within(secs(60), execution.outcome()), gathered(receiver));
+    let outcome = outcome.unwrap();
+    assert!(outcome.success() && outcome.duration >= secs(6), "{outcome:?} after {:?}", begun.elapsed());
+    assert_eq!(stdout, b"begun\ndone\n", "all of its output, from before the kill on");
+    let results = house.state_dir().parent().unwrap().join("results");
+    assert_eq!(std::fs::read_to_string(results.join("f")).unwrap(), "seeded");
+    house.assert_nothing_left(&owner.detached).await;
+}
+
+#[tokio::test]
+async fn a_sweep_alone_takes_over_and_the_time_limit_goes_on() {
+    let house = House::new();
+    let mut owner = Owner::spawn(&house);
+    owner.kill();
+    let path = house.state_dir().join(format!("{}.json", owner.detached));
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("60000", "2000")).unwrap();
+    house.sandbox.maintain().await;
+    until("the run is over", secs(20), async || {
+        house.sandbox.state(&owner.detached).unwrap().unwrap().status != RunStatus::Running
+    })
+    .await;
+    let state = house.sandbox.state(&owner.detached).unwrap().unwrap();
+    assert_eq!((state.timed_out, state.exit_code), (Some(true), Some(137)), "{state:?}");
+    house.assert_nothing_left(&owner.detached).await;
+}
+
+#[tokio::test]
+async fn a_drain_does_not_wait_for_detached_runs() {
+    let house = House::with(|options| options.transfer = Transfer::Auto);
+    let execution = house.start(detached("sleep 60"));
+    house.until_running(execution.id()).await;
+    let begun = Instant::now();
+    let drained = house.drain.clone().run(secs(30), std::future::pending()).await;
+    assert!(drained == runtime::Drained::Clean && begun.elapsed() < secs(5));
+    assert_eq!(execution.outcome().await.unwrap_err().code(), SandboxErrorCode::Busy);
+    assert_eq!(house.container_status(execution.id()).await.as_deref(), Some("running"));
+    let next = Sandbox::open(
+        Options { docker_host: Some(docker_host()), ..Options::new(house.state_dir()) },
+        &runtime::Drain::new(),
+    )
+    .unwrap();
+    let found = next.attach(execution.id()).await.unwrap().unwrap();
+    found.cancel();
+    until("the container is killed", secs(20), async || {
+        house.container_status(found.id()).await.as_deref() != Some("running")
+    })
+    .await;
+    house.docker.remove_container(found.id().as_str(), None).await.unwrap();
+}
