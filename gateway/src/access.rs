@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use crate::api::error::ApiError;
 use crate::api::request::{Peer, discard, whole_body};
 use crate::attempt::Attempt;
+use crate::audit::Actor;
 use crate::lens::{Grant, Lens};
 use crate::model::{Key, KeyKind, Source};
 use crate::snapshot::Snapshot;
@@ -43,7 +44,7 @@ pub(crate) async fn admit(
             return Err(refused);
         }
     };
-    attempt.by(&key).await;
+    attempt.by(actor_of(&key)).await;
     let body = whole_body(body, gateway.limits.body).await?;
     attempt.with(&body);
     // A body may take its time; what is in force is what is so now.
@@ -60,21 +61,26 @@ pub(crate) async fn admit(
     Ok(Admitted { caller: key.kind, snapshot, lens, source, headers, body })
 }
 
+/// A key as the log names it.
+pub(crate) fn actor_of(key: &Key) -> Actor {
+    Actor::Key { id: key.id, kind: key.kind }
+}
+
 /// A stranger's body is read past, for a moment, so that the refusal arrives. Who waits to be told to send it never is.
-async fn turn_away(headers: &HeaderMap, body: Body) {
+pub(crate) async fn turn_away(headers: &HeaderMap, body: Body) {
     if !headers.contains_key(header::EXPECT) {
         discard(body).await;
     }
 }
 
 /// The key in `Authorization: Bearer …`. Unknown, revoked and runners' tokens are all the same to a caller.
-fn authenticate(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, ApiError> {
+pub(crate) fn authenticate(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, ApiError> {
     let token = bearer(headers)
         .ok_or_else(|| ApiError::unauthorized("an API key is needed: Authorization: Bearer sk_… or pk_…"))?;
     snapshot.authenticate_key(token).cloned().map_err(|_| not_valid())
 }
 
-fn not_valid() -> ApiError {
+pub(crate) fn not_valid() -> ApiError {
     ApiError::unauthorized("the API key is not valid")
 }
 

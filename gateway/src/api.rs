@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod connect;
 pub(crate) mod count;
 pub mod error;
+pub(crate) mod exec;
 mod health;
 mod openapi;
 pub(crate) mod query;
@@ -54,10 +55,12 @@ pub(crate) fn router(api: Api, settings: &Settings) -> Router {
         .method_not_allowed_fallback(request::no_method)
         .layer(from_fn_with_state(settings.body_limit, request::read_body))
         .layer(from_fn_with_state(api.clone(), admin::gate));
+    let shell: Router<Api> = shell().into();
     let others: Router<Api> = others().into();
     Router::new()
         .merge(applications)
         .merge(operators)
+        .merge(shell)
         .merge(others)
         .merge(openapi::pages())
         .fallback(request::no_route)
@@ -69,6 +72,11 @@ pub(crate) fn router(api: Api, settings: &Settings) -> Router {
 /// What applications ask.
 fn applications() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(query::query)).routes(routes!(count::count))
+}
+
+/// What applications and operators ask. It checks by itself who they are.
+fn shell() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(exec::exec))
 }
 
 /// What runners and orchestrators ask.

@@ -70,7 +70,11 @@ impl App {
         let snapshots = Arc::new(Snapshots::new(Snapshot::new(records, vault)));
         let audit = Audit::start(Arc::clone(&store), settings.audit, drain);
         let (presence, seen) = Presence::channel();
-        let limits = Limits { body: settings.body_limit, public_rows: settings.public_rows };
+        let limits = Limits {
+            body: settings.body_limit,
+            public_rows: settings.public_rows,
+            shell_jobs: settings.shell_jobs,
+        };
         let gateway = Gateway::new(Arc::clone(&snapshots), presence, audit.clone(), drain.clone(), limits);
         let control = Arc::new(Control::new(Arc::clone(&store), snapshots, drain.clone()));
         let api = Api {

@@ -11,9 +11,9 @@ use axum::http::HeaderMap;
 use crate::address;
 use crate::api::error::ApiError;
 use crate::api::request::Peer;
-use crate::audit::{self, Actor, AuditRow, Slot, params_hash};
+use crate::audit::{self, Actor, AuditRow, Slot, action, params_hash};
 use crate::dispatch::Job;
-use crate::model::{self, Key};
+use crate::model;
 use crate::state::Gateway;
 
 /// The outcome of an attempt whose caller went away.
@@ -36,16 +36,8 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// Begins with what is known before anything is checked.
-    pub(crate) fn begin(
-        gateway: &Arc<Gateway>,
-        operation: &'static str,
-        lens: &str,
-        request_id: String,
-    ) -> Self {
-        let row = AuditRow {
-            lens: Some(lens.chars().take(MAX_LENS).collect()),
-            ..AuditRow::new(Actor::Anonymous, operation, CANCELLED, request_id)
-        };
+    pub(crate) fn begin(gateway: &Arc<Gateway>, operation: &'static str, request_id: String) -> Self {
+        let row = AuditRow::new(Actor::Anonymous, operation, CANCELLED, request_id);
         Self {
             gateway: Arc::clone(gateway),
             operation,
@@ -55,6 +47,12 @@ impl Attempt {
             slot: None,
             row: Some(row),
         }
+    }
+
+    /// Through which lens.
+    pub(crate) fn through(mut self, lens: &str) -> Self {
+        self.edit(|row| row.lens = Some(lens.chars().take(MAX_LENS).collect()));
+        self
     }
 
     /// From where it comes.
@@ -68,8 +66,7 @@ impl Attempt {
     }
 
     /// Who asks. Waits until the log has room for this attempt.
-    pub(crate) async fn by(&mut self, key: &Key) {
-        let actor = Actor::Key { id: key.id, kind: key.kind };
+    pub(crate) async fn by(&mut self, actor: Actor) {
         self.edit(|row| row.actor = actor);
         self.slot = Some(self.gateway.audit.reserve().await);
     }
@@ -116,19 +113,22 @@ impl Attempt {
         self.finish(error.code());
     }
 
-    fn edit(&mut self, edit: impl FnOnce(&mut AuditRow)) {
+    pub(crate) fn edit(&mut self, edit: impl FnOnce(&mut AuditRow)) {
         if let Some(row) = &mut self.row {
             edit(row);
         }
     }
 
-    fn finish(&mut self, outcome: &'static str) {
+    pub(crate) fn finish(&mut self, outcome: &'static str) {
         let Some(mut row) = self.row.take() else { return };
         let duration = self.started.elapsed();
         row.outcome = outcome.into();
         row.at = model::now();
         row.duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        self.gateway.metrics.request(self.operation, outcome, duration, row.rows);
+        match self.operation {
+            action::EXEC => self.gateway.metrics.shell_job(outcome, duration),
+            operation => self.gateway.metrics.request(operation, outcome, duration, row.rows),
+        }
         match self.slot.take() {
             Some(slot) => slot.record(row),
             None => self.gateway.audit.refuse(row, self.address),

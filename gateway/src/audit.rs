@@ -1,4 +1,5 @@
-//! The audit log: one row for every attempt, refused ones too, without any text of a query.
+//! The audit log: one row for every attempt, refused ones too, without any text of a query. Only of shell jobs the command is
+//! kept: who may run commands has to answer for them.
 //!
 //! Rows are written behind the request, in batches of one transaction each. Nothing is dropped: work is accepted once there
 //! is room for its row ([`Audit::reserve`]), so that requests wait when the store is behind. Refusals of strangers wait
@@ -22,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::model::{self, AuditId, KeyId, KeyKind, RunnerId};
+use crate::model::{self, AuditId, JobId, KeyId, KeyKind, RunnerId};
 use crate::server::CONNECTION_LIMIT;
+use crate::shell::record::{JobStatus, ShellRecord};
 use crate::store::Store;
 use refusals::Refusals;
 
@@ -79,6 +81,12 @@ pub struct AuditRow {
     pub duration_ms: u64,
     /// How many attempts the row stands for; more than one only of refusals that came in numbers.
     pub occurrences: u64,
+    /// The shell job that came of it, once a runner had it.
+    pub job_id: Option<JobId>,
+    /// The rule that refused it.
+    pub rule: Option<String>,
+    /// What more is kept of a shell job.
+    pub shell: Option<Box<ShellRecord>>,
 }
 
 /// The outcome of what went well.
@@ -90,12 +98,16 @@ pub mod action {
     pub const QUERY: &str = "query";
     /// `POST /v1/count/:lens`.
     pub const COUNT: &str = "count";
+    /// `POST /api/exec`.
+    pub const EXEC: &str = "exec";
     /// A runner's socket was accepted or refused.
     pub const CONNECT: &str = "connect";
     /// A request to the operators' API that does not change anything; written only when refused.
     pub const ADMIN_READ: &str = "admin.read";
     /// A new runner.
     pub const RUNNER_CREATE: &str = "runner.create";
+    /// Labels or capabilities of a runner change.
+    pub const RUNNER_UPDATE: &str = "runner.update";
     /// A runner's token ends for good.
     pub const RUNNER_REVOKE: &str = "runner.revoke";
     /// A runner gets a new token.
@@ -118,6 +130,8 @@ pub mod action {
     pub const KEY_CREATE: &str = "key.create";
     /// A key ends for good.
     pub const KEY_REVOKE: &str = "key.revoke";
+    /// A running job is ended by an operator.
+    pub const JOB_CANCEL: &str = "job.cancel";
     /// A config is put in place.
     pub const CONFIG_PUSH: &str = "config.push";
     /// A config is compared with what is in place.
@@ -202,6 +216,9 @@ impl AuditRow {
             bytes: 0,
             duration_ms: 0,
             occurrences: 1,
+            job_id: None,
+            rule: None,
+            shell: None,
         }
     }
 
@@ -240,12 +257,27 @@ pub struct AuditFilter {
     pub runner_id: Option<RunnerId>,
     /// This request.
     pub request_id: Option<String>,
+    /// Refused by this rule.
+    pub rule: Option<String>,
     /// Not before.
     pub from: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
     /// Older than this row: the next page.
     pub before: Option<AuditId>,
+    /// Rows at the most.
+    pub limit: u32,
+}
+
+/// Which ended shell jobs an operator looks for. Everything that is set must fit.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// On this runner.
+    pub runner_id: Option<RunnerId>,
+    /// Ended like this.
+    pub status: Option<JobStatus>,
+    /// Begun before this one: the next page.
+    pub before: Option<JobId>,
     /// Rows at the most.
     pub limit: u32,
 }

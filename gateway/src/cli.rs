@@ -5,6 +5,7 @@
 
 mod client;
 mod error;
+mod exec;
 mod keys;
 mod output;
 mod push;
@@ -14,6 +15,7 @@ mod sources;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -73,6 +75,8 @@ pub enum Command {
     /// Make, list and revoke keys of applications
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Run a command on a runner and end with its exit code
+    Exec(exec::Command),
     /// Put a config in place: JSON, YAML or TOML
     Push(push::Command),
     /// Print the description of the HTTP interface
@@ -98,18 +102,18 @@ pub struct DemoFlags {
 }
 
 /// Runs a command to its end. Its answer goes to `out`, complaints go to stderr.
-pub async fn run(cli: Cli, source: &dyn Source, out: &mut (dyn Write + Send)) -> Exit {
+pub async fn run(cli: Cli, source: &dyn Source, out: &mut (dyn Write + Send)) -> ExitCode {
     match cli.command {
-        Command::Serve(flags) => serve::run(&flags, source, out).await,
+        Command::Serve(flags) => serve::run(&flags, source, out).await.into(),
         #[cfg(feature = "demo")]
-        Command::Demo(flags) => crate::demo::run(flags).await,
+        Command::Demo(flags) => crate::demo::run(flags).await.into(),
         Command::ExportOpenapi { output } => settle(export_openapi(output, out)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "semilayer-gateway", &mut script);
             settle(out.write_all(&script).map_err(CliError::from))
         }
-        remote => settle(ask(remote, &cli.remote, source, out).await),
+        remote => ask(remote, &cli.remote, source, out).await.unwrap_or_else(|error| failed(&error)),
     }
 }
 
@@ -118,10 +122,11 @@ async fn ask(
     flags: &RemoteFlags,
     source: &dyn Source,
     out: &mut (dyn Write + Send),
-) -> Result<(), CliError> {
+) -> Result<ExitCode, CliError> {
     let client = Client::load(flags, source)?;
     let output = Output { out, json: flags.json };
     match command {
+        Command::Exec(command) => return exec::run(command, &client, output).await,
         Command::Runners(command) => runners::run(command, &client, output).await,
         Command::Sources(command) => sources::run(command, &client, output).await,
         Command::Assign(assignment) => runners::assign(assignment, "PUT", &client, output).await,
@@ -132,7 +137,8 @@ async fn ask(
         Command::Serve(_) | Command::ExportOpenapi { .. } | Command::Completions { .. } => Ok(()),
         #[cfg(feature = "demo")]
         Command::Demo(_) => Ok(()),
-    }
+    }?;
+    Ok(Exit::Clean.into())
 }
 
 fn export_openapi(output: Option<PathBuf>, out: &mut dyn Write) -> Result<(), CliError> {
@@ -145,14 +151,13 @@ fn export_openapi(output: Option<PathBuf>, out: &mut dyn Write) -> Result<(), Cl
 }
 
 /// The exit code of a command, after its complaint.
-fn settle(done: Result<(), CliError>) -> Exit {
-    match done {
-        Ok(()) => Exit::Clean,
-        Err(error) => {
-            complain(&error);
-            error.exit()
-        }
-    }
+fn settle(done: Result<(), CliError>) -> ExitCode {
+    done.map_or_else(|error| failed(&error), |()| Exit::Clean.into())
+}
+
+fn failed(error: &CliError) -> ExitCode {
+    complain(error);
+    error.exit()
 }
 
 fn complain(problem: &dyn std::fmt::Display) {

@@ -27,7 +27,7 @@ use crate::store::{Mutation, Store};
 
 pub use keys::NewKey;
 pub use push::Pushed;
-pub use runners::NewRunner;
+pub use runners::{NewRunner, RunnerChange};
 pub use sources::{ChangedSource, NewSource, SourceChange};
 
 /// How often signs of life are written down.

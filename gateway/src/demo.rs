@@ -115,11 +115,11 @@ async fn introduce(control: &Arc<Control>, database: &Path) -> Result<(Secret, S
     control.push(&by, config).await.map_err(prepare("config"))?;
     let runner = NewRunner {
         name: "demo".to_owned(),
-        labels: Default::default(),
         sources: vec![sample::SOURCE.to_owned()],
+        ..NewRunner::default()
     };
     let (_, token) = control.create_runner(&by, runner).await.map_err(prepare("runner"))?;
-    let key = NewKey { name: "demo".to_owned(), kind: KeyKind::Public };
+    let key = NewKey { name: "demo".to_owned(), kind: KeyKind::Public, scopes: Vec::new() };
     let (_, key) = control.create_key(&by, key).await.map_err(prepare("key"))?;
     Ok((token, key))
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::api::error::ApiError;
-use crate::jobs::{JobGuard, LiveJob};
-use crate::link::{ChunkData, Event, Inbox, JOB_WINDOW, Link};
+use crate::jobs::{JobGuard, LiveJob, Work};
+use crate::link::{ChunkData, Event, Inbox, JOB_WINDOW, Kind, Link};
 use crate::model::{RunnerId, Source};
 use crate::placement::{Wanted, choose};
 use crate::state::Gateway;
@@ -67,8 +67,6 @@ struct Placed {
     link: Arc<Link>,
     inbox: Arc<Inbox>,
     events: mpsc::UnboundedReceiver<Event>,
-    /// Bytes taken by the caller and not yet granted again.
-    ungranted: u64,
 }
 
 /// What happens next in a job.
@@ -90,7 +88,7 @@ impl Job {
         plan: Arc<dyn Plan>,
         trace: Trace,
     ) -> Result<Self, ApiError> {
-        let live = gateway.jobs.begin(plan.kind().label(), &source.name);
+        let live = gateway.jobs.begin(Work::Query { kind: plan.kind().label(), source: source.name.clone() });
         let deadline = Instant::now() + Duration::from_millis(source.timeout_ms);
         let mut job = Self {
             gateway: Arc::clone(gateway),
@@ -143,6 +141,10 @@ impl Job {
             let event = tokio::select! {
                 event = placed.events.recv() => event.unwrap_or(Event::Lost),
                 () = self.live.reverted.notified() => Event::Lost,
+                () = self.live.cancelled() => {
+                    self.end();
+                    return Err(ApiError::coded(ErrorCode::Cancelled, "an operator has ended the job"));
+                }
                 () = tokio::time::sleep_until(self.deadline + DEADLINE_GRACE) => {
                     self.end();
                     return Err(ApiError::coded(ErrorCode::QueryTimeout, "the query did not finish before its deadline"));
@@ -156,7 +158,7 @@ impl Job {
             match event {
                 Event::Dispatched => {}
                 Event::Chunk(chunk) => {
-                    placed.take(&chunk);
+                    placed.link.taken(&placed.inbox, chunk.weight(), chunk.cost());
                     return Ok(Step::Chunk(chunk));
                 }
                 Event::Done(meta) => {
@@ -165,6 +167,8 @@ impl Job {
                 }
                 Event::Error(error) => return self.failed(error),
                 Event::Lost => return self.lost(),
+                // Only shell jobs get these; the list of jobs keeps the kinds apart.
+                Event::Shell(_) => {}
                 Event::Broken(why) => {
                     self.end();
                     return Err(ApiError::coded(ErrorCode::RunnerFailed, why));
@@ -198,7 +202,7 @@ impl Job {
     fn offer(&mut self, link: &Arc<Link>) -> Result<bool, ApiError> {
         let extensions = link.hello.extensions;
         let metered = extensions.has(Extension::Flow);
-        let (inbox, events) = Inbox::new(&self.wire_id(link.runner), metered);
+        let (inbox, events) = Inbox::new(&self.wire_id(link.runner), Kind::Query, metered);
         let traced = extensions.has(Extension::Trace);
         let frame = JobFrame {
             id: inbox.id.to_string(),
@@ -213,7 +217,8 @@ impl Job {
         if link.place(frame, &inbox).is_err() {
             return Ok(false);
         }
-        self.placed = Some(Placed { link: Arc::clone(link), inbox, events, ungranted: 0 });
+        self.live.held_by(link, &inbox);
+        self.placed = Some(Placed { link: Arc::clone(link), inbox, events });
         Ok(true)
     }
 
@@ -268,7 +273,7 @@ impl Job {
 
     fn end(&mut self) {
         if let Some(placed) = self.placed.take() {
-            placed.link.cancel(&placed.inbox.id);
+            placed.link.cancel(&placed.inbox);
         }
     }
 }
@@ -279,23 +284,8 @@ impl Drop for Job {
     }
 }
 
-impl Placed {
-    /// Notes that the caller has a chunk, and lets the runner send as much again once half the window is used.
-    fn take(&mut self, chunk: &ChunkData) {
-        self.inbox.taken(chunk);
-        if !self.link.has(Extension::Flow) {
-            return;
-        }
-        self.ungranted += u64::try_from(chunk.cost()).unwrap_or(u64::MAX);
-        if self.ungranted >= JOB_WINDOW / 2 {
-            self.link.credit(&self.inbox, self.ungranted);
-            self.ungranted = 0;
-        }
-    }
-}
-
 /// A runner's error as the caller sees it. Codes that we do not know come from other people's runners.
-fn failure_of(code: Option<ErrorCode>, error: ErrorFrame) -> ApiError {
+pub(crate) fn failure_of(code: Option<ErrorCode>, error: ErrorFrame) -> ApiError {
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     let message = cut(&error.message, MAX_MESSAGE);
     let Some(code) = code else {

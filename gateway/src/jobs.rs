@@ -10,7 +10,11 @@ use std::time::{Duration, Instant};
 
 use protocol::CLAIM_TIMEOUT_MS;
 use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use uuid::Uuid;
+
+use crate::link::{Inbox, Link};
+use crate::model::RunnerId;
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +28,54 @@ pub(crate) enum JobState {
     Running = 2,
 }
 
+/// What a job does.
+#[derive(Debug, Clone)]
+pub(crate) enum Work {
+    /// Asks a source.
+    Query {
+        /// Its kind on the wire.
+        kind: &'static str,
+        /// Name of the source.
+        source: String,
+    },
+    /// Runs a command.
+    Shell {
+        /// The only runner that may have it.
+        runner: RunnerId,
+        /// The command as one line, cut.
+        command: String,
+        /// The container's image, in a sandbox.
+        image: Option<String>,
+    },
+}
+
+impl Work {
+    /// What shell jobs are called in lists.
+    pub(crate) const SHELL: &'static str = "shell";
+
+    /// The word in lists.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Query { kind, .. } => kind,
+            Self::Shell { .. } => Self::SHELL,
+        }
+    }
+}
+
 /// A job under way.
 #[derive(Debug)]
 pub(crate) struct LiveJob {
     pub(crate) id: Uuid,
-    pub(crate) kind: &'static str,
-    pub(crate) source: String,
+    pub(crate) work: Work,
     pub(crate) started: Instant,
     pub(crate) started_ms: i64,
     state: AtomicU8,
     /// Milliseconds after `started` at which the claim was made.
     claimed_after: AtomicU64,
     runner: Mutex<Option<String>>,
+    /// The connection that has its frame.
+    holder: Mutex<Option<(Arc<Link>, Arc<Inbox>)>>,
+    cancelled: CancellationToken,
     /// Rung when the sweeper has taken a claim back.
     pub(crate) reverted: Notify,
 }
@@ -69,11 +109,45 @@ impl LiveJob {
     pub(crate) fn give_back(&self) {
         self.state.store(JobState::Pending as u8, Ordering::Release);
         *self.runner.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes which connection has it, so that an operator can end it there.
+    pub(crate) fn held_by(&self, link: &Arc<Link>, inbox: &Arc<Inbox>) {
+        *self.holder.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((Arc::clone(link), Arc::clone(inbox)));
+        // Cancelled before anybody had it: nobody has told the runner.
+        if self.cancelled.is_cancelled() {
+            link.stop(inbox);
+        }
+    }
+
+    /// Ends the job: its runner is told at once, even when its caller takes nothing at the moment.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.cancel();
+        let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((link, inbox)) = holder {
+            link.stop(&inbox);
+        }
+    }
+
+    /// Waits until an operator ends the job.
+    pub(crate) fn cancelled(&self) -> WaitForCancellationFuture<'_> {
+        self.cancelled.cancelled()
     }
 
     /// The runner that has it.
     pub(crate) fn runner(&self) -> Option<String> {
         self.runner.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The id of that runner; of a shell job also before it has it.
+    pub(crate) fn runner_id(&self) -> Option<RunnerId> {
+        if let Work::Shell { runner, .. } = &self.work {
+            return Some(*runner);
+        }
+        let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        holder.as_ref().map(|(link, _)| link.runner)
     }
 
     fn step(&self, from: JobState, to: JobState) -> bool {
@@ -103,16 +177,17 @@ pub(crate) struct Jobs {
 
 impl Jobs {
     /// Notes a new job; it is on the list until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>, kind: &'static str, source: &str) -> JobGuard {
+    pub(crate) fn begin(self: &Arc<Self>, work: Work) -> JobGuard {
         let job = Arc::new(LiveJob {
             id: Uuid::now_v7(),
-            kind,
-            source: source.to_owned(),
+            work,
             started: Instant::now(),
             started_ms: jiff::Timestamp::now().as_millisecond(),
             state: AtomicU8::new(JobState::Pending as u8),
             claimed_after: AtomicU64::new(0),
             runner: Mutex::default(),
+            holder: Mutex::default(),
+            cancelled: CancellationToken::new(),
             reverted: Notify::new(),
         });
         self.live.lock().unwrap_or_else(PoisonError::into_inner).insert(job.id, Arc::clone(&job));
@@ -125,6 +200,11 @@ impl Jobs {
             self.live.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         jobs.sort_by_key(|job| job.id);
         jobs
+    }
+
+    /// The job of this id, while it is under way.
+    pub(crate) fn find(&self, id: Uuid) -> Option<Arc<LiveJob>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// How many jobs no runner has yet.
@@ -165,10 +245,14 @@ impl Drop for JobGuard {
 mod tests {
     use super::*;
 
+    fn query() -> Work {
+        Work::Query { kind: "query", source: "db".to_owned() }
+    }
+
     #[test]
     fn only_one_of_two_claims_succeeds() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin("query", "db");
+        let job = jobs.begin(query());
         assert!(job.claim("a"));
         assert!(!job.claim("b"));
         assert_eq!(job.runner().as_deref(), Some("a"));
@@ -179,7 +263,7 @@ mod tests {
     #[test]
     fn a_claim_that_was_never_dispatched_goes_back() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin("query", "db");
+        let job = jobs.begin(query());
         assert!(job.claim("a"));
         assert!(!job.revert(Duration::from_secs(30)));
         assert!(job.revert(Duration::ZERO));
@@ -189,7 +273,7 @@ mod tests {
     #[test]
     fn a_dispatched_claim_does_not_go_back() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin("query", "db");
+        let job = jobs.begin(query());
         assert!(job.claim("a") && job.dispatched());
         assert!(!job.revert(Duration::ZERO));
     }
@@ -197,7 +281,7 @@ mod tests {
     #[test]
     fn a_job_leaves_the_list_with_its_guard() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin("query", "db");
+        let job = jobs.begin(query());
         assert_eq!((jobs.list().len(), jobs.pending()), (1, 1));
         drop(job);
         assert!(jobs.list().is_empty());

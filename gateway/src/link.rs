@@ -1,5 +1,8 @@
 //! One connected runner, as the rest of the gateway sees it: what it can do, how busy it is, and a way to give it jobs.
 //!
+//! Queries and shell jobs share the list of jobs and differ in their frames; a frame of one kind never reaches a job of the
+//! other.
+//!
 //! Jobs report through their [`Inbox`]. The bytes that wait in an inbox are bounded: by the job's credit where the
 //! runner speaks `flow/1`. Otherwise the socket's reader is held back, as long as it takes while the job has the socket to
 //! itself; beside other jobs the slow one fails, because they must not wait for its caller.
@@ -12,13 +15,15 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use protocol::{
-    AssignedSource, DoneMeta, ErrorFrame, Extension, Extensions, FRAME_LIMIT_BYTES, GatewayFrame, HelloAck,
-    JobFrame, Stats, Tail,
+    AssignedSource, DoneMeta, ErrorFrame, ExecChunk, ExecDone, ExecError, ExecRequest, Extension, Extensions,
+    FRAME_LIMIT_BYTES, GatewayFrame, HelloAck, JobFrame, Stats, Tail,
 };
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::capability::CapabilitySet;
 use crate::model::{Runner, RunnerId};
+use crate::shell::record::RunnerSnapshot;
 use crate::token::TokenHash;
 
 /// Bytes of rows that one job may have under way or waiting.
@@ -38,6 +43,7 @@ const UNMETERED_WINDOW: usize = 8 * 1024 * 1024;
 /// How long a job may hold back such a socket that carries other jobs, too, and how often that is looked at.
 const UNMETERED_PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const TOO_SLOW: &str = "the caller reads more slowly than a runner without flow control can wait";
 
 /// A connected runner.
 #[derive(Debug)]
@@ -77,6 +83,12 @@ pub(crate) struct Announced {
     pub(crate) instance: Option<String>,
     pub(crate) max_jobs: Option<u32>,
     pub(crate) remote: Option<String>,
+    /// What its own settings let it do beside queries; `None` when it takes shell jobs and does not say which.
+    pub(crate) shell: Option<CapabilitySet>,
+    /// Shell jobs that it takes at once, where it says.
+    pub(crate) max_shell_jobs: Option<u32>,
+    /// The rest, for people.
+    pub(crate) said: RunnerSnapshot,
 }
 
 /// Why a connection is closed, as the close frame says it (RFC 6455, section 7.4).
@@ -108,10 +120,32 @@ pub(crate) enum Event {
     Done(DoneMeta),
     /// The job has failed at the runner.
     Error(ErrorFrame),
+    /// What only shell jobs get.
+    Shell(ShellEvent),
     /// The connection is gone.
     Lost,
     /// The runner broke the protocol, or its caller is too slow for a runner without flow control.
     Broken(&'static str),
+}
+
+/// What the runner says of a shell job.
+#[derive(Debug)]
+pub(crate) enum ShellEvent {
+    /// Output.
+    Output(ExecChunk),
+    /// The program has ended.
+    Done(ExecDone),
+    /// It was refused, did not start, or was ended.
+    Error(ExecError),
+}
+
+/// Which frames a job is spoken of with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `job`, `chunk`, `done`, `error`, `cancel`.
+    Query,
+    /// `exec_request`, `exec_chunk`, `exec_done`, `exec_error`, `exec_cancel`.
+    Shell,
 }
 
 /// A chunk's rows, still in the frame that brought them.
@@ -161,7 +195,7 @@ impl ChunkData {
     }
 
     /// Bytes of memory that the chunk takes.
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let cursor = self.tail.next_cursor.as_ref().map_or(0, String::len);
         self.frame.len() + self.rows.len() * ROW_OVERHEAD + cursor + CHUNK_OVERHEAD
     }
@@ -179,22 +213,27 @@ impl ChunkData {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) id: Box<str>,
+    kind: Kind,
     events: mpsc::UnboundedSender<Event>,
     waiting: AtomicUsize,
     /// Bytes that the runner may still send; only with `flow/1`.
     credit: Option<AtomicU64>,
+    /// Bytes that were taken out and not yet granted again.
+    ungranted: AtomicU64,
     taken: Notify,
     next_seq: AtomicU64,
 }
 
 impl Inbox {
-    pub(crate) fn new(id: &str, metered: bool) -> (Arc<Self>, mpsc::UnboundedReceiver<Event>) {
+    pub(crate) fn new(id: &str, kind: Kind, metered: bool) -> (Arc<Self>, mpsc::UnboundedReceiver<Event>) {
         let (events, receiver) = mpsc::unbounded_channel();
         let inbox = Self {
             id: id.into(),
+            kind,
             events,
             waiting: AtomicUsize::new(0),
             credit: metered.then(|| AtomicU64::new(JOB_WINDOW)),
+            ungranted: AtomicU64::new(0),
             taken: Notify::new(),
             next_seq: AtomicU64::new(0),
         };
@@ -226,7 +265,7 @@ impl Inbox {
             return Ok(());
         }
         match &self.credit {
-            Some(credit) => self.charge(credit, &chunk)?,
+            Some(credit) => self.charge(credit, chunk.cost(), chunk.weight())?,
             None => self.room(crowded).await?,
         }
         self.waiting.fetch_add(chunk.weight(), Ordering::AcqRel);
@@ -234,9 +273,26 @@ impl Inbox {
         Ok(())
     }
 
-    /// Notes that the caller has taken a chunk out.
-    pub(crate) fn taken(&self, chunk: &ChunkData) {
-        self.waiting.fetch_sub(chunk.weight(), Ordering::AcqRel);
+    /// Takes output of a shell job in, or says why the job is to end. Never waits: a command's output is bounded by the
+    /// runner, and where it does not fit the command must not hold back the others.
+    pub(crate) fn take_output(&self, chunk: ExecChunk) -> Result<(), &'static str> {
+        if !self.in_sequence(Some(chunk.seq)) {
+            return Err("the runner left out a piece of the output");
+        }
+        let (cost, weight) = (chunk.data.len(), output_weight(&chunk));
+        match &self.credit {
+            Some(credit) => self.charge(credit, cost, weight)?,
+            None if self.waiting() + weight > UNMETERED_WINDOW => return Err(TOO_SLOW),
+            None => {}
+        }
+        self.waiting.fetch_add(weight, Ordering::AcqRel);
+        self.send(Event::Shell(ShellEvent::Output(chunk)));
+        Ok(())
+    }
+
+    /// Notes that the caller has taken something of this weight out.
+    fn taken(&self, weight: usize) {
+        self.waiting.fetch_sub(weight, Ordering::AcqRel);
         self.taken.notify_one();
     }
 
@@ -253,13 +309,13 @@ impl Inbox {
     }
 
     /// Pays for a chunk. The last one may overdraw what is left: the runner cannot split a row.
-    fn charge(&self, credit: &AtomicU64, chunk: &ChunkData) -> Result<(), &'static str> {
-        let cost = u64::try_from(chunk.cost()).unwrap_or(u64::MAX);
+    fn charge(&self, credit: &AtomicU64, cost: usize, weight: usize) -> Result<(), &'static str> {
+        let cost = u64::try_from(cost).unwrap_or(u64::MAX);
         // The caller's side grants at the same time; neither may undo the other.
         let paid = credit.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
             (left > 0 || cost == 0).then(|| left.saturating_sub(cost))
         });
-        if paid.is_err() || self.waiting() + chunk.weight() > METERED_LIMIT {
+        if paid.is_err() || self.waiting() + weight > METERED_LIMIT {
             return Err("the runner sent more than its credit");
         }
         Ok(())
@@ -274,7 +330,7 @@ impl Inbox {
             } else if crowded_since.get_or_insert_with(tokio::time::Instant::now).elapsed()
                 >= UNMETERED_PATIENCE
             {
-                return Err("the caller reads more slowly than a runner without flow control can wait");
+                return Err(TOO_SLOW);
             }
             // Looked at again in any case: another job may have come or gone.
             let _elapsed = tokio::time::timeout(LOOK_EVERY, self.taken.notified()).await;
@@ -394,18 +450,51 @@ impl Link {
 
     /// Puts a job on the way. Fails when the connection is closing or full.
     pub(crate) fn place(&self, frame: JobFrame, inbox: &Arc<Inbox>) -> Result<(), NotPlaced> {
-        {
-            let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            if !self.is_open() || jobs.len() >= MAX_JOBS {
-                return Err(NotPlaced);
-            }
-            jobs.insert(inbox.id.clone(), Arc::clone(inbox));
-            self.active.fetch_add(1, Ordering::Relaxed);
+        self.enlist(inbox, MAX_JOBS)?;
+        self.dispatch(&GatewayFrame::Job(Box::new(frame)), inbox)
+    }
+
+    /// Puts a shell job on the way, unless the runner has `most` of them.
+    pub(crate) fn place_shell(
+        &self,
+        request: ExecRequest,
+        inbox: &Arc<Inbox>,
+        most: usize,
+    ) -> Result<(), NotPlaced> {
+        self.enlist(inbox, most)?;
+        self.dispatch(&GatewayFrame::ExecRequest(Box::new(request)), inbox)
+    }
+
+    /// Shell jobs that this gateway has given to the runner.
+    pub(crate) fn shell_jobs(&self) -> usize {
+        count(&self.jobs.lock().unwrap_or_else(PoisonError::into_inner), Kind::Shell)
+    }
+
+    /// Notes a job, unless there are `most` of its kind.
+    fn enlist(&self, inbox: &Arc<Inbox>, most: usize) -> Result<(), NotPlaced> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_open() {
+            return Err(NotPlaced::Closed);
         }
-        let text = GatewayFrame::Job(Box::new(frame)).encode();
-        self.outgoing.try_send(Outgoing::Job(text, Arc::clone(inbox))).map_err(|_| {
+        if jobs.len() >= MAX_JOBS || (most < MAX_JOBS && count(&jobs, inbox.kind) >= most) {
+            return Err(NotPlaced::Full);
+        }
+        jobs.insert(inbox.id.clone(), Arc::clone(inbox));
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn dispatch(&self, frame: &GatewayFrame, inbox: &Arc<Inbox>) -> Result<(), NotPlaced> {
+        let text = frame.encode();
+        // The runner would have to close the socket, with everybody's jobs on it.
+        let sent = if text.len() > FRAME_LIMIT_BYTES {
+            Err(NotPlaced::TooLarge)
+        } else {
+            let job = Outgoing::Job(text, Arc::clone(inbox));
+            self.outgoing.try_send(job).map_err(|_| NotPlaced::Closed)
+        };
+        sent.inspect_err(|_| {
             self.forget(&inbox.id);
-            NotPlaced
         })
     }
 
@@ -419,14 +508,38 @@ impl Link {
         known
     }
 
-    /// Tells the runner to stop a job that has not ended.
-    pub(crate) fn cancel(&self, id: &str) {
-        if self.forget(id) {
-            self.tell(GatewayFrame::Cancel { id: id.to_owned() });
+    /// Tells the runner to stop a job that has not ended, and listens to it no more.
+    pub(crate) fn cancel(&self, inbox: &Inbox) {
+        if self.forget(&inbox.id) {
+            self.tell(cancel_frame(inbox));
         }
     }
 
-    pub(crate) fn credit(&self, inbox: &Inbox, bytes: u64) {
+    /// Tells the runner to stop a job because an operator says so. Of a query nothing more is wanted; of a shell job the
+    /// runner still tells that its processes are gone.
+    pub(crate) fn stop(&self, inbox: &Inbox) {
+        match inbox.kind {
+            Kind::Query => self.cancel(inbox),
+            Kind::Shell if self.inbox(&inbox.id, Kind::Shell).is_some() => self.tell(cancel_frame(inbox)),
+            Kind::Shell => {}
+        }
+    }
+
+    /// Notes that the caller has taken something out, and lets the runner send as much again once half the window is used.
+    pub(crate) fn taken(&self, inbox: &Inbox, weight: usize, cost: usize) {
+        inbox.taken(weight);
+        if inbox.credit.is_none() {
+            return;
+        }
+        let cost = u64::try_from(cost).unwrap_or(u64::MAX);
+        let ungranted = inbox.ungranted.fetch_add(cost, Ordering::AcqRel).saturating_add(cost);
+        if ungranted >= JOB_WINDOW / 2 {
+            inbox.ungranted.fetch_sub(ungranted, Ordering::AcqRel);
+            self.credit(inbox, ungranted);
+        }
+    }
+
+    fn credit(&self, inbox: &Inbox, bytes: u64) {
         inbox.grant(bytes);
         self.tell(GatewayFrame::Credit { id: inbox.id.to_string(), bytes });
     }
@@ -437,6 +550,9 @@ impl Link {
         self.tell(GatewayFrame::HelloAck(ack()));
         for id in orphans.iter().take(MAX_JOBS) {
             self.tell(GatewayFrame::Cancel { id: id.clone() });
+            if self.has(Extension::Exec) {
+                self.tell(GatewayFrame::ExecCancel { job_id: id.clone() });
+            }
         }
         *greeted = true;
         self.welcome.store(true, Ordering::Release);
@@ -458,8 +574,10 @@ impl Link {
         }
     }
 
-    pub(crate) fn inbox(&self, id: &str) -> Option<Arc<Inbox>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    /// Where the answers to a job of that kind wait.
+    pub(crate) fn inbox(&self, id: &str, kind: Kind) -> Option<Arc<Inbox>> {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.get(id).filter(|inbox| inbox.kind == kind).cloned()
     }
 
     /// Bytes that wait for the callers of all jobs.
@@ -470,7 +588,7 @@ impl Link {
 
     /// Ends a job that cannot go on.
     pub(crate) fn fail(&self, inbox: &Inbox, why: &'static str) {
-        self.cancel(&inbox.id);
+        self.cancel(inbox);
         inbox.send(Event::Broken(why));
     }
 
@@ -500,7 +618,31 @@ impl Link {
 
 /// The runner could not take the job; another one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NotPlaced;
+pub(crate) enum NotPlaced {
+    /// The connection is closing, or takes nothing.
+    Closed,
+    /// There are as many jobs as it may have.
+    Full,
+    /// The frame is larger than frames may be; it is for every runner.
+    TooLarge,
+}
+
+/// Bytes of memory that a piece of output takes.
+pub(crate) fn output_weight(chunk: &ExecChunk) -> usize {
+    chunk.data.len() + CHUNK_OVERHEAD
+}
+
+fn count(jobs: &HashMap<Box<str>, Arc<Inbox>>, kind: Kind) -> usize {
+    jobs.values().filter(|inbox| inbox.kind == kind).count()
+}
+
+fn cancel_frame(inbox: &Inbox) -> GatewayFrame {
+    let id = inbox.id.to_string();
+    match inbox.kind {
+        Kind::Query => GatewayFrame::Cancel { id },
+        Kind::Shell => GatewayFrame::ExecCancel { job_id: id },
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -537,7 +679,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_row_may_overdraw_the_credit_and_nothing_more() {
-        let (inbox, _events) = Inbox::new("j", true);
+        let (inbox, _events) = Inbox::new("j", Kind::Query, true);
         let row = format!("{{\"a\":\"{}\"}}", "x".repeat(3 * 1024 * 1024));
         inbox.take(chunk(&[&row]), alone).await.unwrap();
         assert!(inbox.take(chunk(&["{}"]), alone).await.unwrap_err().contains("credit"));
@@ -548,12 +690,12 @@ mod tests {
     #[test]
     fn a_grant_beside_a_charge_is_not_lost() {
         const ROUNDS: u64 = 50_000;
-        let (inbox, _events) = Inbox::new("j", true);
+        let (inbox, _events) = Inbox::new("j", Kind::Query, true);
         let row = chunk(&["{}"]);
         let granting = Arc::clone(&inbox);
         let grants = std::thread::spawn(move || (0..ROUNDS).for_each(|_| granting.grant(2)));
         for _ in 0..ROUNDS {
-            inbox.charge(inbox.credit.as_ref().unwrap(), &row).unwrap();
+            inbox.charge(inbox.credit.as_ref().unwrap(), row.cost(), row.weight()).unwrap();
         }
         grants.join().unwrap();
         assert_eq!(inbox.credit.as_ref().unwrap().load(Ordering::Acquire), JOB_WINDOW);
@@ -561,7 +703,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_that_are_mostly_padding_do_not_fill_the_memory() {
-        let (inbox, mut events) = Inbox::new("j", true);
+        let (inbox, mut events) = Inbox::new("j", Kind::Query, true);
         let mut taken = 0;
         while inbox.take(padded(&["{}"], 1024 * 1024), alone).await.is_ok() {
             taken += 1;
@@ -569,13 +711,13 @@ mod tests {
         }
         assert!(taken > 8, "{taken}");
         let Some(Event::Chunk(first)) = events.recv().await else { panic!("no chunk") };
-        inbox.taken(&first);
+        inbox.taken(first.weight());
         inbox.take(padded(&["{}"], 1024 * 1024), alone).await.unwrap();
     }
 
     #[tokio::test]
     async fn empty_chunks_take_nothing() {
-        let (inbox, mut events) = Inbox::new("j", true);
+        let (inbox, mut events) = Inbox::new("j", Kind::Query, true);
         for _ in 0..10 {
             inbox.take(padded(&[], 1024), alone).await.unwrap();
         }
@@ -584,7 +726,7 @@ mod tests {
     }
 
     async fn filled() -> (Arc<Inbox>, mpsc::UnboundedReceiver<Event>) {
-        let (inbox, events) = Inbox::new("j", false);
+        let (inbox, events) = Inbox::new("j", Kind::Query, false);
         while inbox.waiting() <= UNMETERED_WINDOW {
             inbox.take(padded(&["{}"], 1024 * 1024), alone).await.unwrap();
         }
@@ -607,7 +749,7 @@ mod tests {
         let taken = async {
             tokio::time::sleep(UNMETERED_PATIENCE * 20).await;
             let Some(Event::Chunk(first)) = events.recv().await else { panic!("no chunk") };
-            inbox.taken(&first);
+            inbox.taken(first.weight());
         };
         let (took, ()) = tokio::join!(waiting.take(chunk(&["{}"]), alone), taken);
         took.unwrap();
@@ -618,5 +760,35 @@ mod tests {
         let (inbox, events) = filled().await;
         drop(events);
         inbox.take(chunk(&["{}"]), || true).await.unwrap();
+    }
+
+    fn piece(seq: u64, data: &str) -> ExecChunk {
+        ExecChunk {
+            job_id: "j".to_owned(),
+            stream: protocol::Stream::Stdout,
+            data: data.to_owned(),
+            lossy: false,
+            omitted_bytes: 0,
+            seq,
+        }
+    }
+
+    #[test]
+    fn output_comes_in_order_and_within_its_credit() {
+        let (inbox, _events) = Inbox::new("j", Kind::Shell, true);
+        let window = "x".repeat(usize::try_from(JOB_WINDOW).unwrap());
+        inbox.take_output(piece(0, &window)).unwrap();
+        assert!(inbox.take_output(piece(1, "x")).unwrap_err().contains("credit"));
+        let (inbox, _events) = Inbox::new("j", Kind::Shell, true);
+        inbox.take_output(piece(0, "a")).unwrap();
+        assert!(inbox.take_output(piece(2, "c")).unwrap_err().contains("left out"));
+    }
+
+    #[test]
+    fn output_of_a_runner_without_flow_control_is_bounded() {
+        let (inbox, _events) = Inbox::new("j", Kind::Shell, false);
+        let megabyte = "x".repeat(1024 * 1024);
+        let taken = (0..20).take_while(|seq| inbox.take_output(piece(*seq, &megabyte)).is_ok()).count();
+        assert_eq!(taken, UNMETERED_WINDOW / megabyte.len() - 1);
     }
 }

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             let exit = process.block_on(cli::run(cli, &Environment, &mut std::io::stdout()));
             // Work that ignored every request to stop must not keep the process.
             process.shutdown_background();
-            exit.into()
+            exit
         }
         Err(error) => {
             // Nobody is left to tell when stderr is closed.

@@ -25,6 +25,11 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -52,6 +57,9 @@ struct Figures {
     bytes: Counter,
     stray_frames: Counter,
     unknown_frames: Counter,
+    shell_jobs: Family<OutcomeLabel, Counter>,
+    shell_duration: Histogram,
+    output: Counter,
 }
 
 impl Metrics {
@@ -73,6 +81,9 @@ impl Metrics {
             bytes: Counter::default(),
             stray_frames: Counter::default(),
             unknown_frames: Counter::default(),
+            shell_jobs: Family::default(),
+            shell_duration: Histogram::new(exponential_buckets(0.005, 2.0, 20)),
+            output: Counter::default(),
         };
         let registry = encoded.registry();
         registry.register("runners_connected", "Connected runners", this.runners.clone());
@@ -102,6 +113,10 @@ impl Metrics {
             "Frames of types that are not known",
             this.unknown_frames.clone(),
         );
+        registry.register("shell_jobs", "Attempts of shell jobs", this.shell_jobs.clone());
+        let duration = this.shell_duration.clone();
+        registry.register("shell_job_duration_seconds", "Time from a command's request to its end", duration);
+        registry.register("shell_output_bytes_received", "Bytes of output from runners", this.output.clone());
         Self { encoded, figures: this, unknown_types: Mutex::default() }
     }
 
@@ -148,6 +163,16 @@ impl Metrics {
         self.figures.requests.get_or_create(&OutcomeLabels { operation, outcome }).inc();
         self.figures.duration.observe(duration.as_secs_f64());
         self.figures.rows.inc_by(rows);
+    }
+
+    /// A shell job has ended, or was refused. `outcome` is `ok` or one of the published codes.
+    pub(crate) fn shell_job(&self, outcome: &'static str, duration: Duration) {
+        self.figures.shell_jobs.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.figures.shell_duration.observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn output_received(&self, bytes: usize) {
+        self.figures.output.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn auth_failed(&self, reason: &'static str) {

@@ -12,6 +12,7 @@ use protocol::{CredentialsLocation, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::capability::{CapabilitySet, Scope};
 use crate::crypto::Sealed;
 use crate::token::{TokenHash, TokenKind};
 
@@ -80,6 +81,10 @@ id! {
     /// Names a row of the audit log.
     AuditId
 }
+id! {
+    /// Names a job, from its request on.
+    JobId
+}
 
 /// A runner that may dial in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +95,8 @@ pub struct Runner {
     pub name: String,
     /// What operators tell runners apart by.
     pub labels: BTreeMap<String, String>,
+    /// What operators let it do beside queries. What it does is also up to its own settings.
+    pub capabilities: CapabilitySet,
     /// The end of its token, to recognise it by.
     pub token_hint: TokenHint,
     /// When it was made.
@@ -174,6 +181,8 @@ pub struct Key {
     pub id: KeyId,
     /// What it may do.
     pub kind: KeyKind,
+    /// What it may do beside queries; nothing with a public key.
+    pub scopes: Vec<Scope>,
     /// Its name, unique among the keys that were not revoked.
     pub name: String,
     /// The end of its token, to recognise it by.

@@ -36,7 +36,8 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::link::{Announced, Inbox, Outgoing};
+    use crate::capability::CapabilitySet;
+    use crate::link::{Announced, Inbox, Kind, Outgoing};
     use crate::model::{self, Runner, TokenHint};
     use crate::token::{TokenHash, TokenKind};
 
@@ -77,7 +78,7 @@ mod tests {
         fn give(&self, index: usize, jobs: usize) {
             for job in 0..jobs {
                 let already = self.links[index].active_jobs();
-                let (inbox, _events) = Inbox::new(&format!("{index}-{already}-{job}"), true);
+                let (inbox, _events) = Inbox::new(&format!("{index}-{already}-{job}"), Kind::Query, true);
                 let request = JobRequest {
                     source: "s".to_owned(),
                     kind: JobKind::Test,
@@ -103,6 +104,7 @@ mod tests {
             id: RunnerId::new(),
             name: "r".to_owned(),
             labels: BTreeMap::new(),
+            capabilities: CapabilitySet::default(),
             token_hint: TokenHint { kind: TokenKind::Runner, last4: "last".to_owned() },
             created_at: model::now(),
             revoked_at: None,

@@ -13,16 +13,19 @@ use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use protocol::{
-    ChunkParts, Decoded, Draining, Extension, FrameError, HEARTBEAT_INTERVAL_MS, HELLO_TIMEOUT_MS, Hello,
-    HelloAck, PROTOCOL_VERSION, RunnerFrame, decode_runner_frame,
+    ChunkParts, Decoded, Draining, ExecChunk, Extension, Extensions, FrameError, HEARTBEAT_INTERVAL_MS,
+    HELLO_TIMEOUT_MS, Hello, HelloAck, PROTOCOL_VERSION, RawObject, RunnerFrame, decode_runner_frame,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::audit::{self, Actor, AuditRow, action};
+use crate::capability::{Capability, CapabilitySet};
 use crate::guard::Watch;
-use crate::link::{Announced, ChunkData, CloseReason, Event, Link, Outgoing};
+use crate::link::{Announced, ChunkData, CloseReason, Event, Kind, Link, Outgoing, ShellEvent};
 use crate::model::Runner;
+use crate::shell::grant::reported;
+use crate::shell::record::{RunnerSnapshot, said};
 use crate::state::Gateway;
 use crate::strangers::Stranger;
 use crate::token::TokenHash;
@@ -182,14 +185,7 @@ async fn attend(
     origin: Origin,
 ) {
     let Greeted { runner, token, hello } = greeted;
-    let announced = Announced {
-        extensions: gateway.extensions.and(hello.extensions),
-        capabilities: hello.capabilities,
-        version: hello.runtime_version,
-        instance: hello.instance_id,
-        max_jobs: hello.max_jobs,
-        remote: origin.remote,
-    };
+    let announced = announced(gateway.extensions.and(hello.extensions), &hello, origin.remote);
     let (link, outgoing) = Link::new(gateway.registry.next_id(), &runner, token, announced);
     tracing::info!(runner = %link.runner_name, link = link.id, version = link.hello.version, "runner connected");
     welcome(gateway, &link, &hello.running_jobs);
@@ -203,6 +199,45 @@ async fn attend(
     tracing::info!(runner = %link.runner_name, link = link.id, "runner disconnected");
     // The writer ends by itself: the link is closed. Its result says nothing more.
     let _ended = writer.await;
+}
+
+/// What the rest of the gateway may know of a runner's hello.
+fn announced(extensions: Extensions, hello: &Hello, remote: Option<String>) -> Announced {
+    let shell = shell_capabilities(extensions, hello);
+    let metadata = hello.metadata.as_ref().and_then(|metadata| RawObject::parse(&metadata.0).ok());
+    let text = |key: &str| metadata.as_ref()?.text(key).ok()?.map(|text| said(&text));
+    let said = RunnerSnapshot {
+        hostname: text("hostname"),
+        platform: text("platform"),
+        arch: text("arch"),
+        version: hello.runtime_version.as_deref().map(said),
+        capabilities: shell.iter().flat_map(|set| set.words()).map(str::to_owned).collect(),
+    };
+    Announced {
+        extensions,
+        capabilities: hello.capabilities.clone(),
+        version: hello.runtime_version.clone(),
+        instance: hello.instance_id.clone(),
+        max_jobs: hello.max_jobs,
+        remote,
+        shell,
+        max_shell_jobs: hello.exec.as_ref().and_then(|offer| offer.max_exec),
+        said,
+    }
+}
+
+/// What a runner says that it does beside queries: in `hello.exec`, or, in the other dialect, in its metadata.
+fn shell_capabilities(extensions: Extensions, hello: &Hello) -> Option<CapabilitySet> {
+    if !extensions.has(Extension::Exec) {
+        return Some(CapabilitySet::NONE);
+    }
+    if let Some(offer) = &hello.exec {
+        return Some(reported(offer));
+    }
+    let metadata = RawObject::parse(&hello.metadata.as_ref()?.0).ok()?;
+    let words = metadata.texts("capabilities").ok()??;
+    // Words that are not known allow nothing.
+    Some(words.iter().filter_map(|word| word.parse::<Capability>().ok()).collect())
 }
 
 /// Registers before it acknowledges, so that a push of assignments or a revocation cannot fall between the two.
@@ -319,10 +354,19 @@ async fn handle(gateway: &Gateway, link: &Arc<Link>, text: &Utf8Bytes) -> Handle
             return Handled::Heartbeat;
         }
         RunnerFrame::Chunk(chunk) => take(gateway, link, text.clone().into(), chunk).await,
-        RunnerFrame::Done { id, meta } => end(gateway, link, &id, Event::Done(meta)),
+        RunnerFrame::Done { id, meta } => end(gateway, link, &id, Kind::Query, Event::Done(meta)),
         RunnerFrame::Error(error) => {
             let id = error.id.clone();
-            end(gateway, link, &id, Event::Error(error));
+            end(gateway, link, &id, Kind::Query, Event::Error(error));
+        }
+        RunnerFrame::ExecChunk(chunk) => take_output(gateway, link, chunk),
+        RunnerFrame::ExecDone(done) => {
+            let id = done.job_id.clone();
+            end(gateway, link, &id, Kind::Shell, Event::Shell(ShellEvent::Done(done)));
+        }
+        RunnerFrame::ExecError(error) => {
+            let id = error.job_id.clone();
+            end(gateway, link, &id, Kind::Shell, Event::Shell(ShellEvent::Error(error)));
         }
         RunnerFrame::Draining(draining) => drain(link, draining),
         RunnerFrame::Hello(_) => return fatal(close::POLICY, "hello was said already"),
@@ -332,7 +376,7 @@ async fn handle(gateway: &Gateway, link: &Arc<Link>, text: &Utf8Bytes) -> Handle
 
 /// Hands a chunk to its job.
 async fn take(gateway: &Gateway, link: &Link, frame: Bytes, chunk: ChunkParts<'_>) {
-    let Some(inbox) = link.inbox(&chunk.id) else {
+    let Some(inbox) = link.inbox(&chunk.id, Kind::Query) else {
         return gateway.metrics.stray_frame();
     };
     if link.has(Extension::Resume) && !inbox.in_sequence(chunk.seq) {
@@ -343,6 +387,17 @@ async fn take(gateway: &Gateway, link: &Link, frame: Bytes, chunk: ChunkParts<'_
     let data = ChunkData::new(&frame, rows.iter().map(|row| row.get()), chunk.tail);
     let taken = inbox.take(data, || link.active_jobs() > 1);
     if let Some(Err(why)) = link.closed.run_until_cancelled(taken).await {
+        link.fail(&inbox, why);
+    }
+}
+
+/// Hands output to its shell job.
+fn take_output(gateway: &Gateway, link: &Link, chunk: ExecChunk) {
+    let Some(inbox) = link.inbox(&chunk.job_id, Kind::Shell) else {
+        return gateway.metrics.stray_frame();
+    };
+    gateway.metrics.output_received(chunk.data.len());
+    if let Err(why) = inbox.take_output(chunk) {
         link.fail(&inbox, why);
     }
 }
@@ -358,15 +413,15 @@ fn drain(link: &Link, draining: Draining) {
 fn refuse_frame(gateway: &Gateway, link: &Link, error: &FrameError) {
     tracing::warn!(runner = %link.runner_name, %error, "bad frame from runner");
     gateway.metrics.stray_frame();
-    if let FrameError::Field { id: Some(id), .. } = error
-        && let Some(inbox) = link.inbox(id)
+    if let FrameError::Field { kind, id: Some(id), .. } = error
+        && let Some(inbox) = link.inbox(id, if kind.starts_with("exec_") { Kind::Shell } else { Kind::Query })
     {
         link.fail(&inbox, "the runner sent a frame with a wrong field");
     }
 }
 
-fn end(gateway: &Gateway, link: &Link, id: &str, event: Event) {
-    let Some(inbox) = link.inbox(id) else {
+fn end(gateway: &Gateway, link: &Link, id: &str, kind: Kind, event: Event) {
+    let Some(inbox) = link.inbox(id, kind) else {
         return gateway.metrics.stray_frame();
     };
     link.forget(id);

@@ -19,6 +19,8 @@ const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
 const MAX_BODY_LIMIT: usize = 64 * 1024 * 1024;
 const DEFAULT_AUDIT_DAYS: u32 = 90;
 const DEFAULT_PUBLIC_ROWS: u64 = 10_000;
+const DEFAULT_SHELL_JOBS: usize = 16;
+const MAX_SHELL_JOBS: usize = 1_024;
 const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const WRITE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -78,6 +80,8 @@ pub struct Settings {
     pub body_limit: usize,
     /// Rows of a query with a public key at the most.
     pub public_rows: u64,
+    /// Shell jobs that one connected process of a runner has at a time; the runner may allow fewer.
+    pub shell_jobs: usize,
     /// How long a caller may take no byte of what there is for it.
     pub write_timeout: Duration,
     /// How long audit rows are kept.
@@ -150,6 +154,7 @@ impl Settings {
             origins: origins(&mut reader),
             body_limit: body_limit(&mut reader),
             public_rows: public_rows(&mut reader),
+            shell_jobs: shell_jobs(&mut reader),
             write_timeout: write_timeout(&mut reader),
             audit: retention(&mut reader),
             drain_timeout: reader.duration("SEMILAYER_DRAIN_TIMEOUT").unwrap_or(DEFAULT_DRAIN_TIMEOUT),
@@ -262,6 +267,15 @@ fn public_rows(reader: &mut Reader<'_>) -> u64 {
     rows
 }
 
+fn shell_jobs(reader: &mut Reader<'_>) -> usize {
+    let expected = "a number of shell jobs from 1 to 1024";
+    let jobs = reader.parsed("SEMILAYER_MAX_EXEC", expected).unwrap_or(DEFAULT_SHELL_JOBS);
+    if !(1..=MAX_SHELL_JOBS).contains(&jobs) {
+        reader.mistake("SEMILAYER_MAX_EXEC", format!("expected {expected}"));
+    }
+    jobs
+}
+
 fn write_timeout(reader: &mut Reader<'_>) -> Duration {
     let timeout = reader.duration("SEMILAYER_WRITE_TIMEOUT").unwrap_or(DEFAULT_WRITE_TIMEOUT);
     if !WRITE_TIMEOUTS.contains(&timeout) {
@@ -324,6 +338,7 @@ mod tests {
                 ("SEMILAYER_ADMIN_TOKEN", "short"),
                 ("SEMILAYER_MAX_BODY", "5"),
                 ("SEMILAYER_PUBLIC_MAX_LIMIT", "0"),
+                ("SEMILAYER_MAX_EXEC", "0"),
                 ("SEMILAYER_WRITE_TIMEOUT", "0s"),
                 ("SEMILAYER_AUDIT_ROWS", "-1"),
                 ("SEMILAYER_NATS_URL", "nats://x"),
@@ -338,6 +353,7 @@ mod tests {
             "ADMIN_TOKEN",
             "MAX_BODY",
             "PUBLIC_MAX_LIMIT",
+            "MAX_EXEC",
             "WRITE_TIMEOUT",
             "AUDIT_ROWS",
             "NATS_URL",

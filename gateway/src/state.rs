@@ -41,6 +41,8 @@ pub struct Limits {
     pub body: usize,
     /// Rows of a query with a public key at the most.
     pub public_rows: u64,
+    /// Shell jobs that one connected process of a runner has at a time.
+    pub shell_jobs: usize,
 }
 
 impl Gateway {

@@ -8,10 +8,10 @@ pub mod sqlite;
 use futures::future::BoxFuture;
 use protocol::Timestamp;
 
-use crate::audit::{AuditFilter, AuditRow};
+use crate::audit::{AuditFilter, AuditRow, JobFilter};
 use crate::config::Node;
 use crate::error::StoreError;
-use crate::model::{Key, KeyId, Records, Runner, RunnerId, Source, SourceId};
+use crate::model::{JobId, Key, KeyId, Records, Runner, RunnerId, Source, SourceId};
 use crate::token::TokenHash;
 
 /// What keeps the control plane.
@@ -39,8 +39,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Appends to the audit log in one transaction.
     fn append_audit<'a>(&'a self, rows: &'a [AuditRow]) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Rows that fit, newest first.
+    /// Rows that fit, newest first, without the output of shell jobs.
     fn audit<'a>(&'a self, filter: &'a AuditFilter) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>>;
+
+    /// Rows of shell jobs that have ended and fit, without their output. The job that began last comes first.
+    fn shell_jobs<'a>(&'a self, filter: &'a JobFilter) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>>;
+
+    /// The row of one shell job that has ended, with its output.
+    fn shell_job(&self, job: JobId) -> BoxFuture<'_, Result<Option<AuditRow>, StoreError>>;
 
     /// Deletes rows of the audit log that are older. How many.
     fn delete_audit_before(&self, limit: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
@@ -62,6 +68,8 @@ pub enum Mutation {
     CreateRunner(Runner, TokenHash),
     /// A runner's token ends for good. The first time counts.
     RevokeRunner(RunnerId, Timestamp),
+    /// Labels and capabilities of a runner.
+    UpdateRunner(Runner),
     /// A runner that was not revoked gets another token; hash and last four characters.
     RotateRunner(RunnerId, TokenHash, String),
     /// A runner and its assignments are forgotten.

@@ -50,6 +50,10 @@ impl Config {
         let address = self.health;
         let plugins = Plugins::load(&self.plugins, registry.clone()).await?;
         let runner = Arc::new(Runner::new(self, registry, plugins, environment, drain.clone()));
+        if runner.config().exec.is_on() {
+            // Before the first hello, which says it.
+            runner.execs.look_for_docker(&runner.config().exec).await;
+        }
         let health = match address {
             Some(address) => {
                 Some(HealthServer::bind(address, Arc::new(RunnerHealth(Arc::clone(&runner)))).await?)
@@ -75,6 +79,7 @@ impl App {
             server.serve(&drain);
         }
         drain.spawn_companion("idle sources", close_idle_sources(Arc::clone(&runner)));
+        drain.spawn_companion("docker engine", look_for_docker(Arc::clone(&runner)));
         drain.spawn_companion("plugins", follow_plugins(Arc::clone(&runner)));
         let link = drain.spawn("link", link::keep(Arc::clone(&runner), dialer));
         Running { runner, health: address, link }
@@ -126,6 +131,11 @@ async fn close_idle_sources(runner: Arc<Runner>) {
         }
         runner.sources.close_idle(&runner.config().sources);
     }
+}
+
+/// The engine comes and goes.
+async fn look_for_docker(runner: Arc<Runner>) {
+    runner.execs.keep_looking(|| runner.config().exec.clone()).await;
 }
 
 /// Plugins come and go while the runner runs.

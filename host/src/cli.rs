@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 #[cfg(feature = "plugins")]
-pub use self::plugin::{BuildPlugin, InspectPlugin, Language, NewPlugin, PluginCommand, TestPlugin};
+pub use self::plugin::{BuildPlugin, InspectPlugin, Keeps, Language, NewPlugin, PluginCommand, TestPlugin};
 
 /// The SemiLayer runner: dials a gateway and runs its jobs where the data lives.
 #[derive(Debug, Parser)]
@@ -110,7 +110,7 @@ pub struct Flags {
     /// How long running jobs may take to finish when the runner stops [env: SEMILAYER_DRAIN_TIMEOUT]
     #[arg(long, global = true, value_name = "DURATION")]
     pub drain_timeout: Option<String>,
-    /// What a gateway may run on this host: off [env: SEMILAYER_EXEC]
+    /// What a gateway may run on this host: off, or some of sandbox,readonly,full [env: SEMILAYER_EXEC]
     #[arg(long, global = true, value_name = "MODES")]
     pub exec: Option<String>,
     /// More certificate authorities to trust, PEM [env: SEMILAYER_CA_FILE]

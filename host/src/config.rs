@@ -3,8 +3,10 @@
 //! Flags stand above the environment, the environment above the config file, the config file above defaults. Nothing
 //! here connects or binds; what is wrong is reported all at once, each mistake with the name of its setting.
 
+mod exec;
 mod file;
 mod gateway;
+mod images;
 mod sources;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,7 +19,9 @@ use runtime::settings::{Key, Mistakes, Reader, Source, Warning};
 use runtime::telemetry::{LogSettings, TraceSettings};
 use url::Url;
 
+pub use exec::{ExecSettings, OutputCaps, SandboxSettings};
 pub use gateway::{gateway_url, is_loopback};
+pub use images::ImagePattern;
 pub(crate) use sources::MANAGED_BRIDGES;
 pub use sources::{ManagedBridges, SourceLimits, SourceSettings};
 
@@ -59,6 +63,8 @@ pub struct Config {
     pub sources: SourceSettings,
     /// Where plugins are, and what they may.
     pub plugins: PluginSettings,
+    /// What a gateway may run on this host.
+    pub exec: ExecSettings,
     /// Times of the socket. Not a setting: tests shorten them.
     pub timings: Timings,
 }
@@ -99,6 +105,9 @@ pub struct Timings {
     pub healthy: Duration,
     /// Between two attempts while the gateway refuses the credentials.
     pub refused: Duration,
+    /// How long other bridges wait for a moment without jobs, where a gateway hears of them only in a new `hello`; then
+    /// new jobs are refused until the running ones have finished.
+    pub renew: Duration,
 }
 
 impl Default for Timings {
@@ -114,6 +123,7 @@ impl Default for Timings {
             backoff_cap: Duration::from_secs(30),
             healthy: Duration::from_secs(60),
             refused: Duration::from_secs(300),
+            renew: Duration::from_secs(10),
         }
     }
 }
@@ -135,6 +145,7 @@ impl Config {
             ssl_cert_file: None,
             sources: SourceSettings::default(),
             plugins: PluginSettings::default(),
+            exec: ExecSettings::default(),
             timings: Timings::default(),
         }
     }
@@ -169,9 +180,9 @@ impl Config {
             ssl_cert_file: reader.text("SSL_CERT_FILE").map(PathBuf::from),
             sources: SourceSettings::read(&mut reader, &table),
             plugins: PluginSettings::read(&mut reader, flags, &table),
+            exec: ExecSettings::read(&mut reader, flags, &table),
             timings: Timings::default(),
         };
-        warn_of_later_settings(&mut reader, flags);
         reader.finish().map(|warnings| Loaded { config, log, traces, warnings })
     }
 }
@@ -260,12 +271,14 @@ pub(crate) fn ca_file_key(flags: &Flags) -> Key {
     Key::env("SEMILAYER_CA_FILE").file("ca_file").flag("--ca-file", flags.ca_file.clone())
 }
 
-/// Settings of the outer contract that this version does not act on are not accepted in silence.
-fn warn_of_later_settings(reader: &mut Reader<'_>, flags: &Flags) {
-    let exec = Key::env("SEMILAYER_EXEC").file("exec").flag("--exec", flags.exec.clone());
-    if reader.text(exec).is_some_and(|text| text != "off") {
-        reader.warn("SEMILAYER_EXEC", "has no effect in this version");
-    }
+/// `SEMILAYER_STATE_DIR`, else the XDG state directory; none where there is no home.
+pub(crate) fn state_dir(reader: &mut Reader<'_>, flags: &Flags) -> Option<PathBuf> {
+    let named =
+        Key::env("SEMILAYER_STATE_DIR").file("state_dir").flag("--state-dir", flags.state_dir.clone());
+    let own = |base: String| PathBuf::from(base).join("semilayer");
+    let named = reader.text(named).map(PathBuf::from);
+    let named = named.or_else(|| reader.text("XDG_STATE_HOME").map(own));
+    named.or_else(|| reader.text("HOME").map(|home| own(format!("{home}/.local/state"))))
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use std::task::{Context, Poll, ready};
 
 use futures::FutureExt;
 use futures::stream::{SelectAll, Stream, StreamExt};
-use protocol::{ErrorFrame, Extension, Extensions, FrameError, JobFrame, RequestError};
+use protocol::{
+    ErrorFrame, ExecError, ExecRequest, Extension, Extensions, FrameError, JobFrame, RequestError,
+};
 use runtime::secrets::Scrubber;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Failure;
 use crate::flow::Window;
 use crate::job::Job;
-use crate::jobs::Answer;
+use crate::jobs::{Answer, SHELL, ShellJob, ShellLane, shell_weight};
 use crate::outcome::Outcome;
 use crate::runner::Runner;
 use crate::sources::Source;
@@ -39,7 +41,12 @@ pub(crate) struct Dispatch {
     extensions: Extensions,
     jobs: HashMap<Arc<str>, Running>,
     lanes: SelectAll<Lane>,
+    /// Whether this socket takes no new jobs, although the runner does.
+    refuses: bool,
 }
+
+/// Where a job puts its frames, and its last one.
+type Senders = (mpsc::Sender<String>, oneshot::Sender<String>);
 
 struct Running {
     cancel: CancellationToken,
@@ -48,12 +55,17 @@ struct Running {
 
 impl Dispatch {
     pub(crate) fn new(runner: Arc<Runner>, extensions: Extensions) -> Self {
-        Self { runner, extensions, jobs: HashMap::new(), lanes: SelectAll::new() }
+        Self { runner, extensions, jobs: HashMap::new(), lanes: SelectAll::new(), refuses: false }
     }
 
     /// Whether no job runs and none has anything left to send.
     pub(crate) fn is_idle(&self) -> bool {
         self.jobs.is_empty()
+    }
+
+    /// Refuses new jobs as a runner that stops does, or takes them again.
+    pub(crate) fn refuse(&mut self, refuses: bool) {
+        self.refuses = refuses;
     }
 
     /// Starts a job, or answers with the frame that refuses it.
@@ -72,18 +84,23 @@ impl Dispatch {
         }
     }
 
-    fn admit(&self, frame: &JobFrame) -> Result<Arc<Source>, Failure> {
-        if self.jobs.contains_key(frame.id.as_str()) {
+    /// What holds for jobs of every kind; `bytes` is what it would hold.
+    fn admit_any(&self, id: &str, bytes: usize) -> Result<(), Failure> {
+        if self.jobs.contains_key(id) {
             return Err(Failure::DuplicateId);
         }
-        if self.runner.is_draining() {
+        if self.refuses || self.runner.is_draining() {
             return Err(Failure::Draining);
         }
-        if self.runner.active() >= self.runner.config().max_jobs.saturating_mul(1 + WAITING_PER_SLOT) {
+        if self.runner.held().saturating_add(bytes) > OPTIONS_BYTES {
             return Err(Failure::Busy);
         }
-        let bytes = frame.request.options.get().len();
-        if self.runner.held().saturating_add(bytes) > OPTIONS_BYTES {
+        Ok(())
+    }
+
+    fn admit(&self, frame: &JobFrame) -> Result<Arc<Source>, Failure> {
+        self.admit_any(&frame.id, frame.request.options.get().len())?;
+        if self.runner.active() >= self.runner.config().max_jobs.saturating_mul(1 + WAITING_PER_SLOT) {
             return Err(Failure::Busy);
         }
         let name = &frame.request.source;
@@ -92,23 +109,59 @@ impl Dispatch {
     }
 
     fn start(&mut self, frame: JobFrame, source: Arc<Source>) {
-        let id: Arc<str> = Arc::from(frame.id.as_str());
-        let window = Arc::new(self.window(&frame));
-        let cancel = CancellationToken::new();
-        let (sender, frames) = mpsc::channel(LANE_FRAMES);
-        let (last_sender, last) = oneshot::channel();
+        let (cancel, (sender, last_sender), window) = self.enter(&frame.id, frame.credit);
         let answer =
-            Answer::new(Arc::clone(&id), sender, Arc::clone(&window), Arc::clone(&self.runner.metrics))
+            Answer::new(Arc::from(frame.id.as_str()), sender, window, Arc::clone(&self.runner.metrics))
                 .numbered(self.extensions.has(Extension::Resume));
         let traced = self.extensions.has(Extension::Trace);
-        let job = Job::new(&self.runner, frame, source, cancel.clone(), traced);
-        self.jobs.insert(Arc::clone(&id), Running { cancel, window });
-        self.lanes.push(Lane { id, frames, last, ended: false });
+        let job = Job::new(&self.runner, frame, source, cancel, traced);
         self.runner.drain.spawn("job", job.run(answer, last_sender));
     }
 
-    fn window(&self, frame: &JobFrame) -> Window {
-        match frame.credit.filter(|_| self.extensions.has(Extension::Flow)) {
+    /// Starts a shell job, or answers with the frame that refuses it.
+    pub(crate) fn accept_shell(&mut self, request: ExecRequest) -> Option<ExecError> {
+        match self.admit_shell(&request) {
+            Ok(()) => {
+                self.start_shell(request);
+                None
+            }
+            Err(failure) => {
+                let outcome = Outcome::of(&failure, &Scrubber::default());
+                self.runner.metrics.job_refused(SHELL, Some(outcome.code));
+                tracing::debug!(job = request.job_id, code = %outcome.code, "shell job refused");
+                Some(outcome.shell_frame(&request.job_id))
+            }
+        }
+    }
+
+    fn admit_shell(&self, request: &ExecRequest) -> Result<(), Failure> {
+        self.admit_any(&request.job_id, shell_weight(request))?;
+        let limit = self.runner.config().exec.max_exec.saturating_mul(1 + WAITING_PER_SLOT);
+        if self.runner.execs.active() >= limit { Err(Failure::Busy) } else { Ok(()) }
+    }
+
+    fn start_shell(&mut self, request: ExecRequest) {
+        let (cancel, lane, window) = self.enter(&request.job_id, request.credit);
+        let traced = self.extensions.has(Extension::Trace);
+        let job = ShellJob::new(&self.runner, request, cancel, traced);
+        let lane = ShellLane { frames: lane.0, window, last: lane.1 };
+        self.runner.drain.spawn("shell job", job.run(lane));
+    }
+
+    /// Puts a job into the table.
+    fn enter(&mut self, id: &str, credit: Option<u64>) -> (CancellationToken, Senders, Arc<Window>) {
+        let id: Arc<str> = Arc::from(id);
+        let window = Arc::new(self.window(credit));
+        let cancel = CancellationToken::new();
+        let (sender, frames) = mpsc::channel(LANE_FRAMES);
+        let (last_sender, last) = oneshot::channel();
+        self.jobs.insert(Arc::clone(&id), Running { cancel: cancel.clone(), window: Arc::clone(&window) });
+        self.lanes.push(Lane { id, frames, last, ended: false });
+        (cancel, (sender, last_sender), window)
+    }
+
+    fn window(&self, credit: Option<u64>) -> Window {
+        match credit.filter(|_| self.extensions.has(Extension::Flow)) {
             Some(bytes) => Window::of(bytes),
             None => Window::unlimited(),
         }
@@ -158,11 +211,17 @@ impl Drop for Dispatch {
 }
 
 /// The answer to a frame with a wrong field, where it names a job that can be answered.
-pub(crate) fn refuse_frame(error: &FrameError) -> Option<ErrorFrame> {
+pub(crate) fn refuse_frame(error: &FrameError, extensions: Extensions) -> Option<String> {
+    let outcome = |invalid: &protocol::Invalid| {
+        let failure = Failure::Request(RequestError::Invalid(invalid.clone()));
+        Outcome::of(&failure, &Scrubber::default())
+    };
     match error {
-        FrameError::Field { kind: "job", id: Some(id), invalid } => {
-            let failure = Failure::Request(RequestError::Invalid(invalid.clone()));
-            Some(Outcome::of(&failure, &Scrubber::default()).frame(id))
+        FrameError::Field { kind: "job", id: Some(id), invalid } => Some(outcome(invalid).frame(id).encode()),
+        FrameError::Field { kind: "exec_request", id: Some(id), invalid }
+            if extensions.has(Extension::Exec) =>
+        {
+            Some(outcome(invalid).shell_frame(id).encode())
         }
         FrameError::Field { .. } | FrameError::NotJson(_) | FrameError::NoType => None,
     }

@@ -3,6 +3,7 @@
 //! Every check does the real thing: it resolves, dials, shakes hands, says hello with the real token and leaves, opens
 //! each runner-local source and asks it. What a check could not try because an earlier one failed is skipped, not passed.
 
+mod exec;
 mod gateway;
 mod sources;
 
@@ -73,6 +74,7 @@ pub(crate) async fn examine(
     let mut checks = vec![configuration(&config)];
     checks.extend(warnings.iter().map(of_warning));
     checks.extend(plugins(&config, registry).await);
+    checks.extend(exec::check(&config.exec).await);
     let Gateway { checks: on_the_way, assigned } = introduce(&config, registry).await;
     checks.extend(on_the_way);
     match assigned {

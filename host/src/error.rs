@@ -1,11 +1,15 @@
 //! How a job fails, and how the runner cannot start.
 
+use std::io;
 use std::sync::Arc;
 
 use bridge_core::BridgeError;
 use protocol::{Invalid, RequestError};
 use runtime::error::{HealthError, TlsError};
+use sandbox::SandboxError;
 use thiserror::Error;
+
+use crate::exec::Denied;
 
 /// Why a job has no answer. [`crate::outcome`] turns each variant into a public code.
 #[derive(Debug, Error)]
@@ -49,6 +53,21 @@ pub(crate) enum Failure {
     /// The deadline passed.
     #[error("the job did not finish before its deadline")]
     TimedOut,
+    /// A shell job's time was up, and its command was stopped.
+    #[error("the command did not end within {} s and was stopped", .0.as_secs_f64())]
+    CommandTimedOut(std::time::Duration),
+    /// This host does not do what a shell job asks.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// A command could not be started.
+    #[error("the command could not be started: {0}")]
+    Start(#[source] io::Error),
+    /// A container could not be had.
+    #[error("{0}")]
+    Sandbox(Arc<SandboxError>),
+    /// There is no sandbox, although the settings want one; the log says why.
+    #[error("this runner has no sandbox now")]
+    NoSandbox,
     /// A schema could not be written as JSON.
     #[error("the answer cannot be written")]
     Unwritable(#[source] serde_json::Error),

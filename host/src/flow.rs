@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use protocol::CHUNK_BYTES;
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
 /// How many bytes of row payload a job may still send (`flow/1`).
 ///
@@ -33,7 +34,7 @@ impl Window {
     }
 
     /// Takes what is sent.
-    pub(crate) fn take(&self, bytes: usize) {
+    fn take(&self, bytes: usize) {
         if let Some(balance) = &self.balance {
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             balance.fetch_sub(bytes, Ordering::AcqRel);
@@ -50,8 +51,21 @@ impl Window {
         }
     }
 
+    /// Waits for credit and takes it; answers how long that took, where it had to wait.
+    pub(crate) async fn pay(&self, bytes: usize) -> Option<Duration> {
+        let waited = if self.room() == 0 {
+            let asked = Instant::now();
+            self.opened().await;
+            Some(asked.elapsed())
+        } else {
+            None
+        };
+        self.take(bytes);
+        waited
+    }
+
     /// Waits until there is room.
-    pub(crate) async fn opened(&self) {
+    async fn opened(&self) {
         while self.room() == 0 {
             self.more.notified().await;
         }

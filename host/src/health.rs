@@ -50,6 +50,12 @@ impl Health for RunnerHealth {
             "draining": runner.is_draining(),
             "activeJobs": runner.active(),
             "maxJobs": config.max_jobs,
+            "exec": {
+                "modes": config.exec.modes,
+                "active": runner.execs.active(),
+                "max": config.exec.max_exec,
+                "docker": runner.execs.has_docker(),
+            },
             "bridges": runner.registry.names(),
             "plugins": runner.plugins.status(),
             "sources": runner.sources.status(),
@@ -60,6 +66,7 @@ impl Health for RunnerHealth {
         for (name, pool) in self.0.sources.pools() {
             self.0.metrics.pool(&name, pool.in_use);
         }
+        self.0.metrics.docker(self.0.execs.has_docker());
         let plugins = &self.0.plugins;
         self.0.metrics.plugins(&plugins.problems(), &plugins.uses());
         self.0.metrics.encode()

@@ -2,6 +2,7 @@
 
 mod answer;
 mod rows;
+mod shell;
 mod targets;
 
 use bridge_core::{Bridge, Call};
@@ -11,6 +12,7 @@ use protocol::{
 };
 
 pub(crate) use answer::Answer;
+pub(crate) use shell::{KIND as SHELL, Lane as ShellLane, ShellJob, weight as shell_weight};
 
 use crate::error::Failure;
 

@@ -14,6 +14,7 @@ mod dispatch;
 mod doctor;
 mod environment;
 mod error;
+mod exec;
 mod flow;
 mod health;
 mod job;
@@ -34,6 +35,9 @@ mod status;
 
 pub use app::{App, Running};
 pub use backoff::Backoff;
-pub use config::{Config, Loaded, ManagedBridges, PluginSettings, SourceLimits, SourceSettings, Timings};
+pub use config::{
+    Config, ExecSettings, ImagePattern, Loaded, ManagedBridges, OutputCaps, PluginSettings, SandboxSettings,
+    SourceLimits, SourceSettings, Timings,
+};
 pub use error::{SourceProblem, StartError};
 pub use registry::{DriverRef, Registry};

@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     source_errors: Family<SourceErrorLabels, Counter>,
     unknown_frames: Family<TypeLabel, Counter>,
     security_events: Family<EventLabel, Counter>,
+    exec_denied: Family<RuleLabel, Counter>,
+    exec_docker: Gauge,
     plugin_failed: Family<FileLabel, Gauge>,
     plugin_instances: Family<PluginLabel, Gauge>,
     plugin_failures: Family<PluginLabel, Gauge>,
@@ -60,6 +62,11 @@ struct OutcomeLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuleLabel {
+    rule: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -196,6 +203,18 @@ impl Metrics {
                 "What should not happen between friends",
                 Family::default(),
             ),
+            exec_denied: register(
+                to,
+                "exec_denied",
+                "Shell jobs that this host's policy refused, by rule",
+                Family::default(),
+            ),
+            exec_docker: register(
+                to,
+                "exec_docker_reachable",
+                "1 while a Docker engine answers that shell jobs may use",
+                Gauge::default(),
+            ),
             plugin_failed: register(
                 to,
                 "plugin_load_failed",
@@ -269,6 +288,14 @@ impl Metrics {
 
     pub(crate) fn pool(&self, source: &str, in_use: u32) {
         self.pool_in_use.get_or_create(&SourceLabel { source: source.to_owned() }).set(i64::from(in_use));
+    }
+
+    pub(crate) fn exec_denied(&self, rule: &'static str) {
+        self.exec_denied.get_or_create(&RuleLabel { rule }).inc();
+    }
+
+    pub(crate) fn docker(&self, reachable: bool) {
+        self.exec_docker.set(i64::from(reachable));
     }
 
     /// What the plugins are like now; those that are not named are forgotten.
@@ -349,6 +376,8 @@ mod tests {
         metrics.pool("main", 2);
         metrics.source_failed("main", ErrorCode::SourceUnreachable);
         metrics.security_event(SecurityEvent::ConfigForLocalSource);
+        metrics.exec_denied("program.unknown");
+        metrics.docker(true);
         let text = metrics.encode();
         for line in [
             "runner_build_info{version=\"1.2.3\"} 1",
@@ -365,6 +394,8 @@ mod tests {
             "runner_credit_stall_seconds_total 1.5",
             "runner_source_pool_in_use{source=\"main\"} 2",
             "runner_source_errors_total{source=\"main\",code=\"SOURCE_UNREACHABLE\"} 1",
+            "runner_exec_denied_total{rule=\"program.unknown\"} 1",
+            "runner_exec_docker_reachable 1",
             "runner_security_events_total{event=\"config_for_local_source\"} 1",
         ] {
             assert!(text.contains(&format!("{line}\n")), "{line} is missing in\n{text}");

@@ -6,12 +6,15 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use std::error::Error;
+use std::io;
 
 use bridge_core::BridgeError;
-use protocol::{ErrorCode, ErrorFrame, RequestError, UnsupportedOperator};
+use protocol::{ErrorCode, ErrorFrame, ExecError, RequestError, UnsupportedOperator};
 use runtime::secrets::Scrubber;
+use sandbox::{SandboxError, SandboxErrorCode};
 
 use crate::error::{Failure, SourceProblem};
+use crate::exec::Rule;
 
 /// What a caller hears of a failed job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,7 @@ pub(crate) struct Outcome {
     pub(crate) code: ErrorCode,
     pub(crate) message: String,
     operator: Option<UnsupportedOperator>,
+    rule: Option<Rule>,
 }
 
 impl Outcome {
@@ -46,6 +50,19 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The frame that says so of a shell job.
+    pub(crate) fn shell_frame(self, job_id: &str) -> ExecError {
+        ExecError {
+            job_id: job_id.to_owned(),
+            error: self.message,
+            code: self.code.as_str().to_owned(),
+            rule: self.rule.map(|rule| rule.as_str().to_owned()),
+            ..ExecError::default()
+        }
+    }
+}
+
 fn public(failure: &Failure) -> Outcome {
     match failure {
         Failure::Request(request) => of_request(request),
@@ -58,8 +75,39 @@ fn public(failure: &Failure) -> Outcome {
         Failure::ConnectTooSlow | Failure::ConnectAbandoned => says(ErrorCode::SourceUnreachable, failure),
         Failure::Bridge(bridge) => of_bridge(bridge),
         Failure::Cancelled => says(ErrorCode::Cancelled, failure),
-        Failure::TimedOut => says(ErrorCode::QueryTimeout, failure),
+        Failure::TimedOut | Failure::CommandTimedOut(_) => says(ErrorCode::QueryTimeout, failure),
+        Failure::Denied(denied) => {
+            Outcome { rule: Some(denied.rule), ..says(ErrorCode::PolicyDenied, &denied.message) }
+        }
+        Failure::Start(error) if is_callers(error) => says(ErrorCode::BadRequest, failure),
+        Failure::Start(_) | Failure::NoSandbox => says(ErrorCode::RunnerFailed, failure),
+        Failure::Sandbox(error) => of_sandbox(error),
         Failure::Unwritable(_) | Failure::Panicked => internal(),
+    }
+}
+
+/// Whether a program could not be started because there is none of that name.
+fn is_callers(error: &io::Error) -> bool {
+    [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&error.kind())
+}
+
+fn of_sandbox(error: &SandboxError) -> Outcome {
+    match error.code() {
+        SandboxErrorCode::InvalidRequest | SandboxErrorCode::InvalidRunStep => {
+            says(ErrorCode::BadRequest, error)
+        }
+        SandboxErrorCode::Busy => says(ErrorCode::RunnerBusy, error),
+        SandboxErrorCode::DockerUnreachable
+        | SandboxErrorCode::VolumeCreateFailed
+        | SandboxErrorCode::SeedFailed
+        | SandboxErrorCode::ContainerStartFailed
+        | SandboxErrorCode::NetworkConnectFailed
+        | SandboxErrorCode::ExtractFailed
+        | SandboxErrorCode::BuildFailed
+        | SandboxErrorCode::EngineFailed
+        | SandboxErrorCode::StateFailed
+        | SandboxErrorCode::RunNotFound
+        | SandboxErrorCode::RunEnded => says(ErrorCode::RunnerFailed, format!("{}: {error}", error.code())),
     }
 }
 
@@ -115,7 +163,7 @@ fn of_operator(operator: &UnsupportedOperator) -> Outcome {
 }
 
 fn says(code: ErrorCode, message: impl ToString) -> Outcome {
-    Outcome { code, message: message.to_string(), operator: None }
+    Outcome { code, message: message.to_string(), operator: None, rule: None }
 }
 
 fn internal() -> Outcome {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use protocol::{Extension, Extensions, Hello, PROTOCOL_VERSION, Stats};
+use protocol::{Extension, Extensions, Hello, PROTOCOL_VERSION, RawValueEq, Stats};
 use runtime::Drain;
 use runtime::metrics::resident_memory_bytes;
 use runtime::settings::Source as Environment;
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::config::Config;
+use crate::exec::Execs;
 use crate::metrics::Metrics;
 use crate::plugins::Plugins;
 use crate::registry::Registry;
@@ -27,6 +29,7 @@ pub(crate) struct Runner {
     pub(crate) sources: Sources,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) status: Status,
+    pub(crate) execs: Arc<Execs>,
     pub(crate) drain: Drain,
     /// Names this process's life: another one after each start.
     pub(crate) instance: String,
@@ -53,6 +56,7 @@ impl Runner {
         Self {
             sources: Sources::new(registry.clone(), environment, Arc::clone(&metrics), drain.clone()),
             slots: ArcSwap::from_pointee(semaphore(config.max_jobs)),
+            execs: Arc::new(Execs::new(&config.exec, drain.clone())),
             config: ArcSwap::from_pointee(config),
             registry,
             plugins,
@@ -78,6 +82,7 @@ impl Runner {
         if config.max_jobs != self.config().max_jobs {
             self.slots.store(Arc::new(semaphore(config.max_jobs)));
         }
+        self.execs.reload(&self.config().exec, &config.exec);
         self.config.store(Arc::new(config));
         self.sources.reload(&self.config().sources);
         self.reloaded.notify_one();
@@ -93,14 +98,18 @@ impl Runner {
     /// one is greeted, and the gateway places or fails them at once.
     pub(crate) fn hello(&self) -> Hello {
         let config = self.config();
+        let exec = config.exec.is_on().then(|| self.execs.offer(&config.exec));
+        let extensions = Extensions::all();
         Hello {
             version: PROTOCOL_VERSION,
             runner_id: Some(config.runner_id.clone()),
             capabilities: self.registry.names(),
             runtime_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-            extensions: Extensions::all(),
+            extensions: if exec.is_some() { extensions } else { extensions.without(Extension::Exec) },
             instance_id: Some(self.instance.clone()),
             max_jobs: Some(config.max_jobs),
+            metadata: exec.as_ref().and_then(|_| host()),
+            exec,
             ..Hello::default()
         }
     }
@@ -164,6 +173,17 @@ impl Drop for Active {
         self.runner.active.fetch_sub(1, Ordering::Relaxed);
         self.runner.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+/// What a gateway writes beside a shell job, so that a reader of its records knows which host it was.
+fn host() -> Option<Box<RawValueEq>> {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let text = serde_json::json!({
+        "hostname": hostname.trim(),
+        "platform": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+    });
+    RawValue::from_string(text.to_string()).ok().map(|raw| Box::new(RawValueEq(raw)))
 }
 
 fn semaphore(jobs: u32) -> Semaphore {

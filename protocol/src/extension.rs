@@ -23,11 +23,13 @@ pub enum Extension {
     Keyset,
     /// `bridges/1`: a heartbeat names the runner's bridges when they are others than in `hello`.
     Bridges,
+    /// `exec/1`: shell jobs.
+    Exec,
 }
 
 impl Extension {
     /// Every extension that this build knows.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Flow,
         Self::Drain,
         Self::Trace,
@@ -36,6 +38,7 @@ impl Extension {
         Self::Project,
         Self::Keyset,
         Self::Bridges,
+        Self::Exec,
     ];
 
     /// The name on the wire.
@@ -49,6 +52,7 @@ impl Extension {
             Self::Project => "project/1",
             Self::Keyset => "keyset/1",
             Self::Bridges => "bridges/1",
+            Self::Exec => "exec/1",
         }
     }
 

@@ -10,10 +10,10 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::json::{Kind, MAX_ITEMS, Object, push_text, quoted};
+use crate::json::{Kind, MAX_ITEMS, Object, push_text, quoted, saturated};
 use crate::{
-    AssignedSource, Assignments, DEFAULT_DEADLINE_MS, Extensions, FrameError, Invalid, JobKind, JobRequest,
-    PROTOCOL_VERSION, SearchMethod, Secret, Tail,
+    AssignedSource, Assignments, DEFAULT_DEADLINE_MS, ExecChunk, ExecDone, ExecError, ExecOffer, ExecRequest,
+    Extensions, FrameError, Invalid, JobKind, JobRequest, PROTOCOL_VERSION, SearchMethod, Secret, Tail,
 };
 
 /// Bytes of a job id, which is text of our or another gateway's making; longer ones are refused.
@@ -54,6 +54,13 @@ pub enum GatewayFrame {
         id: String,
         /// Bytes.
         bytes: u64,
+    },
+    /// `exec/1`: a shell job to run.
+    ExecRequest(Box<ExecRequest>),
+    /// `exec/1`: stop that shell job.
+    ExecCancel {
+        /// The job's id.
+        job_id: String,
     },
 }
 
@@ -107,6 +114,12 @@ pub enum RunnerFrame<'a> {
     Error(ErrorFrame),
     /// `drain/1`: no new jobs.
     Draining(Draining),
+    /// `exec/1`: output of a shell job.
+    ExecChunk(ExecChunk),
+    /// `exec/1`: a shell job's command has ended.
+    ExecDone(ExecDone),
+    /// `exec/1`: a shell job has failed.
+    ExecError(ExecError),
 }
 
 /// The first frame of a runner. Two dialects are understood: the published one, authenticated by the upgrade's token, and
@@ -133,6 +146,8 @@ pub struct Hello {
     pub running_jobs: Vec<String>,
     /// `stats/1`: how many jobs the runner takes at once.
     pub max_jobs: Option<u32>,
+    /// `exec/1`: which shell jobs the runner takes.
+    pub exec: Option<ExecOffer>,
     /// What else the runner says of itself, for people.
     pub metadata: Option<Box<RawValueEq>>,
 }
@@ -308,6 +323,8 @@ impl GatewayFrame {
             Self::Cancel { id } => to_json(&IdWire { kind: "cancel", id }),
             Self::Ping => String::from(r#"{"type":"ping"}"#),
             Self::Credit { id, bytes } => to_json(&CreditWire { kind: "credit", id, bytes: *bytes }),
+            Self::ExecRequest(request) => request.encode(),
+            Self::ExecCancel { job_id } => to_json(&JobIdWire { kind: "exec_cancel", job_id }),
         }
     }
 }
@@ -325,6 +342,7 @@ impl Hello {
             instance_id: self.instance_id.as_deref(),
             running_jobs: &self.running_jobs,
             max_jobs: self.max_jobs,
+            exec: self.exec.as_ref(),
             metadata: self.metadata.as_ref().map(|metadata| &*metadata.0),
         })
     }
@@ -384,6 +402,10 @@ pub fn decode_gateway_frame(text: &str) -> Result<Decoded<GatewayFrame>, FrameEr
         "cancel" => id(&object).map(|id| GatewayFrame::Cancel { id }).map_err(refuse("cancel", None)),
         "ping" => Ok(GatewayFrame::Ping),
         "credit" => credit(&object).map_err(refuse("credit", id_if_any(&object))),
+        "exec_request" => exec_request(&object).map_err(refuse("exec_request", job_id_if_any(&object))),
+        "exec_cancel" => id_at(&object, "job_id")
+            .map(|job_id| GatewayFrame::ExecCancel { job_id })
+            .map_err(refuse("exec_cancel", None)),
         _ => return Ok(Decoded::Unknown(quoted(&kind))),
     };
     frame.map(Decoded::Frame)
@@ -409,6 +431,15 @@ pub fn decode_runner_frame(text: &str) -> Result<Decoded<RunnerFrame<'_>>, Frame
         "done" => done(&object).map_err(refuse("done", id_if_any(&object))),
         "error" => error(&object).map(RunnerFrame::Error).map_err(refuse("error", id_if_any(&object))),
         "draining" => draining(&object).map(RunnerFrame::Draining).map_err(refuse("draining", None)),
+        "exec_chunk" => ExecChunk::parse(&object)
+            .map(RunnerFrame::ExecChunk)
+            .map_err(refuse("exec_chunk", job_id_if_any(&object))),
+        "exec_done" => ExecDone::parse(&object)
+            .map(RunnerFrame::ExecDone)
+            .map_err(refuse("exec_done", job_id_if_any(&object))),
+        "exec_error" => ExecError::parse(&object)
+            .map(RunnerFrame::ExecError)
+            .map_err(refuse("exec_error", job_id_if_any(&object))),
         _ => return Ok(Decoded::Unknown(quoted(&kind))),
     };
     frame.map(Decoded::Frame)
@@ -425,9 +456,14 @@ fn refuse(kind: &'static str, id: Option<String>) -> impl FnOnce(Invalid) -> Fra
 }
 
 fn id(object: &Object<'_>) -> Result<String, Invalid> {
-    let id = object.required_text("id")?;
+    id_at(object, "id")
+}
+
+/// The id of a job, which stands in `key`.
+pub(crate) fn id_at(object: &Object<'_>, key: &str) -> Result<String, Invalid> {
+    let id = object.required_text(key)?;
     if !is_id(&id) {
-        return Err(Invalid::new("id", format!("1 to {MAX_ID} bytes without control characters")));
+        return Err(Invalid::new(key, format!("1 to {MAX_ID} bytes without control characters")));
     }
     Ok(id)
 }
@@ -438,6 +474,10 @@ fn is_id(id: &str) -> bool {
 
 fn id_if_any(object: &Object<'_>) -> Option<String> {
     id(object).ok()
+}
+
+fn job_id_if_any(object: &Object<'_>) -> Option<String> {
+    id_at(object, "job_id").ok()
 }
 
 fn hello_ack(object: &Object<'_>) -> Result<HelloAck, Invalid> {
@@ -495,6 +535,11 @@ fn credit(object: &Object<'_>) -> Result<GatewayFrame, Invalid> {
     Ok(GatewayFrame::Credit { id: id(object)?, bytes })
 }
 
+fn exec_request(object: &Object<'_>) -> Result<GatewayFrame, Invalid> {
+    let request = ExecRequest::parse(id_at(object, "job_id")?, object)?;
+    Ok(GatewayFrame::ExecRequest(Box::new(request)))
+}
+
 fn hello(object: &Object<'_>) -> Result<Hello, Invalid> {
     let version = object.whole("version")?.unwrap_or(u64::from(PROTOCOL_VERSION));
     let runner_id = match object.get("runnerId").or_else(|| object.get("runner_id")) {
@@ -506,6 +551,7 @@ fn hello(object: &Object<'_>) -> Result<Hello, Invalid> {
         },
         None => None,
     };
+    let exec = object.get("exec").map(|raw| ExecOffer::parse(raw).map_err(|invalid| invalid.within("exec")));
     Ok(Hello {
         version: u32::try_from(version).map_err(|_| Invalid::new("version", "a protocol version"))?,
         runner_id,
@@ -517,6 +563,7 @@ fn hello(object: &Object<'_>) -> Result<Hello, Invalid> {
         instance_id: object.text("instanceId")?,
         running_jobs: object.texts("runningJobs")?.unwrap_or_default(),
         max_jobs: object.whole("maxJobs")?.map(saturated),
+        exec: exec.transpose()?,
         metadata: object.get("metadata").map(|raw| Box::new(RawValueEq(raw.to_owned()))),
     })
 }
@@ -553,10 +600,6 @@ fn pool_use(raw: &RawValue) -> Result<PoolUse, Invalid> {
         idle: object.whole("idle")?.map_or(0, saturated),
         max: object.whole("max")?.map_or(0, saturated),
     })
-}
-
-fn saturated(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn chunk<'a>(object: &Object<'a>) -> Result<ChunkParts<'a>, Invalid> {
@@ -616,7 +659,7 @@ fn draining(object: &Object<'_>) -> Result<Draining, Invalid> {
 }
 
 /// Our own frames have string keys and no foreign `Serialize`, so this cannot fail.
-fn to_json(frame: &impl Serialize) -> String {
+pub(crate) fn to_json(frame: &impl Serialize) -> String {
     serde_json::to_string(frame).unwrap_or_default()
 }
 
@@ -655,6 +698,13 @@ struct IdWire<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     id: &'a str,
+}
+
+#[derive(Serialize)]
+struct JobIdWire<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    job_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -742,6 +792,8 @@ struct HelloWire<'a> {
     running_jobs: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     max_jobs: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec: Option<&'a ExecOffer>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
 }

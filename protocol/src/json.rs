@@ -171,6 +171,11 @@ pub(crate) fn whole(raw: &RawValue) -> Result<u64, Invalid> {
     whole.ok_or_else(|| Invalid::new("", "a whole number of at least 0"))
 }
 
+/// Figures that stand in 32 bits here: beyond them is the most there may be.
+pub(crate) fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 fn floor(raw: &RawValue) -> Result<u64, Invalid> {
     let expected = || Invalid::new("", "a number of at least 0");
     let measured = || {

@@ -9,6 +9,7 @@ mod answer;
 mod capabilities;
 mod code;
 mod error;
+mod exec;
 mod extension;
 mod filter;
 mod frame;
@@ -30,6 +31,11 @@ pub use answer::{Tail, TargetName};
 pub use capabilities::{AggregateCapabilities, Capabilities, LogicalOp, StringOp, Support};
 pub use code::ErrorCode;
 pub use error::{FrameError, Invalid, RequestError, UnsupportedOperator};
+pub use exec::{
+    DEFAULT_EXEC_TIMEOUT_SECS, ExecChunk, ExecDone, ExecEnv, ExecError, ExecMode, ExecOffer, ExecRequest,
+    ExecSandbox, ExtractStatus, Extracted, ExtractedFile, FileContent, Invocation, MAX_EXEC_TEXT,
+    MAX_EXEC_TIMEOUT_SECS, Stream, Truncated,
+};
 pub use extension::{Extension, Extensions};
 pub use filter::{Comparison, Filter, Test, TextMatch, Where};
 pub use frame::{

@@ -75,6 +75,11 @@ const OURS_TO_RUNNER: &[&str] = &[
     "ping",
     "credit",
     "credit_without_bound",
+    "exec_request_command",
+    "exec_request_argv",
+    "exec_request_sandbox",
+    "exec_request_with_every_field",
+    "exec_cancel",
 ];
 const OURS_TO_GATEWAY: &[&str] = &[
     "hello",
@@ -97,6 +102,15 @@ const OURS_TO_GATEWAY: &[&str] = &[
     "error",
     "error_unsupported_operator",
     "draining",
+    "hello_with_exec",
+    "exec_chunk",
+    "exec_chunk_lossy",
+    "exec_chunk_behind_a_gap",
+    "exec_done",
+    "exec_done_by_signal",
+    "exec_done_with_extracted_files",
+    "exec_error",
+    "exec_error_of_time",
 ];
 
 #[test]
@@ -131,9 +145,19 @@ fn every_frame_has_a_golden_file() {
             to_gateway.insert(runner_type(&frame));
         }
     }
-    let types = ["assignments-changed", "cancel", "credit", "hello-ack", "job", "ping"];
+    let types = [
+        "assignments-changed",
+        "cancel",
+        "credit",
+        "exec_cancel",
+        "exec_request",
+        "hello-ack",
+        "job",
+        "ping",
+    ];
     assert_eq!(to_runner.into_iter().collect::<Vec<_>>(), types);
-    let types = ["chunk", "done", "draining", "error", "heartbeat", "hello"];
+    let types =
+        ["chunk", "done", "draining", "error", "exec_chunk", "exec_done", "exec_error", "heartbeat", "hello"];
     assert_eq!(to_gateway.into_iter().collect::<Vec<_>>(), types);
 }
 
@@ -176,6 +200,8 @@ fn gateway_type(frame: &GatewayFrame) -> &'static str {
         GatewayFrame::Cancel { .. } => "cancel",
         GatewayFrame::Ping => "ping",
         GatewayFrame::Credit { .. } => "credit",
+        GatewayFrame::ExecRequest(_) => "exec_request",
+        GatewayFrame::ExecCancel { .. } => "exec_cancel",
     }
 }
 
@@ -187,6 +213,9 @@ fn runner_type(frame: &RunnerFrame<'_>) -> &'static str {
         RunnerFrame::Done { .. } => "done",
         RunnerFrame::Error(_) => "error",
         RunnerFrame::Draining(_) => "draining",
+        RunnerFrame::ExecChunk(_) => "exec_chunk",
+        RunnerFrame::ExecDone(_) => "exec_done",
+        RunnerFrame::ExecError(_) => "exec_error",
     }
 }
 

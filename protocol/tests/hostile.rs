@@ -10,7 +10,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use self::Takes::{
-    Anything, EmptyList, Flag, Id, Measured, Object, Objects, OneOf, Text, TextOrNumber, Texts, Whole,
+    AboveZeroOrDigits, Anything, EmptyList, EmptyObject, Flag, Id, Integer, Measured, Object, Objects, OneOf,
+    Positive, PositiveOrDigits, Text, TextOrNumber, Texts, Whole,
 };
 
 /// Both decoders' refusal of the same text.
@@ -119,6 +120,16 @@ enum Takes {
     EmptyList,
     /// An object.
     Object,
+    /// An object, but none of the entries here belongs into it.
+    EmptyObject,
+    /// A whole number above 0.
+    Positive,
+    /// The same, or its text.
+    PositiveOrDigits,
+    /// A number above 0, or the text of a whole one.
+    AboveZeroOrDigits,
+    /// A whole number, or one below 0.
+    Integer,
     /// One of these strings.
     OneOf(&'static [&'static str]),
     /// Anything at all.
@@ -139,6 +150,13 @@ impl Takes {
             Objects => list_of(|item| item.is_object()),
             EmptyList => value.as_array().is_some_and(Vec::is_empty),
             Object => value.is_object(),
+            EmptyObject => value.as_object().is_some_and(serde_json::Map::is_empty),
+            Positive => Whole.accepts(value) && value.as_f64() != Some(0.0),
+            PositiveOrDigits => Positive.accepts(value) || value.as_str() == Some("5"),
+            AboveZeroOrDigits => {
+                value.as_f64().is_some_and(|number| number > 0.0) || value.as_str() == Some("5")
+            }
+            Integer => value.as_i64().is_some() || value.as_f64() == Some(5.0),
             OneOf(words) => value.as_str().is_some_and(|text| words.contains(&text)),
             Anything => true,
         }
@@ -210,6 +228,32 @@ const TO_RUNNER: &[FrameRules] = &[
         frame: r#"{"type":"credit","id":"j","bytes":1}"#,
         fields: &[required("/id", Id), required("/bytes", Whole)],
     },
+    FrameRules {
+        frame: r#"{"type":"exec_request","job_id":"j","command":"ls","timeout_secs":1,"mode":"full","docker":true,"sandbox":{"image":"i","network":"n","memory":"1m","cpus":1,"files":{"a":"b"},"extract":["a"]},"env":{"A":"b"},"credit":1,"traceparent":"a","tracestate":"b"}"#,
+        fields: &[
+            required("/job_id", Id),
+            required("/command", Id),
+            optional("/timeout_secs", Positive),
+            optional("/mode", OneOf(&["readonly", "sandbox", "full"])),
+            optional("/docker", Flag),
+            optional("/sandbox", Object),
+            optional("/sandbox/image", Id),
+            optional("/sandbox/network", Id),
+            optional("/sandbox/memory", PositiveOrDigits),
+            optional("/sandbox/cpus", AboveZeroOrDigits),
+            optional("/sandbox/files", EmptyObject),
+            optional("/sandbox/extract", Texts),
+            optional("/env", EmptyObject),
+            optional("/credit", Whole),
+            optional("/traceparent", Text),
+            optional("/tracestate", Text),
+        ],
+    },
+    FrameRules {
+        frame: r#"{"type":"exec_request","job_id":"j","argv":["ls"]}"#,
+        fields: &[required("/job_id", Id)],
+    },
+    FrameRules { frame: r#"{"type":"exec_cancel","job_id":"j"}"#, fields: &[required("/job_id", Id)] },
 ];
 
 const TO_GATEWAY: &[FrameRules] = &[
@@ -280,6 +324,60 @@ const TO_GATEWAY: &[FrameRules] = &[
         ],
     },
     FrameRules { frame: r#"{"type":"draining","deadlineMs":1}"#, fields: &[optional("/deadlineMs", Whole)] },
+    FrameRules {
+        frame: r#"{"type":"hello","exec":{"modes":["full"],"docker":true,"images":["a"],"defaultImage":"a","networks":["n"],"maxExec":1,"maxTimeoutSecs":1}}"#,
+        fields: &[
+            optional("/exec", Object),
+            optional("/exec/modes", Texts),
+            optional("/exec/docker", Flag),
+            optional("/exec/images", Texts),
+            optional("/exec/defaultImage", Id),
+            optional("/exec/networks", Texts),
+            optional("/exec/maxExec", Whole),
+            optional("/exec/maxTimeoutSecs", Whole),
+        ],
+    },
+    FrameRules {
+        frame: r#"{"type":"exec_chunk","job_id":"j","stream":"stdout","data":"d","lossy":true,"omitted_bytes":1,"seq":0}"#,
+        fields: &[
+            required("/job_id", Id),
+            required("/stream", OneOf(&["stdout", "stderr"])),
+            required("/data", Text),
+            optional("/lossy", Flag),
+            optional("/omitted_bytes", Whole),
+            required("/seq", Whole),
+        ],
+    },
+    FrameRules {
+        frame: r#"{"type":"exec_done","job_id":"j","exit_code":0,"duration_ms":1,"truncated":{"stdout_bytes":1,"stderr_bytes":1},"extracted":[{"from":"a","status":"ok","error":"e","files":[{"path":"p","content":"c"}]}]}"#,
+        fields: &[
+            required("/job_id", Id),
+            required("/exit_code", Integer),
+            optional("/duration_ms", Measured),
+            optional("/truncated", Object),
+            optional("/truncated/stdout_bytes", Whole),
+            optional("/truncated/stderr_bytes", Whole),
+            optional("/extracted", EmptyList),
+            required("/extracted/0", OneOf(&[])),
+            required("/extracted/0/from", Text),
+            required("/extracted/0/status", OneOf(&["ok", "missing", "error"])),
+            optional("/extracted/0/error", Text),
+            optional("/extracted/0/files", EmptyList),
+            required("/extracted/0/files/0/path", Id),
+            required("/extracted/0/files/0/content", Text),
+        ],
+    },
+    FrameRules {
+        frame: r#"{"type":"exec_error","job_id":"j","error":"e","code":"c","rule":"r","duration_ms":1,"truncated":{}}"#,
+        fields: &[
+            required("/job_id", Id),
+            optional("/error", Text),
+            required("/code", Text),
+            optional("/rule", Text),
+            optional("/duration_ms", Measured),
+            optional("/truncated", Object),
+        ],
+    },
 ];
 
 /// One value of every kind, and some at the edges.
@@ -329,7 +427,7 @@ fn a_field_of_a_wrong_kind_is_named_and_harms_that_frame_alone() {
                     assert_eq!(decode(&text), Ok(()), "{text}");
                 } else {
                     let kind = kind_of(rules.frame);
-                    let id = (field.path != "/id" && rules.frame.contains(r#""id":"j""#)).then_some("j");
+                    let id = job_of(rules.frame, field.path);
                     assert_field(decode(&text).expect_err(&text), &kind, id, &dotted(field.path));
                     refused += 1;
                 }
@@ -345,17 +443,23 @@ fn a_required_field_that_is_missing_is_named() {
     for rules in TO_RUNNER {
         for field in rules.fields.iter().filter(|field| field.required && !field.path.ends_with("/0")) {
             let error = decode_gateway_frame(&without(rules.frame, field.path)).unwrap_err();
-            let id = (field.path != "/id" && rules.frame.contains(r#""id":"j""#)).then_some("j");
+            let id = job_of(rules.frame, field.path);
             assert_field(error, &kind_of(rules.frame), id, &dotted(field.path));
         }
     }
     for rules in TO_GATEWAY {
-        for field in rules.fields.iter().filter(|field| field.required) {
+        for field in rules.fields.iter().filter(|field| field.required && !field.path.ends_with("/0")) {
             let error = decode_runner_frame(&without(rules.frame, field.path)).unwrap_err();
-            let id = (field.path != "/id").then_some("j");
+            let id = job_of(rules.frame, field.path);
             assert_field(error, &kind_of(rules.frame), id, &dotted(field.path));
         }
     }
+}
+
+/// The job that a refusal of that field names.
+fn job_of(frame: &str, path: &str) -> Option<&'static str> {
+    let named = frame.contains(r#""id":"j""#) || frame.contains(r#""job_id":"j""#);
+    (named && path != "/id" && path != "/job_id").then_some("j")
 }
 
 /// `null` counts as absent; a text with half a surrogate pair is no text, and JSON has no number beyond a double.

@@ -11,10 +11,12 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use semilayer_protocol::{
     Accuracy, AggregateOptions, BatchReadOptions, Bucket, CalendarUnit, Chunk, Comparison, CountOptions,
-    Decoded, Dimension, Direction, Filter, GatewayFrame, GeoColumns, Join, Keyset, Measure, MeasureKind,
-    Metric, Number, OrderBy, Projection, QueryOptions, ReadOptions, RunnerFrame, Scalar, SearchMethod,
-    SearchOptions, SimilarOptions, SimilarTo, SortKey, Tail, Test, TextMatch, Timestamp, Where,
-    decode_gateway_frame, decode_runner_frame,
+    Decoded, Dimension, Direction, ExecChunk, ExecDone, ExecEnv, ExecError, ExecMode, ExecRequest,
+    ExecSandbox, ExtractStatus, Extracted, ExtractedFile, FileContent, Filter, GatewayFrame, GeoColumns,
+    Invocation, Join, Keyset, MAX_EXEC_TIMEOUT_SECS, Measure, MeasureKind, Metric, Number, OrderBy,
+    Projection, QueryOptions, ReadOptions, RunnerFrame, Scalar, SearchMethod, SearchOptions, SimilarOptions,
+    SimilarTo, SortKey, Stream, Tail, Test, TextMatch, Timestamp, Truncated, Where, decode_gateway_frame,
+    decode_runner_frame,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -187,6 +189,34 @@ proptest! {
     }
 
     #[test]
+    fn a_shell_job_comes_out_as_it_went_in(request in exec_request()) {
+        let text = GatewayFrame::ExecRequest(Box::new(request.clone())).encode();
+        let Ok(Decoded::Frame(GatewayFrame::ExecRequest(again))) = decode_gateway_frame(&text) else {
+            panic!("{text}");
+        };
+        prop_assert_eq!(*again, request);
+    }
+
+    #[test]
+    fn what_a_shell_job_answers_comes_out_as_it_went_in(
+        chunk in exec_chunk(),
+        done in exec_done(),
+        error in exec_error(),
+    ) {
+        let decoded = |text: &str| match decode_runner_frame(text) {
+            Ok(Decoded::Frame(frame)) => format!("{frame:?}"),
+            other => panic!("{text}: {other:?}"),
+        };
+        prop_assert_eq!(decoded(&chunk.encode()), format!("{:?}", RunnerFrame::ExecChunk(chunk)));
+        prop_assert_eq!(decoded(&error.encode()), format!("{:?}", RunnerFrame::ExecError(error)));
+        // The contents of files do not show in Debug.
+        let Ok(Decoded::Frame(RunnerFrame::ExecDone(again))) = decode_runner_frame(&done.encode()) else {
+            panic!("{done:?}");
+        };
+        prop_assert_eq!(again, done);
+    }
+
+    #[test]
     fn no_text_makes_a_decoder_panic(text: String) {
         look_at(&text);
     }
@@ -279,6 +309,122 @@ fn tail() -> impl Strategy<Value = Tail> {
         total,
         approximate,
     })
+}
+
+fn argument() -> impl Strategy<Value = String> {
+    "[^\\x00]{0,20}"
+}
+
+fn exec_request() -> impl Strategy<Value = ExecRequest> {
+    use proptest::option::of;
+    let invocation = prop_oneof![
+        "[^\\x00]{0,20}[a-z]".prop_map(Invocation::Command),
+        ("[a-z/]{1,10}", vec(argument(), 0..5)).prop_map(|(program, arguments)| {
+            Invocation::Argv(std::iter::once(program).chain(arguments).collect())
+        }),
+    ];
+    let env = btree_map("[A-Za-z_][A-Za-z0-9_]{0,8}", argument(), 0..4).prop_map(ExecEnv::new);
+    let mode = of(prop::sample::select(ExecMode::ALL.to_vec()));
+    let seconds = 1..=MAX_EXEC_TIMEOUT_SECS;
+    let context = (of(any::<u64>()), of(any::<String>()), of(any::<String>()));
+    (id(), invocation, seconds, mode, any::<bool>(), of(exec_sandbox()), env, context).prop_map(
+        |(
+            job_id,
+            invocation,
+            timeout_secs,
+            mode,
+            docker,
+            sandbox,
+            env,
+            (credit, traceparent, tracestate),
+        )| {
+            ExecRequest {
+                job_id,
+                invocation,
+                timeout_secs,
+                mode,
+                docker,
+                sandbox,
+                env,
+                credit,
+                traceparent,
+                tracestate,
+            }
+        },
+    )
+}
+
+fn exec_sandbox() -> impl Strategy<Value = ExecSandbox> {
+    use proptest::option::of;
+    let name = || of("[^\\p{Cc}]{1,20}");
+    let files = btree_map("[a-z]{1,4}(/[a-z.]{1,2}[a-z]){0,2}", content(), 0..4);
+    let extract = vec("/?[a-z]{1,4}(/[a-z]{1,4}){0,2}", 0..4);
+    let (memory, cpus) = (of(1..u64::MAX), of(0.001_f64..1024.0));
+    (name(), name(), memory, cpus, files, extract).prop_map(
+        |(image, network, memory, cpus, files, extract)| ExecSandbox {
+            image,
+            network,
+            memory,
+            cpus,
+            files,
+            extract,
+        },
+    )
+}
+
+fn content() -> impl Strategy<Value = FileContent> {
+    vec(any::<u8>(), 0..20).prop_map(FileContent)
+}
+
+fn exec_chunk() -> impl Strategy<Value = ExecChunk> {
+    let stream = prop_oneof![Just(Stream::Stdout), Just(Stream::Stderr)];
+    (id(), stream, any::<String>(), any::<bool>(), any::<u64>(), any::<u64>()).prop_map(
+        |(job_id, stream, data, lossy, omitted_bytes, seq)| ExecChunk {
+            job_id,
+            stream,
+            data,
+            lossy,
+            omitted_bytes,
+            seq,
+        },
+    )
+}
+
+fn truncated() -> impl Strategy<Value = Truncated> {
+    (any::<u64>(), any::<u64>())
+        .prop_map(|(stdout_bytes, stderr_bytes)| Truncated { stdout_bytes, stderr_bytes })
+}
+
+fn exec_done() -> impl Strategy<Value = ExecDone> {
+    use proptest::option::of;
+    let file = ("[a-z]{1,4}(/[a-z]{1,4}){0,2}", content())
+        .prop_map(|(path, content)| ExtractedFile { path, content });
+    let status = prop::sample::select(vec![ExtractStatus::Ok, ExtractStatus::Missing, ExtractStatus::Error]);
+    let extracted = (any::<String>(), status, of(any::<String>()), vec(file, 0..3))
+        .prop_map(|(from, status, error, files)| Extracted { from, status, error, files });
+    (id(), any::<i32>(), any::<u64>(), of(truncated()), of(vec(extracted, 0..3))).prop_map(
+        |(job_id, exit_code, duration_ms, truncated, extracted)| ExecDone {
+            job_id,
+            exit_code,
+            duration_ms,
+            truncated,
+            extracted,
+        },
+    )
+}
+
+fn exec_error() -> impl Strategy<Value = ExecError> {
+    use proptest::option::of;
+    (id(), any::<String>(), any::<String>(), of(any::<String>()), of(any::<u64>()), of(truncated())).prop_map(
+        |(job_id, error, code, rule, duration_ms, truncated)| ExecError {
+            job_id,
+            error,
+            code,
+            rule,
+            duration_ms,
+            truncated,
+        },
+    )
 }
 
 /// A row's text, sometimes with the spaces that a database leaves in its own JSON.

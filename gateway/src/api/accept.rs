@@ -4,15 +4,26 @@ use axum::http::{HeaderMap, header};
 
 /// The media type of a stream of lines.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The media type of a stream of events.
+pub(crate) const EVENTS: &str = "text/event-stream";
 const JSON: &str = "application/json";
 
 /// Whether a stream of lines is asked for by name, and nothing suits the caller better. Without a wish, or with wishes
 /// that neither form meets, the answer is JSON.
 pub(crate) fn wants_lines(headers: &HeaderMap) -> bool {
+    prefers(headers, NDJSON)
+}
+
+/// The same for a stream of events.
+pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
+    prefers(headers, EVENTS)
+}
+
+fn prefers(headers: &HeaderMap, kind: &str) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<Range<'_>> =
         accepted.flat_map(|value| value.split(',')).filter_map(Range::parse).collect();
-    let Some(lines) = ranges.iter().position(|range| range.kind.eq_ignore_ascii_case(NDJSON)) else {
+    let Some(lines) = ranges.iter().position(|range| range.kind.eq_ignore_ascii_case(kind)) else {
         return false;
     };
     let lines_quality = ranges.get(lines).map_or(0, |range| range.quality);
@@ -85,6 +96,19 @@ mod tests {
             assert!(lines(&[wanted]), "{wanted}");
         }
         assert!(lines(&["text/plain", "application/x-ndjson"]));
+    }
+
+    #[test]
+    fn events_are_sent_to_who_names_them() {
+        let events = |accept: &'static str| {
+            wants_events(&HeaderMap::from_iter([(header::ACCEPT, header::HeaderValue::from_static(accept))]))
+        };
+        assert!(events("text/event-stream") && events("text/event-stream, */*;q=0.1"));
+        assert!(
+            !events("application/x-ndjson")
+                && !events("*/*")
+                && !events("application/json, text/event-stream;q=0.5")
+        );
     }
 
     #[test]

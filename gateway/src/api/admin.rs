@@ -7,6 +7,7 @@ mod fields;
 mod gate;
 mod jobs;
 mod keys;
+mod parameters;
 mod runners;
 mod sources;
 mod views;
@@ -35,7 +36,7 @@ type Caller = Extension<By>;
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(runners::create, runners::list))
-        .routes(routes!(runners::get, runners::delete))
+        .routes(routes!(runners::get, runners::update, runners::delete))
         .routes(routes!(runners::revoke))
         .routes(routes!(runners::rotate))
         .routes(routes!(runners::assign, runners::unassign))
@@ -48,6 +49,8 @@ pub(crate) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(configs::diff))
         .routes(routes!(audit::list))
         .routes(routes!(jobs::list))
+        .routes(routes!(jobs::get))
+        .routes(routes!(jobs::cancel))
 }
 
 /// Makes a change to its end, whether the caller waits for it or not.

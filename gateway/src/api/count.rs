@@ -45,7 +45,7 @@ pub(crate) async fn count(
     Path(lens): Path<String>,
     request: Request,
 ) -> Response {
-    let mut attempt = Attempt::begin(&gateway, action::COUNT, &lens, request_id);
+    let mut attempt = Attempt::begin(&gateway, action::COUNT, request_id).through(&lens);
     match ask(&gateway, &lens, request, &mut attempt).await {
         Ok(response) => {
             attempt.succeed();

@@ -145,7 +145,15 @@ impl From<protocol::Invalid> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let body = self.body();
+        self.respond(body)
+    }
+}
+
+impl ApiError {
+    /// The answer with another body, for routes that have an envelope of their own.
+    pub(crate) fn respond(&self, body: Value) -> Response {
+        let mut response = (self.status, Json(body)).into_response();
         response.extensions_mut().insert(Refused(self.code));
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {

@@ -15,7 +15,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, PathItem};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{Api, admin, applications, others};
+use super::{Api, admin, applications, others, shell};
 
 /// The page may run its own script and ask this gateway, nothing else.
 const DOCS_POLICY: &str = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; \
@@ -24,12 +24,13 @@ const DOCS_POLICY: &str = "default-src 'none'; connect-src 'self'; style-src 'un
 #[derive(utoipa::OpenApi)]
 #[openapi(tags(
     (name = "query", description = "Applications ask"),
+    (name = "exec", description = "Commands on runners"),
     (name = "runners", description = "Runners, and the socket that they dial"),
     (name = "sources", description = "Databases"),
     (name = "keys", description = "Keys of applications"),
     (name = "config", description = "Sources and lenses as one document"),
     (name = "audit", description = "Who asked what"),
-    (name = "jobs", description = "What runs now"),
+    (name = "jobs", description = "What runs now, and the shell jobs that have ended"),
     (name = "health", description = "For orchestrators"),
 ))]
 struct Base;
@@ -39,6 +40,7 @@ pub fn document() -> OpenApi {
     let routes: OpenApiRouter<Api> = OpenApiRouter::with_openapi(Base::openapi())
         .merge(applications())
         .merge(admin::routes())
+        .merge(shell())
         .merge(others());
     let mut document = routes.into_openapi();
     document.info = InfoBuilder::new()
@@ -49,7 +51,10 @@ pub fn document() -> OpenApi {
         .build();
     let components = document.components.get_or_insert_default();
     for (name, description) in [
-        ("key", "A secret key `sk_…`, or a public key `pk_…` as far as lenses grant it"),
+        (
+            "key",
+            "A secret key `sk_…`, or a public key `pk_…` as far as lenses grant it; for commands a secret key with the scope `exec`",
+        ),
         ("admin", "The admin token `ak_…`"),
         ("runner", "A runner's token `rk_…`"),
     ] {

@@ -66,7 +66,7 @@ pub(crate) async fn query(
     Path(lens): Path<String>,
     request: Request,
 ) -> Response {
-    let mut attempt = Attempt::begin(&gateway, action::QUERY, &lens, request_id);
+    let mut attempt = Attempt::begin(&gateway, action::QUERY, request_id).through(&lens);
     match ask(&gateway, &lens, request, &mut attempt).await {
         Ok(answer) => answer.respond(attempt).await,
         Err(error) => {

@@ -4,6 +4,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::time::timeout;
 
 use super::*;
+use crate::shell::record::{KeptOutput, RunnerSnapshot};
 use crate::store::sqlite::SqliteStore;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,6 +18,17 @@ async fn store() -> (Arc<dyn Store>, PathBuf) {
 
 fn row(target: &str) -> AuditRow {
     AuditRow::new(Actor::Admin, action::QUERY, OK, "r").on(target)
+}
+
+fn record() -> ShellRecord {
+    ShellRecord {
+        runner: Some("edge".to_owned()),
+        said: RunnerSnapshot { hostname: Some("host-1".to_owned()), ..RunnerSnapshot::default() },
+        argv: Some(vec!["uname".to_owned(), "-a".to_owned()]),
+        exit_code: Some(0),
+        output: Some(KeptOutput { stdout: "Linux\n".to_owned(), ..KeptOutput::default() }),
+        ..ShellRecord::default()
+    }
 }
 
 async fn all(store: &dyn Store) -> Vec<AuditRow> {
@@ -37,11 +49,20 @@ async fn a_row_comes_back_as_it_was_written() {
         bytes: u64::from(u32::MAX) + 1,
         duration_ms: 5,
         occurrences: 7,
+        job_id: Some(JobId::new()),
+        rule: Some("readonly.program".to_owned()),
+        shell: Some(Box::new(record())),
         ..AuditRow::new(Actor::Key { id: KeyId::new(), kind: KeyKind::Public }, "count", "QUERY_TIMEOUT", "r")
     };
     let bare = row("t");
     store.append_audit(&[whole.clone(), bare.clone()]).await.unwrap();
-    assert_eq!(all(store.as_ref()).await, [bare, whole]);
+    let job = store.shell_job(whole.job_id.unwrap()).await.unwrap();
+    assert_eq!(job.as_ref(), Some(&whole));
+    // A list shows everything but the output, which may be long.
+    let mut listed = whole.clone();
+    listed.shell.as_mut().unwrap().output = None;
+    assert_eq!(all(store.as_ref()).await, [bare, listed]);
+    assert_eq!(store.shell_job(JobId::new()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -186,6 +207,7 @@ async fn every_filter_of_the_log_has_its_index_and_no_page_is_sorted() {
         ("audit_source", AuditFilter { source: text(), ..none.clone() }),
         ("audit_runner", AuditFilter { runner_id: Some(RunnerId::new()), ..none.clone() }),
         ("audit_request", AuditFilter { request_id: text(), ..none.clone() }),
+        ("audit_rule", AuditFilter { rule: text(), ..none.clone() }),
     ] {
         let plan = plan_of(&file, &filter).await;
         assert!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -90,6 +91,43 @@ impl Client {
         tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request)).await.map_err(|_| CliError::TimedOut)?
     }
 
+    /// Sends a request and hands on the events of the answer as they come, each with its name and its JSON. A refusal is an
+    /// error.
+    pub(super) async fn events(
+        &self,
+        path: &[&str],
+        body: &Value,
+        mut on: impl FnMut(&str, Value) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let mut request = self.request(Method::POST, path, Some(("application/json", body.to_string())))?;
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let stream = self.dialer.dial(&self.url, Instant::now() + DIAL_TIMEOUT).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let answer = async {
+            let response = in_time(sender.send_request(request)).await??;
+            let status = response.status();
+            let mut body = response.into_body();
+            if !status.is_success() {
+                let body = Limited::new(body, ANSWER_LIMIT).collect().await.map_err(|_| CliError::NotOurs)?;
+                return Err(refused(status.as_u16(), &body.to_bytes()));
+            }
+            let mut events = Events::default();
+            // The gateway is never silent for long, whatever the command does.
+            while let Some(frame) = in_time(body.frame()).await? {
+                events.push(frame?.data_ref().map_or(b"".as_slice(), |data| data))?;
+                while let Some((name, data)) = events.next()? {
+                    on(&name, data)?;
+                }
+            }
+            Ok(())
+        };
+        let mut answer = std::pin::pin!(answer);
+        tokio::select! {
+            answer = answer.as_mut() => answer,
+            _ = connection => answer.await,
+        }
+    }
+
     fn request(
         &self,
         method: Method,
@@ -142,6 +180,64 @@ impl Client {
     }
 }
 
+async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    tokio::time::timeout(ANSWER_TIMEOUT, work).await.map_err(|_| CliError::TimedOut)
+}
+
+fn refused(status: u16, body: &[u8]) -> CliError {
+    match serde_json::from_slice(body) {
+        Ok(body) => CliError::Refused { status, body },
+        Err(_) => CliError::NotOurs,
+    }
+}
+
+/// Server-sent events out of the pieces in which they come.
+#[derive(Default)]
+struct Events {
+    read: Vec<u8>,
+    /// Bytes in which no event ends, so that a long one is not looked through again with each piece.
+    searched: usize,
+}
+
+impl Events {
+    fn push(&mut self, piece: &[u8]) -> Result<(), CliError> {
+        if self.read.len() + piece.len() > ANSWER_LIMIT {
+            return Err(CliError::NotOurs);
+        }
+        self.read.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// The next whole event; comments are passed over.
+    fn next(&mut self) -> Result<Option<(String, Value)>, CliError> {
+        while let Some(end) = self.end() {
+            let event: Vec<u8> = self.read.drain(..end).collect();
+            self.searched = 0;
+            let event = std::str::from_utf8(&event).map_err(|_| CliError::NotOurs)?;
+            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+            if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
+                return Ok(Some((
+                    name.to_owned(),
+                    serde_json::from_str(data).map_err(|_| CliError::NotOurs)?,
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the first event ends, if it is whole.
+    fn end(&mut self) -> Option<usize> {
+        let rest = self.read.get(self.searched..)?;
+        match rest.windows(2).position(|pair| pair == b"\n\n") {
+            Some(at) => Some(self.searched + at + 2),
+            None => {
+                self.searched = self.read.len().saturating_sub(1);
+                None
+            }
+        }
+    }
+}
+
 fn parse_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let path = url.path().trim_end_matches('/');
@@ -162,6 +258,25 @@ fn is_this_machine(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_read_however_they_are_cut() {
+        let stream =
+            "event: chunk\ndata: {\"data\":\"ä\\n\"}\n\n: still running\n\nevent: done\ndata: {}\n\n";
+        for size in 1..stream.len() {
+            let (mut events, mut read) = (Events::default(), Vec::new());
+            for piece in stream.as_bytes().chunks(size) {
+                events.push(piece).unwrap();
+                while let Some((name, data)) = events.next().unwrap() {
+                    read.push(format!("{name} {data}"));
+                }
+            }
+            assert_eq!(read, ["chunk {\"data\":\"ä\\n\"}", "done {}"], "{size}");
+        }
+        let mut events = Events::default();
+        events.push(b"event: chunk\ndata: {\n\n").unwrap();
+        assert!(events.next().is_err());
+    }
 
     #[test]
     fn the_url_is_the_gateways_and_none_of_its_routes() {

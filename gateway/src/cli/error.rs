@@ -2,11 +2,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use runtime::Exit;
 use runtime::error::{DialError, TlsError};
 use runtime::settings::Mistakes;
 use serde_json::Value;
+
+/// What a shell says of a program that an interrupt has ended: 128 + 2.
+const INTERRUPTED: u8 = 130;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,15 @@ pub(super) enum CliError {
         /// The envelope.
         body: Value,
     },
+    /// A command was refused by its runner, or did not come to its end.
+    #[error("{}", unfinished(.envelope))]
+    Command {
+        /// The envelope.
+        envelope: Value,
+    },
+    /// A signal came before the answer.
+    #[error("interrupted; the command is ended at its runner")]
+    Interrupted,
     /// The terminal.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
@@ -63,17 +76,21 @@ pub(super) enum CliError {
 
 impl CliError {
     /// The process exit code.
-    pub(super) fn exit(&self) -> Exit {
+    pub(super) fn exit(&self) -> ExitCode {
         match self {
-            Self::Settings(_) | Self::Argument(_) | Self::File { .. } | Self::Tls(_) => Exit::Configuration,
-            Self::Refused { status: 401, .. } => Exit::CredentialsRefused,
+            Self::Interrupted => ExitCode::from(INTERRUPTED),
+            Self::Settings(_) | Self::Argument(_) | Self::File { .. } | Self::Tls(_) => {
+                Exit::Configuration.into()
+            }
+            Self::Refused { status: 401, .. } => Exit::CredentialsRefused.into(),
             Self::Dial(_)
             | Self::Http(_)
             | Self::TimedOut
             | Self::NotOurs
             | Self::Tests { .. }
             | Self::Refused { .. }
-            | Self::Output(_) => Exit::Failed,
+            | Self::Command { .. }
+            | Self::Output(_) => Exit::Failed.into(),
         }
     }
 }
@@ -86,10 +103,23 @@ fn failed_tests(failed: usize, tested: usize) -> String {
     }
 }
 
+/// The message of a failed command, and the rule that refused it.
+fn unfinished(envelope: &Value) -> String {
+    let text = |key: &str| envelope.get(key).and_then(Value::as_str);
+    let message = text("user_message").unwrap_or("the gateway does not say why the command failed");
+    match text("rule") {
+        Some(rule) => format!("{message} (rule {rule})"),
+        None => message.to_owned(),
+    }
+}
+
 /// The message, and each mistake of a config on a line of its own.
 fn refusal(status: &u16, body: &Value) -> String {
     let text =
         |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if body.get("user_message").is_some() && *status != 401 {
+        return unfinished(body);
+    }
     let message = text(body, "error");
     let mut shown = if message.is_empty() { format!("refused with status {status}") } else { message };
     for mistake in body.get("mistakes").and_then(Value::as_array).into_iter().flatten() {

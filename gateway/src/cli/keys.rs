@@ -17,6 +17,9 @@ pub enum Command {
         /// secret (sk_, for servers: everything) or public (pk_, for browsers: what lenses grant)
         #[arg(long, default_value = "secret")]
         kind: String,
+        /// What a secret key may do beside queries: exec (commands on runners); may be given more than once
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
     },
     /// List the keys
     List,
@@ -27,9 +30,10 @@ pub enum Command {
     },
 }
 
-const COLUMNS: [Column; 6] = [
+const COLUMNS: [Column; 7] = [
     ("NAME", |row| text(row, "name")),
     ("KIND", |row| text(row, "kind")),
+    ("SCOPES", |row| text(row, "scopes")),
     ("TOKEN", |row| text(row, "tokenHint")),
     ("CREATED", |row| text(row, "createdAt")),
     ("REVOKED", |row| text(row, "revokedAt")),
@@ -38,8 +42,9 @@ const COLUMNS: [Column; 6] = [
 
 pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_>) -> Result<(), CliError> {
     match command {
-        Command::Create { name, kind } => {
-            let answer = client.post(&["keys"], &json!({"name": name, "kind": kind})).await?;
+        Command::Create { name, kind, scopes } => {
+            let body = json!({"name": name, "kind": kind, "scopes": scopes});
+            let answer = client.post(&["keys"], &body).await?;
             output.token(&answer, &format!("key {name} made"))?;
         }
         Command::List => output.table(&client.get(&["keys"]).await?, "keys", &COLUMNS)?,

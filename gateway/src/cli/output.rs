@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use super::error::CliError;
 
 /// Where answers go, and how.
 pub(super) struct Output<'a> {
@@ -54,6 +56,19 @@ pub(super) fn text(row: &Value, key: &str) -> String {
         }
         Some(other) => other.to_string(),
     }
+}
+
+/// `KEY=VALUE` arguments of a flag as an object.
+pub(super) fn pairs(flag: &str, arguments: &[String]) -> Result<Value, CliError> {
+    let mut object = Map::new();
+    for argument in arguments {
+        // The value may be a secret: it is not repeated.
+        let shown = argument.split('=').next().unwrap_or_default();
+        let message = || CliError::Argument(format!("{flag} {shown:?}: expected KEY=VALUE"));
+        let (key, value) = argument.split_once('=').ok_or_else(message)?;
+        object.insert(key.to_owned(), value.into());
+    }
+    Ok(Value::Object(object))
 }
 
 fn write_table(out: &mut dyn Write, rows: &[Value], columns: &[Column]) -> io::Result<()> {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Column, Output, text};
+use super::output::{Column, Output, pairs, text};
 
 /// What to do with runners.
 #[derive(Debug, Subcommand)]
@@ -18,9 +18,27 @@ pub enum Command {
         /// A label; may be given more than once
         #[arg(long = "label", value_name = "KEY=VALUE")]
         labels: Vec<String>,
+        /// What it may do beside queries: exec.readonly, exec.full, docker, sandbox; may be given more than once
+        /// [default: exec.readonly]
+        #[arg(long = "capability", value_name = "CAPABILITY")]
+        capabilities: Vec<String>,
         /// A source that it has from the start; may be given more than once
         #[arg(long = "source", value_name = "SOURCE")]
         sources: Vec<String>,
+    },
+    /// Change what a runner may do, or its labels; what is not given stays
+    Update {
+        /// Id or name
+        runner: String,
+        /// What it may do beside queries, all of it; may be given more than once
+        #[arg(long = "capability", value_name = "CAPABILITY")]
+        capabilities: Vec<String>,
+        /// It may do nothing beside queries
+        #[arg(long, conflicts_with = "capabilities")]
+        no_capabilities: bool,
+        /// A label, in place of all that it has; may be given more than once
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
     },
     /// List the runners
     List,
@@ -67,13 +85,31 @@ const COLUMNS: [Column; 6] = [
 
 pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_>) -> Result<(), CliError> {
     match command {
-        Command::Create { name, labels, sources } => {
-            let body = json!({"name": name, "labels": pairs(&labels)?, "sources": sources});
+        Command::Create { name, labels, capabilities, sources } => {
+            let mut body = json!({"name": name, "labels": pairs("--label", &labels)?, "sources": sources});
+            if let (Value::Object(body), false) = (&mut body, capabilities.is_empty()) {
+                body.insert("capabilities".to_owned(), json!(capabilities));
+            }
             let answer = client.post(&["runners"], &body).await?;
             output.token(&answer, &format!("runner {name} made"))?;
         }
         Command::List => output.table(&client.get(&["runners"]).await?, "runners", &COLUMNS)?,
         Command::Get { runner } => show(&client.get(&["runners", &runner]).await?, &mut output)?,
+        Command::Update { runner, capabilities, no_capabilities, labels } => {
+            let mut body = Map::new();
+            if no_capabilities || !capabilities.is_empty() {
+                body.insert("capabilities".to_owned(), json!(capabilities));
+            }
+            if !labels.is_empty() {
+                body.insert("labels".to_owned(), pairs("--label", &labels)?);
+            }
+            if body.is_empty() {
+                let message = "nothing to change: expected --capability, --no-capabilities or --label";
+                return Err(CliError::Argument(message.to_owned()));
+            }
+            let body = ("application/json", Value::Object(body).to_string());
+            show(&client.send(Method::PATCH, &["runners", &runner], Some(body)).await?, &mut output)?;
+        }
         Command::Revoke { runner } => {
             let answer = client.post(&["runners", &runner, "revoke"], &json!({})).await?;
             output.show(&answer, |out, answer| writeln!(out, "runner {} revoked", text(answer, "name")))?;
@@ -111,6 +147,8 @@ fn show(runner: &Value, output: &mut Output<'_>) -> std::io::Result<()> {
         for (title, cell) in COLUMNS {
             writeln!(out, "{:<10} {}", title.to_lowercase(), cell(runner))?;
         }
+        writeln!(out, "{:<10} {}", "may do", text(runner, "capabilities"))?;
+        writeln!(out, "{:<10} {}", "does", text(runner, "effectiveCapabilities"))?;
         let sessions = runner.get("sessions").and_then(Value::as_array).into_iter().flatten();
         for session in sessions {
             let instance = text(session, "instanceId");
@@ -118,15 +156,4 @@ fn show(runner: &Value, output: &mut Output<'_>) -> std::io::Result<()> {
         }
         Ok(())
     })
-}
-
-/// `key=value` arguments as an object.
-fn pairs(arguments: &[String]) -> Result<Value, CliError> {
-    let mut object = Map::new();
-    for argument in arguments {
-        let message = || CliError::Argument(format!("--label {argument:?}: expected KEY=VALUE"));
-        let (key, value) = argument.split_once('=').ok_or_else(message)?;
-        object.insert(key.to_owned(), value.into());
-    }
-    Ok(Value::Object(object))
 }

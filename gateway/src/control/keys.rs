@@ -6,6 +6,7 @@ use protocol::Secret;
 
 use super::{By, Control, Staged, check_name, not_found, taken};
 use crate::audit::action;
+use crate::capability::Scope;
 use crate::error::ControlError;
 use crate::model::{self, Key, KeyId, KeyKind};
 use crate::snapshot::{Change, Snapshot};
@@ -19,18 +20,27 @@ pub struct NewKey {
     pub name: String,
     /// What it may do.
     pub kind: KeyKind,
+    /// What it may do beside queries; nothing with a public key.
+    pub scopes: Vec<Scope>,
 }
 
 impl Control {
     /// Makes a key. Its token is in the answer and nowhere else.
     pub async fn create_key(&self, by: &By, new: NewKey) -> Result<(Arc<Key>, Secret), ControlError> {
         check_name(&new.name)?;
+        if new.kind == KeyKind::Public && !new.scopes.is_empty() {
+            return Err(ControlError::invalid(
+                "scopes",
+                "none with a public key: everybody who opens the page has it",
+            ));
+        }
         let (turn, _) = self.begin().await;
         let minted = token::mint(new.kind.token_kind())?;
         let id = KeyId::new();
         let key = Key {
             id,
             kind: new.kind,
+            scopes: new.scopes,
             name: new.name.clone(),
             token_hint: minted.hint,
             created_at: model::now(),

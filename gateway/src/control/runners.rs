@@ -7,6 +7,7 @@ use protocol::Secret;
 
 use super::{By, Control, Staged, check_name, not_found, taken};
 use crate::audit::action;
+use crate::capability::CapabilitySet;
 use crate::error::ControlError;
 use crate::model::{self, Runner, RunnerId, Source};
 use crate::snapshot::{Change, Snapshot};
@@ -23,8 +24,19 @@ pub struct NewRunner {
     pub name: String,
     /// What operators tell runners apart by.
     pub labels: BTreeMap<String, String>,
+    /// What it may do beside queries.
+    pub capabilities: CapabilitySet,
     /// Ids or names of the sources that it has from the start.
     pub sources: Vec<String>,
+}
+
+/// What is to be different about a runner. What is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct RunnerChange {
+    /// What operators tell runners apart by; all of it.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// What it may do beside queries; all of it.
+    pub capabilities: Option<CapabilitySet>,
 }
 
 impl Control {
@@ -42,6 +54,7 @@ impl Control {
             id: RunnerId::new(),
             name: new.name,
             labels: new.labels,
+            capabilities: new.capabilities,
             token_hint: minted.hint,
             created_at: model::now(),
             revoked_at: None,
@@ -57,6 +70,33 @@ impl Control {
         let change = Staged { action: action::RUNNER_CREATE, target, mutations, news: vec![Change::Catalog] };
         let snapshot = self.commit(&turn, by, change).await.map_err(taken("runner", &name))?;
         Ok((find(&snapshot, &id.to_string())?, minted.token))
+    }
+
+    /// Changes labels and capabilities of a runner. Jobs that it has already go on.
+    pub async fn update_runner(
+        &self,
+        by: &By,
+        runner: &str,
+        change: RunnerChange,
+    ) -> Result<Arc<Runner>, ControlError> {
+        let (turn, snapshot) = self.begin().await;
+        let existing = find(&snapshot, runner)?;
+        let changed = Runner {
+            labels: change.labels.unwrap_or_else(|| existing.labels.clone()),
+            capabilities: change.capabilities.unwrap_or(existing.capabilities),
+            ..existing.as_ref().clone()
+        };
+        check_labels(&changed.labels)?;
+        let change = Staged {
+            action: action::RUNNER_UPDATE,
+            target: format!("{} {}", changed.name, changed.capabilities.words().join(","))
+                .trim_end()
+                .to_owned(),
+            mutations: vec![Mutation::UpdateRunner(changed)],
+            news: vec![Change::Catalog],
+        };
+        let snapshot = self.commit(&turn, by, change).await?;
+        find(&snapshot, &existing.id.to_string())
     }
 
     /// Ends a runner's token for good and closes its sockets. Revoking twice is no mistake; the first time counts.

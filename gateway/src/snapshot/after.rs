@@ -27,6 +27,10 @@ impl Snapshot {
             Mutation::RevokeRunner(id, at) => self.edit_runner(*id, |runner| {
                 runner.revoked_at.get_or_insert(*at);
             }),
+            Mutation::UpdateRunner(changed) => self.edit_runner(changed.id, |runner| {
+                runner.labels.clone_from(&changed.labels);
+                runner.capabilities = changed.capabilities;
+            }),
             Mutation::RotateRunner(id, token, last4) => self.rotate_runner(*id, *token, last4),
             Mutation::DeleteRunner(id) => self.delete_runner(*id),
             Mutation::Assign(runner, source) => {
@@ -121,6 +125,7 @@ mod tests {
 
     use super::*;
     use crate::audit::{Actor, AuditRow};
+    use crate::capability::{Capability, CapabilitySet, Scope};
     use crate::config::Node;
     use crate::crypto::{MasterKey, Vault};
     use crate::model::{self, Credentials, Key, KeyId, KeyKind, Origin, Records, Source};
@@ -133,6 +138,7 @@ mod tests {
             id: RunnerId::new(),
             name: name.to_owned(),
             labels: std::iter::once(("zone".to_owned(), name.to_owned())).collect(),
+            capabilities: CapabilitySet::default(),
             token_hint: hint(TokenKind::Runner, name),
             created_at: model::now(),
             revoked_at: None,
@@ -194,6 +200,7 @@ mod tests {
         let key = Key {
             id: KeyId::new(),
             kind: KeyKind::Public,
+            scopes: vec![Scope::Exec],
             name: "k".to_owned(),
             token_hint: hint(TokenKind::PublicKey, "pk_abcd"),
             created_at: model::now(),
@@ -204,6 +211,11 @@ mod tests {
             vault.seal(main.id, &serde_json::from_str(r#"{"password":"x"}"#).unwrap()).unwrap(),
         );
         let changed = Source { credentials: managed, timeout_ms: 5, updated_at: later(5), ..main.clone() };
+        let wider = Runner {
+            capabilities: [Capability::Docker, Capability::ExecFull].into_iter().collect(),
+            labels: std::iter::once(("zone".to_owned(), "else".to_owned())).collect(),
+            ..one.clone()
+        };
         let (one_id, two_id, main_id, stock_id, key_id) = (one.id, two.id, main.id, stock.id, key.id);
         for mutations in [
             vec![Mutation::CreateRunner(one, one_token), Mutation::CreateSource(main)],
@@ -214,6 +226,7 @@ mod tests {
             vec![lens("l", stock_id, "c"), Mutation::DeleteLens("m".to_owned())],
             vec![Mutation::UpdateSource(changed)],
             vec![Mutation::CreateKey(key, TokenHash::of("pk_abcd"))],
+            vec![Mutation::UpdateRunner(wider)],
             vec![Mutation::RotateRunner(one_id, TokenHash::of("new"), "wxyz".to_owned())],
             vec![Mutation::Unassign(one_id, stock_id), Mutation::Unassign(one_id, stock_id)],
             vec![Mutation::RevokeKey(key_id, later(1)), Mutation::RevokeKey(key_id, later(2))],

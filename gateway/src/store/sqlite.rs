@@ -25,9 +25,9 @@ use sqlx::sqlite::{
 use sqlx::{Acquire as _, ConnectOptions as _};
 
 use super::{Fact, Mutation, Store};
-use crate::audit::{AuditFilter, AuditRow};
+use crate::audit::{AuditFilter, AuditRow, JobFilter};
 use crate::error::StoreError;
-use crate::model::{Records, RunnerId};
+use crate::model::{JobId, Records, RunnerId};
 
 /// Connections that read at the same time.
 const READERS: u32 = 4;
@@ -139,6 +139,14 @@ impl Store for SqliteStore {
         audit::select(&self.readers, filter).boxed()
     }
 
+    fn shell_jobs<'a>(&'a self, filter: &'a JobFilter) -> BoxFuture<'a, Result<Vec<AuditRow>, StoreError>> {
+        audit::select_jobs(&self.readers, filter).boxed()
+    }
+
+    fn shell_job(&self, job: JobId) -> BoxFuture<'_, Result<Option<AuditRow>, StoreError>> {
+        audit::select_job(&self.readers, job).boxed()
+    }
+
     fn delete_audit_before(&self, limit: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
         audit::delete_before(&self.writer, limit).boxed()
     }
@@ -209,6 +217,39 @@ fn make_private(file: &File, path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn runners_and_keys_of_an_older_store_may_do_what_new_ones_may() {
+        let folder = std::env::temp_dir().join(format!("semilayer-older-{}", uuid::Uuid::now_v7()));
+        let path = folder.join("gateway.db");
+        make_private_file(&path).unwrap();
+        let pool = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.unwrap();
+        let all = sqlx::migrate!("./migrations");
+        let older = all.iter().filter(|migration| migration.version <= 2).cloned().collect::<Vec<_>>();
+        sqlx::migrate::Migrator { migrations: older.into(), ..sqlx::migrate::Migrator::DEFAULT }
+            .run(&pool)
+            .await
+            .unwrap();
+        for insert in [
+            "INSERT INTO runners (id, name, labels, token_hash, token_last4, created_at) \
+             VALUES (zeroblob(16), 'edge', '{}', zeroblob(32), 'abcd', 1)",
+            "INSERT INTO keys (id, kind, name, token_hash, token_last4, created_at) \
+             VALUES (zeroblob(16), 'secret', 'shop', zeroblob(32), 'abcd', 1)",
+            "INSERT INTO audit (id, at, request_id, actor_kind, action, outcome, attempts, row_count, byte_count, duration_ms) \
+             VALUES (zeroblob(16), 1, 'r', 'admin', 'query', 'ok', 1, 2, 3, 4)",
+        ] {
+            sqlx::query(insert).execute(&pool).await.unwrap();
+        }
+        pool.close().await;
+        let store = SqliteStore::open(&path).await.unwrap();
+        let records = Store::records(&store).await.unwrap();
+        assert_eq!(records.runners[0].0.capabilities, crate::capability::CapabilitySet::default());
+        assert!(records.keys[0].0.scopes.is_empty());
+        let rows = store.audit(&AuditFilter { limit: 10, ..AuditFilter::default() }).await.unwrap();
+        assert!(rows.len() == 1 && rows[0].shell.is_none() && rows[0].job_id.is_none());
+        Store::close(&store).await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[tokio::test]
     async fn a_store_that_others_can_read_is_narrowed_with_its_companions() {

@@ -3,12 +3,12 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::harness::{Folder, Gateway};
+use crate::harness::{Folder, Gateway, Socket};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -98,6 +98,107 @@ async fn runners_sources_and_keys_are_made_listed_and_ended() {
     assert!(key.contains("pk_"), "{key}");
     good(ask(&gateway, &["keys", "revoke", "web"]).await);
     assert!(good(ask(&gateway, &["keys", "list"]).await).lines().nth(1).unwrap().starts_with("web"));
+}
+
+#[tokio::test]
+async fn what_runners_and_keys_may_do_is_set_and_shown() {
+    let gateway = Gateway::start().await;
+    let create = ["runners", "create", "edge", "--capability", "sandbox", "--capability", "exec.readonly"];
+    good(ask(&gateway, &create).await);
+    let changed = good(ask(&gateway, &["runners", "update", "edge", "--capability", "exec.full"]).await);
+    assert!(changed.contains("may do     exec.full\ndoes       -\n"), "{changed}");
+    let none =
+        good(ask(&gateway, &["runners", "update", "edge", "--no-capabilities", "--label", "zone=b"]).await);
+    assert!(none.contains("may do     -\n"), "{none}");
+    let unknown = ask(&gateway, &["runners", "update", "edge", "--capability", "root"]).await;
+    assert!(unknown.code == 1 && unknown.err.contains("there is no \"root\""), "{}", unknown.err);
+    assert_eq!(ask(&gateway, &["runners", "update", "edge"]).await.code, 2);
+    good(ask(&gateway, &["keys", "create", "robot", "--scope", "exec"]).await);
+    let listed = good(ask(&gateway, &["keys", "list"]).await);
+    assert!(listed.lines().nth(1).unwrap().starts_with("robot  secret  exec"), "{listed}");
+}
+
+/// A runner "edge" that takes any command.
+async fn shell_runner(gateway: &Gateway) -> Socket {
+    let (_, token) = gateway.runner("edge").await;
+    let allowed = json!({"capabilities": ["exec.full", "sandbox"]});
+    gateway.admin("PATCH", "/api/runners/edge", allowed).await.expect(200);
+    let hello = json!({"type": "hello", "version": 1, "capabilities": [], "extensions": ["exec/1"],
+        "exec": {"modes": ["full", "sandbox"]}});
+    Socket::greet(gateway, &token, &hello).await.unwrap().0
+}
+
+#[tokio::test]
+async fn a_command_runs_there_as_if_it_were_run_here() {
+    let gateway = Gateway::start().await;
+    let mut runner = shell_runner(&gateway).await;
+    let answering = async {
+        let job = runner.frame().await;
+        for (seq, stream, data) in [(0, "stdout", "one\n"), (1, "stderr", "careful\n"), (2, "stdout", "two")]
+        {
+            let chunk = json!({"type": "exec_chunk", "job_id": job["job_id"], "stream": stream, "data": data, "seq": seq});
+            runner.send(&chunk).await;
+        }
+        runner
+            .send(&json!({"type": "exec_done", "job_id": job["job_id"], "exit_code": 7, "duration_ms": 1}))
+            .await;
+        job
+    };
+    let arguments = ["exec", "edge", "--timeout", "5", "--env", "A=1", "--", "ls", "-l"];
+    let (ran, job) = tokio::join!(ask(&gateway, &arguments), answering);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (7, "one\ntwo", "careful\n"));
+    assert_eq!(
+        (&job["argv"], &job["timeout_secs"], &job["env"]),
+        (&json!(["ls", "-l"]), &json!(5), &json!({"A": "1"}))
+    );
+
+    let answering = async {
+        let job = runner.frame().await;
+        runner
+            .send(&json!({"type": "exec_done", "job_id": job["job_id"], "exit_code": 0, "duration_ms": 1}))
+            .await;
+        job
+    };
+    let arguments = ["exec", "edge", "--json", "--image", "busybox", "--command", "id; id"];
+    let (ran, job) = tokio::join!(ask(&gateway, &arguments), answering);
+    assert_eq!((&job["command"], &job["sandbox"]), (&json!("id; id"), &json!({"image": "busybox"})));
+    let envelope: Value = serde_json::from_str(&good(ran)).unwrap();
+    assert_eq!((&envelope["ok"], &envelope["data"]["exit_code"]), (&json!(true), &json!(0)));
+}
+
+#[tokio::test]
+async fn a_command_that_is_refused_says_why_and_by_which_rule() {
+    let gateway = Gateway::start().await;
+    let unknown = ask(&gateway, &["exec", "nope", "--", "ls"]).await;
+    assert!(unknown.code == 1 && unknown.err.starts_with("there is no such runner"), "{}", unknown.err);
+    let mut runner = shell_runner(&gateway).await;
+    let answering = async {
+        let job = runner.frame().await;
+        let error = json!({"type": "exec_error", "job_id": job["job_id"], "code": "POLICY_DENIED", "rule": "image.allowed",
+            "error": "this image is not allowed"});
+        runner.send(&error).await;
+    };
+    let (ran, ()) = tokio::join!(ask(&gateway, &["exec", "edge", "--image", "x", "--", "ls"]), answering);
+    assert_eq!((ran.code, ran.err.as_str()), (1, "this image is not allowed (rule image.allowed)\n"));
+    let mut stranger = command(&["exec", "edge", "--", "ls"]);
+    stranger.env("SEMILAYER_GATEWAY_API", format!("http://{}", gateway.address));
+    stranger.env("SEMILAYER_ADMIN_TOKEN", "ak_wrong-wrong-wrong");
+    assert_eq!(run(stranger).await.code, 3);
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_the_command_at_its_runner() {
+    let gateway = Gateway::start().await;
+    let mut runner = shell_runner(&gateway).await;
+    let mut exec = command(&["exec", "edge", "--", "sleep", "60"]);
+    exec.env("SEMILAYER_GATEWAY_API", format!("http://{}", gateway.address));
+    exec.env("SEMILAYER_ADMIN_TOKEN", &gateway.admin);
+    let mut child = exec.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let job = runner.frame().await;
+    let id = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert_eq!(runner.frame().await, json!({"type": "exec_cancel", "job_id": job["job_id"]}));
+    assert_eq!(timeout(PATIENCE, child.wait()).await.expect("it does not end").unwrap().code(), Some(130));
 }
 
 #[tokio::test]

@@ -241,6 +241,16 @@ pub(crate) struct Unopened(pub(crate) u16);
 impl Socket {
     /// Dials in and reads `hello-ack`.
     pub(crate) async fn open(gateway: &Gateway, id: &str, token: &str) -> Result<(Self, Value), Unopened> {
+        let hello = json!({"type": "hello", "version": 1, "runnerId": id, "capabilities": ["@semilayer/bridge-sqlite"]});
+        Self::greet(gateway, token, &hello).await
+    }
+
+    /// The same with this hello.
+    pub(crate) async fn greet(
+        gateway: &Gateway,
+        token: &str,
+        hello: &Value,
+    ) -> Result<(Self, Value), Unopened> {
         let mut request = format!("ws://{}/connect", gateway.address).into_client_request().unwrap();
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         let stream = TcpStream::connect(gateway.address).await.unwrap();
@@ -249,8 +259,7 @@ impl Socket {
             Err(SocketError::Http(response)) => return Err(Unopened(response.status().as_u16())),
             Err(error) => panic!("{error}"),
         };
-        let hello = json!({"type": "hello", "version": 1, "runnerId": id, "capabilities": ["@semilayer/bridge-sqlite"]});
-        socket.send(&hello).await;
+        socket.send(hello).await;
         let ack = socket.frame().await;
         assert_eq!(ack["type"], "hello-ack");
         Ok((socket, ack))

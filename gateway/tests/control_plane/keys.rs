@@ -40,6 +40,19 @@ async fn a_name_is_taken_while_its_key_lives() {
 }
 
 #[tokio::test]
+async fn a_key_has_the_scopes_that_it_was_made_with_and_none_otherwise() {
+    let gateway = Gateway::start().await;
+    let body = json!({"name": "robot", "kind": "secret", "scopes": ["exec", " exec"]});
+    assert_eq!(gateway.admin("POST", "/api/keys", body).await.expect(201)["scopes"], json!(["exec"]));
+    gateway.admin("POST", "/api/keys", json!({"name": "shop", "kind": "secret"})).await.expect(201);
+    let (folder, admin) = gateway.stop().await;
+    let gateway = Gateway::start_in(folder, Some(admin), &[]).await.ok().unwrap();
+    let list = gateway.admin("GET", "/api/keys", Value::Null).await.expect(200);
+    let scopes: Vec<_> = list["keys"].as_array().unwrap().iter().map(|key| key["scopes"].clone()).collect();
+    assert_eq!(scopes, [json!(["exec"]), json!([])]);
+}
+
+#[tokio::test]
 async fn wrong_fields_are_named() {
     let gateway = Gateway::start().await;
     for (body, field) in [
@@ -48,6 +61,8 @@ async fn wrong_fields_are_named() {
         (json!({"name": "a", "kind": "ingest"}), "kind"),
         (json!({"name": "a/b", "kind": "secret"}), "name"),
         (json!({"name": "a", "kind": "secret", "scope": "x"}), "scope"),
+        (json!({"name": "a", "kind": "secret", "scopes": ["admin"]}), "scopes"),
+        (json!({"name": "a", "kind": "public", "scopes": ["exec"]}), "scopes"),
     ] {
         assert_eq!(gateway.admin("POST", "/api/keys", body.clone()).await.wrong_field(), field, "{body}");
     }

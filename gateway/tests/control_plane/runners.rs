@@ -197,3 +197,55 @@ async fn a_runners_token_opens_nothing_but_its_socket() {
     let answer = gateway.ask("POST", "/v1/query/products", Some(&token), &[], "{}".to_owned()).await;
     assert_eq!(answer.refusal().0, 401);
 }
+
+#[tokio::test]
+async fn what_a_runner_may_do_is_said_when_it_is_made_and_changed_later() {
+    let gateway = Gateway::start().await;
+    gateway.runner("plain").await;
+    let plain = gateway.admin("GET", "/api/runners/plain", Value::Null).await.expect(200);
+    assert_eq!(plain["capabilities"], json!(["exec.readonly"]));
+    let body = json!({"name": "edge", "capabilities": [" docker", "exec.readonly", "docker "], "labels": {"zone": "b"}});
+    let made = gateway.admin("POST", "/api/runners", body).await.expect(201);
+    assert_eq!(made["capabilities"], json!(["exec.readonly", "docker"]));
+    let change = async |body: Value| gateway.admin("PATCH", "/api/runners/edge", body).await;
+    let changed = change(json!({"capabilities": ["sandbox"]})).await.expect(200);
+    assert_eq!((&changed["capabilities"], &changed["labels"]), (&json!(["sandbox"]), &json!({"zone": "b"})));
+    let changed = change(json!({"labels": {"zone": "c"}})).await.expect(200);
+    assert_eq!((&changed["capabilities"], &changed["labels"]), (&json!(["sandbox"]), &json!({"zone": "c"})));
+    assert_eq!(change(json!({"capabilities": []})).await.expect(200)["capabilities"], json!([]));
+    for (body, field) in [
+        (json!({"capabilities": ["exec.root"]}), "capabilities"),
+        (json!({"capabilities": "sandbox"}), "capabilities"),
+        (json!({"labels": {"k": "v\n"}}), "labels"),
+        (json!({"name": "other"}), "name"),
+    ] {
+        assert_eq!(change(body.clone()).await.wrong_field(), field, "{body}");
+    }
+    let unknown = change(json!({"capabilities": ["exec.root"]})).await;
+    assert!(unknown.text.contains("exec.root") && unknown.text.contains("exec.readonly"), "{}", unknown.text);
+    let nobody = gateway.admin("PATCH", "/api/runners/nope", json!({"capabilities": []})).await;
+    assert_eq!(nobody.refusal(), (404, "not_found".to_owned()));
+    let page =
+        gateway.admin("GET", "/api/audit?action=runner.update&outcome=ok", Value::Null).await.expect(200);
+    let targets: Vec<_> =
+        page["entries"].as_array().unwrap().iter().map(|entry| entry["target"].clone()).collect();
+    assert_eq!(targets, ["edge", "edge sandbox", "edge sandbox"], "newest first");
+}
+
+#[tokio::test]
+async fn a_runners_capabilities_survive_a_restart() {
+    let gateway = Gateway::start().await;
+    gateway.runner("edge").await;
+    gateway.admin("PATCH", "/api/runners/edge", json!({"capabilities": ["exec.full"]})).await.expect(200);
+    let (folder, admin) = gateway.stop().await;
+    let gateway = Gateway::start_in(folder, Some(admin), &[]).await.ok().unwrap();
+    let edge = gateway.admin("GET", "/api/runners/edge", Value::Null).await.expect(200);
+    assert_eq!(edge["capabilities"], json!(["exec.full"]));
+}
+
+#[tokio::test]
+async fn no_runner_is_called_like_a_target() {
+    let gateway = Gateway::start().await;
+    let refused = gateway.admin("POST", "/api/runners", json!({"name": "runner:5"})).await;
+    assert_eq!(refused.wrong_field(), "name");
+}

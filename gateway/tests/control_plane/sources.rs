@@ -238,7 +238,7 @@ async fn a_job_under_way_is_listed() {
         let test = gateway.admin("POST", "/api/sources/main/test", json!({}));
         let watch = async {
             let job = socket.frame().await;
-            let listed = gateway.eventually("/api/jobs", |jobs| jobs["jobs"][0]["state"] == "running").await;
+            let listed = gateway.eventually("/api/jobs", |jobs| jobs["jobs"][0]["status"] == "running").await;
             let listed = &listed["jobs"][0];
             assert_eq!((&listed["kind"], &listed["source"]), (&json!("test"), &json!("main")));
             assert_eq!(listed["runner"], "edge");

@@ -15,6 +15,7 @@ use runtime::settings::Mapping;
 use runtime::{Drain, Drained};
 use semilayer_gateway::app::{App, Running};
 use semilayer_gateway::audit::Actor;
+use semilayer_gateway::capability::Scope;
 use semilayer_gateway::config;
 use semilayer_gateway::control::{By, Control, NewKey, NewRunner};
 use semilayer_gateway::model::KeyKind;
@@ -26,7 +27,7 @@ use tokio::time::timeout;
 /// How long anything may take that is about to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-const ADMIN: &str = "ak_the-operators-token-of-the-tests";
+pub(crate) const ADMIN: &str = "ak_the-operators-token-of-the-tests";
 
 /// Two sources and their lenses. `products` is read from a managed source, `notes` from a runner-local one.
 fn shop() -> Value {
@@ -116,8 +117,18 @@ impl Gateway {
     }
 
     async fn key(&self, name: &str, kind: KeyKind) -> String {
-        let (_, key) =
-            self.control.create_key(&Self::by(), NewKey { name: name.to_owned(), kind }).await.unwrap();
+        let (_, key) = self
+            .control
+            .create_key(&Self::by(), NewKey { name: name.to_owned(), kind, scopes: Vec::new() })
+            .await
+            .unwrap();
+        key.expose().to_owned()
+    }
+
+    /// A secret key that may run commands.
+    pub(crate) async fn scoped_key(&self, name: &str) -> String {
+        let new = NewKey { name: name.to_owned(), kind: KeyKind::Secret, scopes: vec![Scope::Exec] };
+        let (_, key) = self.control.create_key(&Self::by(), new).await.unwrap();
         key.expose().to_owned()
     }
 
@@ -302,6 +313,30 @@ impl Stream {
                 Ok(Some(piece)) => self.read.extend_from_slice(&piece),
                 Ok(None) => {
                     assert!(self.read.is_empty(), "half a line at the end");
+                    return None;
+                }
+                Err(BrokenOff) => panic!("the stream broke off"),
+            }
+        }
+    }
+
+    /// The next event of a stream of them, comments passed over; `None` at its end.
+    pub(crate) async fn event(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some(end) = self.read.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = self.read.drain(..end + 2).collect();
+                let event = String::from_utf8(event).unwrap();
+                if event.starts_with(':') {
+                    continue;
+                }
+                let (name, data) = event.trim_end().split_once('\n').unwrap();
+                let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+                return Some((name.strip_prefix("event: ").unwrap().to_owned(), data));
+            }
+            match self.piece().await {
+                Ok(Some(piece)) => self.read.extend_from_slice(&piece),
+                Ok(None) => {
+                    assert!(self.read.is_empty(), "half an event at the end");
                     return None;
                 }
                 Err(BrokenOff) => panic!("the stream broke off"),

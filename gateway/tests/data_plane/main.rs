@@ -2,6 +2,8 @@
 //! applications that speak plain HTTP. All frames here are written by hand, so that nothing is proven with our own encoder.
 
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod flow;

@@ -14,8 +14,8 @@ use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use crate::harness::{Gateway, PATIENCE};
 
 /// Every extension that the gateway has.
-pub(crate) const ALL: [&str; 8] =
-    ["flow/1", "drain/1", "trace/1", "resume/1", "stats/1", "project/1", "keyset/1", "bridges/1"];
+pub(crate) const ALL: [&str; 9] =
+    ["flow/1", "drain/1", "trace/1", "resume/1", "stats/1", "project/1", "keyset/1", "bridges/1", "exec/1"];
 
 /// A socket to `/connect`.
 pub(crate) struct Runner {
@@ -136,6 +136,46 @@ impl Runner {
 
     pub(crate) async fn job(&mut self) -> Value {
         self.expect("job").await
+    }
+
+    /// The next frame, if one comes within this time.
+    pub(crate) async fn try_frame(&mut self, limit: Duration) -> Option<Value> {
+        timeout(limit, self.next()).await.ok()?.ok()
+    }
+
+    /// The next shell job.
+    pub(crate) async fn shell_job(&mut self) -> Value {
+        self.expect("exec_request").await
+    }
+
+    /// Waits until this job may send more.
+    pub(crate) async fn expect_credit(&mut self, job: &Value) {
+        let frame = self.frame().await;
+        assert_eq!((&frame["type"], &frame["id"]), (&json!("credit"), &job["job_id"]));
+    }
+
+    /// Sends output of a shell job.
+    pub(crate) async fn wrote(&mut self, job: &Value, seq: u64, stream: &str, data: &str) {
+        self.send(json!({"type": "exec_chunk", "job_id": job["job_id"], "stream": stream, "data": data, "seq": seq}))
+            .await;
+    }
+
+    /// A shell job's program has ended.
+    pub(crate) async fn exited(&mut self, job: &Value, code: i32) {
+        self.send(
+            json!({"type": "exec_done", "job_id": job["job_id"], "exit_code": code, "duration_ms": 12}),
+        )
+        .await;
+    }
+
+    /// A shell job has failed.
+    pub(crate) async fn refused(&mut self, job: &Value, code: &str, rule: Option<&str>) {
+        let mut frame =
+            json!({"type": "exec_error", "job_id": job["job_id"], "code": code, "error": "it went wrong"});
+        if let Some(rule) = rule {
+            frame["rule"] = json!(rule);
+        }
+        self.send(frame).await;
     }
 
     /// The code of the close frame, once it comes.

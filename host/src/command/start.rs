@@ -5,6 +5,7 @@ use std::sync::Arc;
 use runtime::settings::Source as Environment;
 use runtime::signals::{Reloads, Stops};
 use runtime::{Drain, Drained, Exit, telemetry};
+use rustix::process::DumpableBehavior;
 
 use super::{complain, refuse};
 use crate::app::Running;
@@ -37,6 +38,10 @@ pub(super) async fn run(flags: Flags, environment: Arc<dyn Environment>, registr
             return Exit::Configuration;
         }
     };
+    // Commands of shell jobs may run as the same user, who could otherwise read the tokens in this process's memory.
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other processes of this user may look into this one");
+    }
     if let Some(export) = export {
         export.spawn(&drain, app.dialer().clone());
     }

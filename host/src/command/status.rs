@@ -24,6 +24,7 @@ pub(super) async fn run(flags: &Flags, environment: &dyn Source, out: &mut (dyn 
         "token     set".to_owned(),
         format!("gateway   {}", shown(&config.gateway)),
         format!("health    {health}"),
+        format!("exec      {}", config.exec.shown()),
         format!("daemon    {}", daemon(&config).await),
     ];
     print(out, &lines.join("\n"))

@@ -21,7 +21,6 @@ const KEYS: &[&str] = &[
     "drain_timeout",
     "plugin_dir",
     "state_dir",
-    "exec",
     "ca_file",
     "strict_sources",
     "source_idle_timeout",
@@ -69,7 +68,7 @@ pub(super) fn refuse_unknown_keys(reader: &mut Reader<'_>, table: &Table) {
                     refuse_unknown(reader, &format!("{name}.{key}"));
                 }
             }
-            _ if name == "sources" || name == "plugins" => {}
+            _ if name == "sources" || name == "plugins" || name == "exec" => {}
             _ => refuse_unknown(reader, name),
         }
     }

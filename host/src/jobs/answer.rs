@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use protocol::{Chunk, Tail};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::error::Failure;
 use crate::flow::Window;
@@ -87,11 +86,8 @@ impl Answer {
 
     /// Waits for credit, and takes it.
     async fn pay(&self, bytes: usize) {
-        if self.window.room() == 0 {
-            let asked = Instant::now();
-            self.window.opened().await;
-            self.metrics.stalled(asked.elapsed());
+        if let Some(stalled) = self.window.pay(bytes).await {
+            self.metrics.stalled(stalled);
         }
-        self.window.take(bytes);
     }
 }

@@ -212,6 +212,8 @@ impl fmt::Display for Kind<'_> {
             GatewayFrame::Cancel { .. } => "cancel",
             GatewayFrame::Ping => "ping",
             GatewayFrame::Credit { .. } => "credit",
+            GatewayFrame::ExecRequest(_) => "exec_request",
+            GatewayFrame::ExecCancel { .. } => "exec_cancel",
         })
     }
 }

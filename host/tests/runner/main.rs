@@ -9,6 +9,8 @@ mod conversation;
 #[cfg(test)]
 mod driver;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod flow;
 #[cfg(test)]
 mod gateway;

@@ -41,6 +41,7 @@ pub(crate) fn patient() -> Timings {
         backoff_cap: Duration::from_millis(20),
         healthy: Duration::from_secs(60),
         refused: Duration::from_millis(50),
+        renew: never,
     }
 }
 

@@ -36,6 +36,9 @@ pub(crate) fn encode_runner_frame(frame: &RunnerFrame<'_>) -> String {
         RunnerFrame::Done { id, meta } => meta.encode(id),
         RunnerFrame::Error(error) => error.encode(),
         RunnerFrame::Draining(draining) => draining.encode(),
+        RunnerFrame::ExecChunk(chunk) => chunk.encode(),
+        RunnerFrame::ExecDone(done) => done.encode(),
+        RunnerFrame::ExecError(error) => error.encode(),
     }
 }
 

@@ -197,12 +197,13 @@ async fn health_readiness_and_metrics_are_there_for_orchestrators() {
 }
 
 /// Every route that this version serves, with its methods.
-const ROUTES: [(&str, &[&str]); 22] = [
+const ROUTES: [(&str, &[&str]); 25] = [
     ("/connect", &["get"]),
     ("/v1/query/{lens}", &["post"]),
     ("/v1/count/{lens}", &["post"]),
     ("/api/runners", &["get", "post"]),
-    ("/api/runners/{runner}", &["get", "delete"]),
+    ("/api/exec", &["post"]),
+    ("/api/runners/{runner}", &["get", "patch", "delete"]),
     ("/api/runners/{runner}/revoke", &["post"]),
     ("/api/runners/{runner}/rotate", &["post"]),
     ("/api/runners/{runner}/sources/{source}", &["put", "delete"]),
@@ -215,6 +216,8 @@ const ROUTES: [(&str, &[&str]); 22] = [
     ("/api/config/diff", &["post"]),
     ("/api/audit", &["get"]),
     ("/api/jobs", &["get"]),
+    ("/api/jobs/{job}", &["get"]),
+    ("/api/jobs/{job}/cancel", &["post"]),
     ("/health", &["get"]),
     ("/ready", &["get"]),
     ("/metrics", &["get"]),
@@ -260,8 +263,9 @@ async fn the_description_names_exactly_the_routes_that_exist() {
 
 /// Whether the router knows the method, whatever the handler says to an empty request.
 async fn is_served(gateway: &Gateway, path: &str, method: &str) -> bool {
-    let path =
-        path.replace("{lens}", "x").replace("{runner}", "x").replace("{source}", "x").replace("{key}", "x");
+    let path = ["{lens}", "{runner}", "{source}", "{key}", "{job}"]
+        .iter()
+        .fold(path.to_owned(), |path, name| path.replace(name, "x"));
     let request =
         Request::new(&method.to_uppercase(), path).bearer(ADMIN).header("content-type", "application/json");
     let answer = request.body("{}").send(gateway.address()).await;

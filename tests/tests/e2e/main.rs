@@ -13,6 +13,8 @@ mod canary;
 mod commands;
 mod demo;
 mod drain;
+mod engines;
+mod exec;
 mod five_databases;
 mod foreign_gateway;
 mod foreign_runner;

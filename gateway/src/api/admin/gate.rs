@@ -75,6 +75,7 @@ pub(crate) async fn gate(State(api): State<Api>, mut request: Request, next: Nex
 fn action_of(method: &Method, route: &str) -> &'static str {
     match (method.as_str(), route) {
         ("POST", "/api/runners") => action::RUNNER_CREATE,
+        ("PATCH", "/api/runners/{runner}") => action::RUNNER_UPDATE,
         ("DELETE", "/api/runners/{runner}") => action::RUNNER_DELETE,
         ("POST", "/api/runners/{runner}/revoke") => action::RUNNER_REVOKE,
         ("POST", "/api/runners/{runner}/rotate") => action::RUNNER_ROTATE,
@@ -86,6 +87,7 @@ fn action_of(method: &Method, route: &str) -> &'static str {
         ("POST", "/api/sources/{source}/test") => action::SOURCE_TEST,
         ("POST", "/api/keys") => action::KEY_CREATE,
         ("POST", "/api/keys/{key}/revoke") => action::KEY_REVOKE,
+        ("POST", "/api/jobs/{job}/cancel") => action::JOB_CANCEL,
         ("PUT", "/api/config") => action::CONFIG_PUSH,
         ("POST", "/api/config/diff") => action::CONFIG_DIFF,
         _ => action::ADMIN_READ,

@@ -13,6 +13,7 @@ use super::{Caller, change, shown_once};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::schema::Envelope;
+use crate::capability::Scope;
 use crate::control::NewKey;
 
 /// A key to be made.
@@ -23,6 +24,8 @@ pub(crate) struct KeyBody {
     name: String,
     /// `secret` (`sk_`, for servers: everything) or `public` (`pk_`, for browsers: what lenses grant).
     kind: String,
+    /// What a secret key may do beside queries: `exec`, commands on runners. Nothing when absent.
+    scopes: Option<Vec<String>>,
 }
 
 /// Makes a key and shows its token, this once.
@@ -40,8 +43,12 @@ pub(super) async fn create(
     let name = fields.required_text("name")?;
     let expected = "\"secret\" or \"public\"";
     let kind = fields.word("kind", expected, |word| word.parse().ok())?;
+    let scopes = fields.texts("scopes")?.unwrap_or_default();
     fields.finish()?;
-    let new = NewKey { name, kind: kind.ok_or_else(|| ApiError::invalid("kind", expected))? };
+    let scopes =
+        Scope::parse(&scopes).map_err(|unknown| ApiError::invalid("scopes", &unknown.to_string()))?;
+    let kind = kind.ok_or_else(|| ApiError::invalid("kind", expected))?;
+    let new = NewKey { name, kind, scopes };
     let (key, token) = change(&api, |control| async move { control.create_key(&by, new).await }).await?;
     let body = KeyWithToken { key: KeyView::from(key.as_ref()), token: token.expose().to_owned() };
     Ok(shown_once(StatusCode::CREATED, body))

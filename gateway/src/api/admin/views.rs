@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use protocol::CredentialsLocation;
+use protocol::{CredentialsLocation, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::api::Api;
 use crate::audit::AuditRow;
-use crate::jobs::{JobState, LiveJob};
+use crate::capability::CapabilitySet;
+use crate::jobs::{JobState, LiveJob, Work};
 use crate::link::Link;
 use crate::model::{Key, KeyKind, Runner, Source};
+use crate::shell::job::MAX_SHOWN;
+use crate::shell::record::{JobStatus, KeptOutput, ShellRecord};
 use crate::snapshot::Snapshot;
 
 /// A runner. Times are RFC 3339 in UTC.
@@ -22,6 +26,17 @@ pub(crate) struct RunnerView {
     /// `online` while a session is connected, `revoked` for good, else `offline`.
     status: &'static str,
     labels: BTreeMap<String, String>,
+    /// What operators let it do beside queries: `exec.readonly`, `exec.full`, `docker`, `sandbox`.
+    capabilities: Vec<&'static str>,
+    /// What its connected processes say that they do; absent while none is connected, or none says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported_capabilities: Option<Vec<&'static str>>,
+    /// What it does: what both say. Absent with `reportedCapabilities`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_capabilities: Option<Vec<&'static str>>,
+    /// Whether both say the same. Absent with `reportedCapabilities`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capabilities_match: Option<bool>,
     /// Names of its sources.
     sources: Vec<String>,
     /// Prefix and last four characters of its token.
@@ -48,6 +63,17 @@ pub(crate) struct SessionView {
     active_jobs: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_jobs: Option<u32>,
+    /// Those of its jobs that are commands.
+    shell_jobs: usize,
+    /// Name of its host, as it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<String>,
+    /// Its operating system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<String>,
+    /// Its processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arch: Option<String>,
     /// Whether it takes no new jobs because it is about to stop.
     draining: bool,
     connected_ms: u64,
@@ -135,6 +161,8 @@ pub(crate) struct KeyView {
     /// `secret` or `public`.
     #[schema(value_type = String)]
     kind: KeyKind,
+    /// What it may do beside queries: `exec`.
+    scopes: Vec<&'static str>,
     /// Prefix and last four characters of its token.
     token_hint: String,
     created_at: String,
@@ -157,25 +185,71 @@ pub(crate) struct KeyList {
     pub(super) keys: Vec<KeyView>,
 }
 
-/// A job under way.
+/// A job under way, or a shell job that has ended.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobView {
-    id: String,
+    #[schema(value_type = String)]
+    pub(super) id: Uuid,
+    /// `shell`, `query`, `count`, …
     kind: &'static str,
-    source: String,
-    /// `pending`, `claimed` or `running`.
-    state: &'static str,
+    /// `pending`, `claimed` or `running`; of a shell job that has ended `succeeded`, `failed`, `timeout`, `cancelled` or
+    /// `denied`.
+    status: &'static str,
+    /// Of a query, its source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    /// The beginning of a shell job's command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    /// The container's image, of a shell job in a sandbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    /// Name of the runner that has it, or had it.
     #[serde(skip_serializing_if = "Option::is_none")]
     runner: Option<String>,
     started_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+    /// Until now, or until it ended.
     elapsed_ms: u64,
+    /// `ok`, or the code of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i64>,
+    /// The request that it came of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
-/// The jobs under way, oldest first.
+/// A page of jobs, those that began last first.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct JobList {
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JobPage {
     pub(super) jobs: Vec<JobView>,
+    /// Where the next page begins; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_cursor: Option<String>,
+}
+
+/// One job with all that is kept of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobDetail {
+    #[serde(flatten)]
+    job: JobView,
+    /// Who asked for it, of a shell job that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'static str>,
+    /// The rule that refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// Command, runner and result, of a shell job that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec: Option<ShellRecord>,
+    /// Beginning and end of what it wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<KeptOutput>,
 }
 
 /// A row of the audit log.
@@ -211,6 +285,15 @@ pub(crate) struct AuditView {
     duration_ms: u64,
     /// How many attempts the row stands for; more than one only of refusals that came in numbers.
     occurrences: u64,
+    /// The shell job that came of it; its output is at `/api/jobs/{job}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job_id: Option<String>,
+    /// The rule that refused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// Command, runner and result of a shell job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec: Option<ShellRecord>,
 }
 
 /// A page of the audit log, newest first.
@@ -231,11 +314,17 @@ impl RunnerView {
             (false, false) => "online",
             (false, true) => "offline",
         };
+        // Of several processes each is asked for what it can do.
+        let reported = links.iter().filter_map(|link| link.hello.shell).reduce(CapabilitySet::or);
         Self {
             id: runner.id.to_string(),
             name: runner.name.clone(),
             status,
             labels: runner.labels.clone(),
+            capabilities: runner.capabilities.words(),
+            reported_capabilities: reported.map(CapabilitySet::words),
+            effective_capabilities: reported.map(|reported| runner.capabilities.and(reported).words()),
+            capabilities_match: reported.map(|reported| runner.capabilities == reported),
             sources: sorted(
                 snapshot
                     .sources_of(runner.id)
@@ -259,6 +348,10 @@ impl SessionView {
             bridges: link.bridges().to_vec(),
             active_jobs: link.active_jobs(),
             max_jobs: link.max_jobs(),
+            shell_jobs: link.shell_jobs(),
+            hostname: link.hello.said.hostname.clone(),
+            platform: link.hello.said.platform.clone(),
+            arch: link.hello.said.arch.clone(),
             draining: link.is_draining(),
             connected_ms: millis(link.connected_at.elapsed()),
             silent_ms: millis(link.silence()),
@@ -295,6 +388,7 @@ impl From<&Key> for KeyView {
             id: key.id.to_string(),
             name: key.name.clone(),
             kind: key.kind,
+            scopes: key.scopes.iter().map(|scope| scope.as_str()).collect(),
             token_hint: key.token_hint.to_string(),
             created_at: key.created_at.to_string(),
             revoked_at: key.revoked_at.map(|at| at.to_string()),
@@ -304,19 +398,87 @@ impl From<&Key> for KeyView {
 
 impl From<&LiveJob> for JobView {
     fn from(job: &LiveJob) -> Self {
+        let (source, command, image) = match &job.work {
+            Work::Query { source, .. } => (Some(source.clone()), None, None),
+            Work::Shell { command, image, .. } => (None, Some(command.clone()), image.clone()),
+        };
         Self {
-            id: job.id.to_string(),
-            kind: job.kind,
-            source: job.source.clone(),
-            state: match job.state() {
-                JobState::Pending => "pending",
-                JobState::Claimed => "claimed",
-                JobState::Running => "running",
-            },
+            id: job.id,
+            kind: job.work.kind(),
+            status: state_of(job.state()),
+            source,
+            command,
+            image,
             runner: job.runner(),
-            started_at: protocol::Timestamp::from_micros(job.started_ms.saturating_mul(1_000)).to_string(),
+            started_at: Timestamp::from_micros(job.started_ms.saturating_mul(1_000)).to_string(),
+            ended_at: None,
             elapsed_ms: millis(job.started.elapsed()),
+            outcome: None,
+            exit_code: None,
+            request_id: None,
         }
+    }
+}
+
+/// The word for where a live job is.
+pub(super) const fn state_of(state: JobState) -> &'static str {
+    match state {
+        JobState::Pending => "pending",
+        JobState::Claimed => "claimed",
+        JobState::Running => "running",
+    }
+}
+
+impl JobView {
+    /// A shell job that has ended. `None` of a row that tells of something else.
+    pub(super) fn ended(row: AuditRow) -> Option<Self> {
+        let id = row.job_id?.uuid();
+        let shell = *row.shell?;
+        let line = shell.command.or_else(|| Some(shell.argv?.join(" ")));
+        Some(Self {
+            id,
+            kind: Work::SHELL,
+            status: JobStatus::of(&row.outcome).as_str(),
+            source: None,
+            command: line.map(|line| line.chars().take(MAX_SHOWN).collect()),
+            image: shell.image,
+            runner: shell.runner,
+            started_at: started_at(id, row.at).to_string(),
+            ended_at: Some(row.at.to_string()),
+            elapsed_ms: row.duration_ms,
+            outcome: Some(row.outcome.into_owned()),
+            exit_code: shell.exit_code,
+            request_id: Some(row.request_id),
+        })
+    }
+
+    /// Whether it is over.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended_at.is_some()
+    }
+}
+
+/// The time in a job's id.
+fn started_at(id: Uuid, otherwise: Timestamp) -> Timestamp {
+    let time = id.get_timestamp().map(|time| time.to_unix());
+    let micros = time.and_then(|(seconds, nanos)| {
+        i64::try_from(seconds).ok()?.checked_mul(1_000_000)?.checked_add(i64::from(nanos / 1_000))
+    });
+    micros.map_or(otherwise, Timestamp::from_micros)
+}
+
+impl JobDetail {
+    /// A shell job that has ended. `None` of a row that tells of something else.
+    pub(super) fn ended(row: AuditRow) -> Option<Self> {
+        let mut exec = row.shell.as_deref().cloned()?;
+        let (actor, rule, output) = (row.actor.kind(), row.rule.clone(), exec.output.take());
+        Some(Self { job: JobView::ended(row)?, actor: Some(actor), rule, exec: Some(exec), output })
+    }
+}
+
+impl From<&LiveJob> for JobDetail {
+    fn from(job: &LiveJob) -> Self {
+        Self { job: JobView::from(job), actor: None, rule: None, exec: None, output: None }
     }
 }
 
@@ -341,6 +503,9 @@ impl From<AuditRow> for AuditView {
             bytes: row.bytes,
             duration_ms: row.duration_ms,
             occurrences: row.occurrences,
+            job_id: row.job_id.map(|id| id.to_string()),
+            rule: row.rule,
+            exec: row.shell.map(|shell| *shell),
         }
     }
 }

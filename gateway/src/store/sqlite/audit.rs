@@ -8,9 +8,10 @@ use sqlx::{QueryBuilder, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::rows::{id, optional_id, time};
-use crate::audit::{Actor, AuditFilter, AuditRow, OK, action};
+use crate::audit::{Actor, AuditFilter, AuditRow, JobFilter, OK, action};
 use crate::error::StoreError;
-use crate::model::{AuditId, RunnerId};
+use crate::model::{AuditId, JobId, RunnerId};
+use crate::shell::record::ShellRecord;
 
 /// Rows of one INSERT: few enough for the limit of bound values, many enough that a row costs little beyond itself.
 const ROWS_PER_INSERT: usize = 100;
@@ -20,16 +21,23 @@ const ROWS_PER_DELETE: i64 = 5_000;
 const ID_SLACK_MICROS: i64 = 60_000_000;
 
 const INSERT: &str = "INSERT INTO audit (id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
-     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences) ";
+     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences, job_id, rule, \
+     record, output) ";
 
 const SELECT: &str = "SELECT id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
-     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences FROM audit \
-     WHERE id >= ";
+     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences, job_id, rule, \
+     record, NULL AS output FROM audit WHERE ";
+
+const SELECT_JOB: &str = "SELECT id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
+     runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences, job_id, rule, \
+     record, output FROM audit WHERE job_id = ?1";
 
 pub(super) async fn append(db: &mut SqliteConnection, rows: &[AuditRow]) -> Result<(), StoreError> {
     for some in rows.chunks(ROWS_PER_INSERT) {
+        let kept =
+            some.iter().map(|row| Ok((row, Kept::of(row)?))).collect::<Result<Vec<_>, StoreError>>()?;
         let mut insert = QueryBuilder::<Sqlite>::new(INSERT);
-        insert.push_values(some, |mut values, row| {
+        insert.push_values(kept, |mut values, (row, kept)| {
             values
                 .push_bind(row.id.as_bytes().as_slice())
                 .push_bind(row.at.micros())
@@ -48,16 +56,64 @@ pub(super) async fn append(db: &mut SqliteConnection, rows: &[AuditRow]) -> Resu
                 .push_bind(integer(row.rows))
                 .push_bind(integer(row.bytes))
                 .push_bind(integer(row.duration_ms))
-                .push_bind(integer(row.occurrences));
+                .push_bind(integer(row.occurrences))
+                .push_bind(row.job_id.as_ref().map(|id| id.as_bytes().as_slice()))
+                .push_bind(row.rule.as_deref())
+                .push_bind(kept.record)
+                .push_bind(kept.output);
         });
         insert.build().execute(&mut *db).await?;
     }
     Ok(())
 }
 
+/// What a shell job's row keeps as JSON.
+#[derive(Default)]
+struct Kept {
+    record: Option<String>,
+    output: Option<String>,
+}
+
+impl Kept {
+    fn of(row: &AuditRow) -> Result<Self, StoreError> {
+        let unwritable = |_| StoreError::Unreadable { what: "shell job" };
+        let Some(shell) = &row.shell else { return Ok(Self::default()) };
+        let record = serde_json::to_string(shell).map_err(unwritable)?;
+        let output = shell.output.as_ref().map(serde_json::to_string).transpose().map_err(unwritable)?;
+        Ok(Self { record: Some(record), output })
+    }
+}
+
 pub(super) async fn select(pool: &SqlitePool, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
     let rows = page("", filter).build().fetch_all(pool).await?;
     rows.iter().map(row).collect()
+}
+
+pub(super) async fn select_jobs(pool: &SqlitePool, filter: &JobFilter) -> Result<Vec<AuditRow>, StoreError> {
+    let mut query = QueryBuilder::new(SELECT);
+    query.push("job_id IS NOT NULL");
+    if let Some(before) = filter.before {
+        query.push(" AND job_id < ").push_bind(bytes(before.uuid()));
+    }
+    if let Some(runner) = filter.runner_id {
+        query.push(" AND runner_id = ").push_bind(bytes(runner.uuid()));
+    }
+    if let Some(status) = filter.status {
+        query.push(" AND outcome").push(if status.is_rest() { " NOT IN (" } else { " IN (" });
+        let mut outcomes = query.separated(", ");
+        for outcome in status.outcomes() {
+            outcomes.push_bind(outcome);
+        }
+        query.push(")");
+    }
+    query.push(" ORDER BY job_id DESC LIMIT ").push_bind(i64::from(filter.limit));
+    let rows: Vec<SqliteRow> = query.build().fetch_all(pool).await?;
+    rows.iter().map(row).collect()
+}
+
+pub(super) async fn select_job(pool: &SqlitePool, job: JobId) -> Result<Option<AuditRow>, StoreError> {
+    let query = sqlx::query(SELECT_JOB).bind(bytes(job.uuid()));
+    query.fetch_optional(pool).await?.as_ref().map(row).transpose()
 }
 
 /// The statement of a page: what is looked for and nothing else, so that SQLite can choose an index by it.
@@ -70,7 +126,7 @@ pub(crate) fn page(prefix: &'static str, filter: &AuditFilter) -> QueryBuilder<S
         None => first_id(until.saturating_add(ID_SLACK_MICROS)),
     };
     let mut query = QueryBuilder::new(prefix);
-    query.push(SELECT).push_bind(bytes(lowest)).push(" AND id < ").push_bind(bytes(highest));
+    query.push(SELECT).push("id >= ").push_bind(bytes(lowest)).push(" AND id < ").push_bind(bytes(highest));
     if filter.from.is_some() {
         query.push(" AND at >= ").push_bind(from);
     }
@@ -84,6 +140,7 @@ pub(crate) fn page(prefix: &'static str, filter: &AuditFilter) -> QueryBuilder<S
         ("lens", &filter.lens, None),
         ("source", &filter.source, None),
         ("request_id", &filter.request_id, None),
+        ("rule", &filter.rule, None),
     ] {
         let Some(value) = value else { continue };
         query.push(format_args!(" AND {column} = ")).push_bind(value.clone());
@@ -148,6 +205,7 @@ fn row(row: &SqliteRow) -> Result<AuditRow, StoreError> {
     let attempts: i64 = row.try_get("attempts")?;
     let action: String = row.try_get("action")?;
     let outcome: String = row.try_get("outcome")?;
+    let shell = shell(row)?;
     Ok(AuditRow {
         id: AuditId::from_uuid(id(row, "id")?),
         at: time(row, "at")?,
@@ -168,7 +226,19 @@ fn row(row: &SqliteRow) -> Result<AuditRow, StoreError> {
         bytes: count(row, "byte_count")?,
         duration_ms: count(row, "duration_ms")?,
         occurrences: count(row, "occurrences")?,
+        job_id: optional_id(row, "job_id")?.map(JobId::from_uuid),
+        rule: row.try_get("rule")?,
+        shell,
     })
+}
+
+fn shell(row: &SqliteRow) -> Result<Option<Box<ShellRecord>>, StoreError> {
+    let unreadable = |_| StoreError::Unreadable { what: "shell job" };
+    let (record, output): (Option<String>, Option<String>) = (row.try_get("record")?, row.try_get("output")?);
+    let Some(record) = record else { return Ok(None) };
+    let mut shell: ShellRecord = serde_json::from_str(&record).map_err(unreadable)?;
+    shell.output = output.as_deref().map(serde_json::from_str).transpose().map_err(unreadable)?;
+    Ok(Some(Box::new(shell)))
 }
 
 fn count(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {

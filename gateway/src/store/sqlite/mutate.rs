@@ -13,6 +13,7 @@ pub(super) async fn apply(db: &mut SqliteConnection, mutation: &Mutation) -> Res
     match mutation {
         Mutation::CreateRunner(runner, token) => create_runner(db, runner, token).await,
         Mutation::RevokeRunner(id, at) => revoke_runner(db, *id, *at).await,
+        Mutation::UpdateRunner(runner) => update_runner(db, runner).await,
         Mutation::RotateRunner(id, token, last4) => rotate_runner(db, *id, token, last4).await,
         Mutation::DeleteRunner(id) => delete_runner(db, *id).await,
         Mutation::Assign(runner, source) => assign(db, *runner, *source).await,
@@ -46,19 +47,28 @@ async fn create_runner(
     runner: &Runner,
     token: &TokenHash,
 ) -> Result<(), StoreError> {
-    let labels =
-        serde_json::to_string(&runner.labels).map_err(|_| StoreError::Unreadable { what: "label" })?;
     let query = sqlx::query(
-        "INSERT INTO runners (id, name, labels, token_hash, token_last4, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO runners (id, name, labels, capabilities, token_hash, token_last4, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     );
     let query = query
         .bind(runner.id.as_bytes().as_slice())
         .bind(&runner.name)
-        .bind(labels)
+        .bind(json(&runner.labels, "label")?)
+        .bind(json(&runner.capabilities.words(), "capability")?)
         .bind(token.as_bytes().as_slice())
         .bind(&runner.token_hint.last4)
         .bind(runner.created_at.micros());
     unique(query.execute(db).await, "runner name")
+}
+
+async fn update_runner(db: &mut SqliteConnection, runner: &Runner) -> Result<(), StoreError> {
+    let query = sqlx::query("UPDATE runners SET labels = ?2, capabilities = ?3 WHERE id = ?1");
+    let query = query
+        .bind(runner.id.as_bytes().as_slice())
+        .bind(json(&runner.labels, "label")?)
+        .bind(json(&runner.capabilities.words(), "capability")?);
+    found(query.execute(db).await?, "runner")
 }
 
 async fn revoke_runner(db: &mut SqliteConnection, id: RunnerId, at: Timestamp) -> Result<(), StoreError> {
@@ -148,8 +158,7 @@ async fn delete_source(db: &mut SqliteConnection, id: SourceId) -> Result<(), St
 }
 
 async fn put_lens(db: &mut SqliteConnection, lens: &StoredLens) -> Result<(), StoreError> {
-    let declared =
-        serde_json::to_string(&lens.declared).map_err(|_| StoreError::Unreadable { what: "lens" })?;
+    let declared = json(&lens.declared, "lens")?;
     let query = sqlx::query(
         "INSERT INTO lenses (name, source_id, declared, updated_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE \
          SET source_id = excluded.source_id, declared = excluded.declared, updated_at = excluded.updated_at",
@@ -173,12 +182,15 @@ async fn delete_lens(db: &mut SqliteConnection, name: &str) -> Result<(), StoreE
 
 async fn create_key(db: &mut SqliteConnection, key: &Key, token: &TokenHash) -> Result<(), StoreError> {
     let query = sqlx::query(
-        "INSERT INTO keys (id, kind, name, token_hash, token_last4, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO keys (id, kind, name, scopes, token_hash, token_last4, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     );
+    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     let query = query
         .bind(key.id.as_bytes().as_slice())
         .bind(key.kind.as_str())
         .bind(&key.name)
+        .bind(json(&scopes, "scope")?)
         .bind(token.as_bytes().as_slice())
         .bind(&key.token_hint.last4)
         .bind(key.created_at.micros());
@@ -188,6 +200,10 @@ async fn create_key(db: &mut SqliteConnection, key: &Key, token: &TokenHash) -> 
 async fn revoke_key(db: &mut SqliteConnection, id: KeyId, at: Timestamp) -> Result<(), StoreError> {
     let query = sqlx::query("UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1");
     found(query.bind(id.as_bytes().as_slice()).bind(at.micros()).execute(db).await?, "key")
+}
+
+fn json(value: &impl serde::Serialize, what: &'static str) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| StoreError::Unreadable { what })
 }
 
 fn credentials(source: &Source) -> (&'static str, Option<&[u8]>) {

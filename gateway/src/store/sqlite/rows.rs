@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use uuid::Uuid;
 
+use crate::capability::{CapabilitySet, Scope};
 use crate::config;
 use crate::crypto::Sealed;
 use crate::error::StoreError;
@@ -18,7 +19,8 @@ use crate::token::{TokenHash, TokenKind};
 pub(super) async fn records(pool: &SqlitePool) -> Result<Records, StoreError> {
     let mut db = pool.begin().await?;
     let runners = sqlx::query(
-        "SELECT id, name, labels, token_hash, token_last4, created_at, revoked_at, last_seen_at FROM runners",
+        "SELECT id, name, labels, capabilities, token_hash, token_last4, created_at, revoked_at, last_seen_at \
+         FROM runners",
     )
     .fetch_all(&mut *db)
     .await?;
@@ -29,10 +31,11 @@ pub(super) async fn records(pool: &SqlitePool) -> Result<Records, StoreError> {
     .await?;
     let assignments = sqlx::query("SELECT runner_id, source_id FROM assignments").fetch_all(&mut *db).await?;
     let lenses = sqlx::query("SELECT name, source_id, declared FROM lenses").fetch_all(&mut *db).await?;
-    let keys =
-        sqlx::query("SELECT id, kind, name, token_hash, token_last4, created_at, revoked_at FROM keys")
-            .fetch_all(&mut *db)
-            .await?;
+    let keys = sqlx::query(
+        "SELECT id, kind, name, scopes, token_hash, token_last4, created_at, revoked_at FROM keys",
+    )
+    .fetch_all(&mut *db)
+    .await?;
     Ok(Records {
         runners: read(&runners, runner)?,
         sources: read(&sources, source)?,
@@ -50,11 +53,14 @@ fn read<T>(
 }
 
 fn runner(row: &SqliteRow) -> Result<(Runner, TokenHash), StoreError> {
+    let unreadable = || StoreError::Unreadable { what: "runner" };
     let labels: String = row.try_get("labels")?;
+    let capabilities = CapabilitySet::parse(&words(row, "capabilities")?).map_err(|_| unreadable())?;
     let runner = Runner {
         id: RunnerId::from_uuid(id(row, "id")?),
         name: row.try_get("name")?,
-        labels: serde_json::from_str(&labels).map_err(|_| StoreError::Unreadable { what: "runner" })?,
+        labels: serde_json::from_str(&labels).map_err(|_| unreadable())?,
+        capabilities,
         token_hint: hint(row, TokenKind::Runner)?,
         created_at: time(row, "created_at")?,
         revoked_at: optional_time(row, "revoked_at")?,
@@ -98,16 +104,24 @@ fn lens(row: &SqliteRow) -> Result<Lens, StoreError> {
 
 fn key(row: &SqliteRow) -> Result<(Key, TokenHash), StoreError> {
     let kind: String = row.try_get("kind")?;
-    let kind: KeyKind = kind.parse().map_err(|()| StoreError::Unreadable { what: "key" })?;
+    let unreadable = || StoreError::Unreadable { what: "key" };
+    let kind: KeyKind = kind.parse().map_err(|()| unreadable())?;
     let key = Key {
         id: KeyId::from_uuid(id(row, "id")?),
         kind,
+        scopes: Scope::parse(&words(row, "scopes")?).map_err(|_| unreadable())?,
         name: row.try_get("name")?,
         token_hint: hint(row, kind.token_kind())?,
         created_at: time(row, "created_at")?,
         revoked_at: optional_time(row, "revoked_at")?,
     };
     Ok((key, token_hash(row)?))
+}
+
+/// A list of words in JSON.
+fn words(row: &SqliteRow, column: &'static str) -> Result<Vec<String>, StoreError> {
+    let text: String = row.try_get(column)?;
+    serde_json::from_str(&text).map_err(|_| StoreError::Unreadable { what: column })
 }
 
 pub(super) fn id(row: &SqliteRow, column: &'static str) -> Result<Uuid, StoreError> {
