@@ -182,10 +182,12 @@ fn addresses(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Looks no further than a scheme goes: a setting may be megabytes of data with a comma at every other place.
 fn begins_url(text: &str) -> bool {
-    let scheme = text.trim_start().split_once("://").map_or("", |(scheme, _)| scheme);
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    !scheme.is_empty() && scheme.bytes().all(allowed)
+    let text = text.trim_start();
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let scheme = text.bytes().take_while(allowed).count();
+    scheme > 0 && text.get(scheme..).is_some_and(|rest| rest.starts_with("://"))
 }
 
 /// The scheme of a URL, its `user:password`, and its hosts with their ports.
@@ -344,6 +346,14 @@ mod tests {
         assert_eq!(told(&set), json!({"host": "db", "port": 1, "tls": false}));
         let url = read(json!({"url": "https://b"}));
         assert_eq!(told(&url), json!({"url": "https://b", "tls": true}));
+    }
+
+    #[test]
+    fn megabytes_with_commas_are_read_in_one_pass() {
+        let data = "1,".repeat(2_000_000);
+        assert_eq!(addresses(&data).count(), 2_000_001);
+        let url = format!("https://b/{data}");
+        assert_eq!(addresses(&url).collect::<Vec<_>>(), [url.as_str()]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::execution::{Live, Stage, Verdict};
 use crate::files::Staged;
-use crate::run::{extract, follow_logs, give_back_folder, outcome};
+use crate::run::{extract, follow_logs, give_back_folder, outcome, written};
 use crate::sandbox::{Core, LastWord, goes_on};
 use crate::state::{RunId, RunState};
 use crate::supervise::{self, Bounds};
@@ -62,7 +62,9 @@ async fn to_its_end(core: &Arc<Core>, live: &Live, mut output: Option<mpsc::Send
         if let Some(outcome) = state.outcome() {
             return core.tell(live, Ok(outcome));
         }
-        if !core.owners.answers(state.owner.as_deref(), &live.id) {
+        // One of ours that is followed has no task any more, or its end could not be written down.
+        let is_ours = state.owner.as_deref() == Some(core.owner.name());
+        if is_ours || !core.owners.answers(state.owner.as_deref(), &live.id) {
             match core.owners.take_over(&live.id) {
                 Ok(Some(claim)) => {
                     finish(core, live, &state, output.take()).await;
@@ -128,7 +130,9 @@ async fn take_over(
     });
     let ended = see_out(core, live, state, &docker, staged.as_ref(), output).await;
     let removed = supervise::remove(&docker, live.id.as_str()).await;
-    give_back_folder(staged).await;
+    if removed.is_ok() {
+        give_back_folder(staged).await;
+    }
     let ended = ended?;
     removed.map(|()| ended)
 }
@@ -156,10 +160,7 @@ async fn see_out(
     let streams = follow_logs(core, docker, live, output);
     let bounds = Bounds {
         deadline: deadline(state, &container),
-        folders: match staged {
-            Some(staged) => vec![staged.workdir().to_owned()],
-            None => supervise::folders(&container, &[&state.workdir], false),
-        },
+        folders: written(staged, Some(&container), &state.workdir, has_writable_root(&container)),
         disk: core.options.disk,
         killed: streams.killed(),
     };
@@ -193,6 +194,10 @@ async fn find(docker: &Docker, live: &Live) -> Result<ContainerInspectResponse, 
             }
         }
     }
+}
+
+fn has_writable_root(container: &ContainerInspectResponse) -> bool {
+    container.host_config.as_ref().is_some_and(|host| host.readonly_rootfs != Some(true))
 }
 
 /// Counted from the process's start, whoever started it.

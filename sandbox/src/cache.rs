@@ -28,7 +28,7 @@ pub(crate) use dockerfile::validate;
 
 /// The name of all cached images; the digest is the tag.
 const REPOSITORY: &str = "light-runner-cache";
-/// A build is the operator's, and may install much. Its silence between two lines is bounded by its caller's patience.
+/// A build is the operator's, and may install much: until it ends, whether it talks or not.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Layers of a build that is under way are images without a name too.
 const BUILDING: Duration = BUILD_TIMEOUT;
@@ -127,13 +127,19 @@ async fn build(docker: &Docker, tag: &str, dockerfile: &str) -> Result<(), Sandb
     let options = BuildImageOptionsBuilder::new().t(tag).rm(true).forcerm(true).build();
     let docker = docker.clone().with_timeout(BUILD_TIMEOUT);
     let output = docker.build_image(options, None, Some(bollard::body_full(context)));
-    read_to_end(output).await?;
+    in_time(read_to_end(output)).await?;
     // An engine that ends its output without a word has not always built anything.
     if is_there(&docker, tag).await? {
         Ok(())
     } else {
         Err(broken("the engine ended it without an image", ""))
     }
+}
+
+async fn in_time(build: impl Future<Output = Result<(), SandboxError>>) -> Result<(), SandboxError> {
+    tokio::time::timeout(BUILD_TIMEOUT, build).await.unwrap_or_else(|_| {
+        Err(broken(&format!("it has not ended within {} s", BUILD_TIMEOUT.as_secs()), ""))
+    })
 }
 
 /// The answer's head says that all is well whatever becomes of the build: a failure is in its body.
@@ -247,6 +253,14 @@ mod tests {
         read_to_end(stream::iter([line("Step 1/1\n"), line("Successfully built\n")])).await.unwrap();
         let lost = stream::iter([line("Step 1/1\n"), Err(EngineError::RequestTimeoutError)]);
         assert_eq!(read_to_end(lost).await.unwrap_err().code(), SandboxErrorCode::DockerUnreachable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_build_that_never_ends_is_given_up() {
+        let silent = stream::iter([line("Step 1/1\n")]).chain(stream::pending());
+        let begun = tokio::time::Instant::now();
+        let error = in_time(read_to_end(silent)).await.unwrap_err();
+        assert_eq!((error.code(), begun.elapsed()), (SandboxErrorCode::BuildFailed, BUILD_TIMEOUT));
     }
 
     #[test]

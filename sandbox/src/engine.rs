@@ -164,6 +164,8 @@ impl Engine {
             };
             Ok(Facts { plain_users: !security.iter().any(maps) })
         };
+        // Boxed, because the call is large and every run holds this future.
+        let learn = Box::pin(learn);
         self.0.facts.get_or_try_init(|| learn).await.copied()
     }
 

@@ -131,6 +131,16 @@ impl Live {
         }
     }
 
+    /// Kills it, though nobody has asked for that.
+    pub(crate) fn abandon(&self) {
+        self.kill.cancel();
+    }
+
+    /// Whether somebody has asked for its end.
+    pub(crate) fn was_asked_to_end(&self) -> bool {
+        self.asked_to_end.load(Ordering::Relaxed)
+    }
+
     /// Remembers that it did not end by itself.
     pub(crate) fn note_stop(&self) {
         let is_news = !self.asked_to_end.swap(true, Ordering::Relaxed);
@@ -155,6 +165,11 @@ impl Live {
         self.kill.cancelled().await;
     }
 
+    /// Cancelled when it is to be killed. Cancelling it changes nothing for the run.
+    pub(crate) fn kill_child(&self) -> CancellationToken {
+        self.kill.child_token()
+    }
+
     pub(crate) fn enter(&self, stage: Stage) {
         self.stage.send_replace(stage);
     }
@@ -163,8 +178,8 @@ impl Live {
         *self.stage.borrow()
     }
 
-    /// Completes when its process runs or has run.
-    async fn begun(&self) {
+    /// Completes when its process runs or has run, or when there will be none.
+    pub(crate) async fn begun(&self) {
         // The sender lives in self, so that waiting cannot fail.
         drop(self.stage.subscribe().wait_for(|stage| *stage >= Stage::Running).await);
     }

@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -98,8 +98,8 @@ impl Owners {
         let path = self.path(name).ok_or(io::ErrorKind::InvalidInput)?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         match lock.try_lock() {
-            // Somebody may have removed the file between the open and the lock.
-            Ok(()) if path.exists() => Ok(Some(Held { name: name.to_owned(), path, _lock: lock })),
+            // Somebody may have removed the file between the open and the lock, and another may have made a new one.
+            Ok(()) if is_at(&lock, &path) => Ok(Some(Held { name: name.to_owned(), path, _lock: lock })),
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -125,6 +125,12 @@ impl Held {
             tracing::debug!(lock = %self.path.display(), %error, "a lock's file was not removed");
         }
     }
+}
+
+/// Whether a path leads to this very file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(found)) = (file.metadata(), std::fs::symlink_metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (found.dev(), found.ino())
 }
 
 fn failed(what: &str, error: io::Error) -> SandboxError {
@@ -156,6 +162,18 @@ mod tests {
         assert!(taken.is_some());
         assert!(owners.take_over(&run).unwrap().is_none());
         assert!(owners.answers(None, &run));
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_replaced_is_none_of_the_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        let first = File::create(&path).unwrap();
+        assert!(is_at(&first, &path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_at(&first, &path));
+        let _second = File::create(&path).unwrap();
+        assert!(!is_at(&first, &path));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::sandbox::Core;
 use crate::state::{RunId, RunState, RunStatus};
 use crate::{Maintenance, SandboxError, SandboxErrorCode, adopt, engine, supervise};
 
+/// How old a detached container of an unknown process must be: somebody may want to ask how it ended.
+const DETACHED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long an image of `run` is kept after its last use.
 const CACHE_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -34,6 +36,7 @@ struct Found {
     detached: bool,
     /// It was not started, or has ended.
     is_still: bool,
+    /// Since it was made; of one that is still and of an unknown process, since it ended.
     age: Duration,
 }
 
@@ -80,13 +83,14 @@ async fn at_the_engine(core: &Arc<Core>, docker: &Docker, done: &mut Maintenance
         .collect();
     let Some(found) = noted("containers", containers(docker).await) else { return };
     let mut present: HashSet<RunId> = found.iter().map(|found| found.id.clone()).collect();
-    for found in found {
-        match fate(
-            &found,
-            answering(core, &found, states.contains_key(&found.id)),
-            states.contains_key(&found.id),
-            core.options.reap_age,
-        ) {
+    let mut owners: HashSet<String> = states.values().filter_map(|state| state.owner.clone()).collect();
+    for mut found in found {
+        let has_state = states.contains_key(&found.id);
+        let answering = answering(core, &found, has_state);
+        if answering == Answering::Unknown && found.is_still {
+            found.age = stillness(docker, &found).await;
+        }
+        match fate(&found, answering, has_state, core.options.reap_age) {
             Fate::Keep => {}
             Fate::TakeOver => drop(adopt::attach(core, &found.id, None)),
             Fate::Remove
@@ -94,17 +98,19 @@ async fn at_the_engine(core: &Arc<Core>, docker: &Docker, done: &mut Maintenance
             {
                 present.remove(&found.id);
                 done.containers += 1;
+                continue;
             }
             Fate::Remove => {}
         }
+        // Without its lock, the next sweep would not know the owner of what is left.
+        owners.extend(found.owner);
     }
     done.reconciled = reconcile(core, &states, &present);
-    folders(core).await;
+    folders(core, &present).await;
     done.volumes = noted("volumes", volumes(docker, core.options.reap_age).await).unwrap_or(0);
     done.cache_images = noted("cached images", core.cache.cleanup(docker, CACHE_AGE).await).unwrap_or(0);
     done.dangling_images = noted("dangling images", core.cache.remove_dangling(docker).await).unwrap_or(0);
-    let wanted: HashSet<&str> = states.values().filter_map(|state| state.owner.as_deref()).collect();
-    core.owners.forget_dead(&|name| wanted.contains(name));
+    core.owners.forget_dead(&|name| owners.contains(name));
 }
 
 /// States that say running while nobody answers for them and no container is there.
@@ -130,8 +136,8 @@ fn reconcile(core: &Core, states: &HashMap<RunId, RunState>, present: &HashSet<R
     reconciled
 }
 
-/// Folders of runs that nobody answers for and that no state says to be running.
-async fn folders(core: &Core) {
+/// Folders of runs that nobody answers for, that no state says to be running and that have no container.
+async fn folders(core: &Core, present: &HashSet<RunId>) {
     let state_dir = &core.options.state_dir;
     let found = files::leftovers(state_dir)
         .map_err(|error| SandboxError::new(SandboxErrorCode::StateFailed, error.to_string()).because(error));
@@ -143,7 +149,7 @@ async fn folders(core: &Core) {
             Ok(None) => !is_old || core.pool.has(&id),
             Err(_) => true,
         };
-        if is_wanted || core.live(&id).is_some() {
+        if is_wanted || core.live(&id).is_some() || present.contains(&id) {
             continue;
         }
         if let Err(error) = files::remove_leftover(state_dir, &id).await {
@@ -177,7 +183,8 @@ fn found(container: ContainerSummary) -> Option<Found> {
 
 fn answering(core: &Core, found: &Found, has_state: bool) -> Answering {
     let owner = found.owner.as_deref();
-    if core.live(&found.id).is_some() || core.pool.has(&found.id) {
+    // In this order: who is taken out of the pool is entered as a run before.
+    if core.pool.has(&found.id) || core.live(&found.id).is_some() {
         Answering::Here
     } else if owner == Some(core.owner.name()) {
         Answering::Lost
@@ -194,12 +201,25 @@ fn fate(found: &Found, answering: Answering, has_state: bool, reap_age: Duration
     let is_old = found.age >= reap_age;
     match answering {
         Answering::Here | Answering::Elsewhere => Fate::Keep,
-        Answering::Dead if found.detached && has_state => Fate::TakeOver,
+        Answering::Dead | Answering::Lost if found.detached && has_state => Fate::TakeOver,
         Answering::Dead => Fate::Remove,
         Answering::Lost if is_old => Fate::Remove,
+        Answering::Unknown if found.detached && found.age < DETACHED_AGE => Fate::Keep,
         Answering::Unknown if is_old && found.is_still => Fate::Remove,
         Answering::Lost | Answering::Unknown => Fate::Keep,
     }
+}
+
+/// How long a container has been still: it may have run for long before. Nothing where that cannot be told.
+async fn stillness(docker: &Docker, found: &Found) -> Duration {
+    let Ok(container) = docker.inspect_container(&found.container, None).await else { return Duration::ZERO };
+    let state = container.state.as_ref();
+    if supervise::never_ran(state) {
+        return found.age;
+    }
+    // Of a process that runs again no end is taken for one.
+    let ended = supervise::record(&container).and(state).and_then(|state| state.finished_at.as_deref());
+    age(ended.and_then(|ended| ended.parse().ok()))
 }
 
 /// Volumes with our label or, of an older program, our name, that no container has.
@@ -277,6 +297,20 @@ mod tests {
         assert_eq!(of(true, 300), Fate::Remove);
         assert_eq!(of(true, 299), Fate::Keep);
         assert_eq!(of(false, 1_000_000), Fate::Keep);
+    }
+
+    #[test]
+    fn of_an_unknown_process_a_detached_run_is_kept_for_a_week() {
+        let of = |age| fate(&container(true, true, age), Answering::Unknown, false, REAP_AGE);
+        assert_eq!(of(DETACHED_AGE.as_secs() - 1), Fate::Keep);
+        assert_eq!(of(DETACHED_AGE.as_secs()), Fate::Remove);
+    }
+
+    #[test]
+    fn a_detached_run_whose_task_was_lost_is_taken_over() {
+        assert_eq!(fate(&container(true, false, 0), Answering::Lost, true, REAP_AGE), Fate::TakeOver);
+        assert_eq!(fate(&container(false, false, 0), Answering::Lost, true, REAP_AGE), Fate::Keep);
+        assert_eq!(fate(&container(false, false, 300), Answering::Lost, true, REAP_AGE), Fate::Remove);
     }
 
     #[test]

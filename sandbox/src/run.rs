@@ -6,12 +6,14 @@
 mod set_up;
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, LogsOptionsBuilder};
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -27,7 +29,7 @@ use crate::state::RunId;
 use crate::streams::Streams;
 use crate::supervise::{self, Bounds, Ended, Told};
 use crate::warm::{self, Ready};
-use crate::{Extract, Extracted, Outcome, Output, Request, SandboxError, SandboxErrorCode};
+use crate::{Extract, Extracted, Outcome, Output, Request, SandboxError, SandboxErrorCode, Seed};
 
 pub(crate) use set_up::{Bare, is_empty};
 
@@ -37,9 +39,12 @@ pub(crate) struct Run {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Live>,
     pub(crate) spec: Spec,
-    pub(crate) request: Request,
+    /// Without its seed.
+    request: Request,
+    /// Until its files are in place: they may be many.
+    seed: Mutex<Option<Seed>>,
     /// The container that waited for it.
-    pub(crate) ready: Mutex<Option<Ready>>,
+    ready: Mutex<Option<Ready>>,
 }
 
 /// Why a run does not go on.
@@ -70,18 +75,29 @@ struct Finished {
 }
 
 impl Run {
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        live: Arc<Live>,
+        spec: Spec,
+        mut request: Request,
+        ready: Option<Ready>,
+    ) -> Self {
+        let seed = Mutex::new(request.seed.take());
+        Self { core: Arc::clone(core), live, spec, request, seed, ready: Mutex::new(ready) }
+    }
+
     /// Runs it. Nothing is left of it when this answers.
     ///
     /// # Errors
     /// What kept it from ending by itself.
     pub(crate) async fn to_its_end(&self) -> Result<Outcome, SandboxError> {
         let mut belongings = Belongings::default();
-        let outcome = match self.process(&mut belongings).await {
-            Ok(finished) => self.collect(&belongings, finished).await,
+        let outcome = match Box::pin(self.process(&mut belongings)).await {
+            Ok(finished) => Box::pin(self.collect(&belongings, finished)).await,
             Err(Halt::Cancelled) => Ok(never_ran()),
             Err(Halt::Failed(error)) => Err(error),
         };
-        let cleared = self.give_back(belongings).await;
+        let cleared = Box::pin(self.give_back(belongings)).await;
         let outcome = outcome?;
         cleared.map(|()| outcome)
     }
@@ -112,14 +128,14 @@ impl Run {
             let docker = core.engine.docker().await?;
             supervise::remove(&docker, id.as_str()).await
         };
-        if let Err(error) = removed.await {
-            tracing::warn!(container = %id, %error, "a waiting container was not removed");
+        match removed.await {
+            Ok(()) => give_back_folder(staged).await,
+            Err(error) => tracing::warn!(container = %id, %error, "a waiting container was not removed"),
         }
-        give_back_folder(staged).await;
     }
 
     async fn begin_waiting(&self, belongings: &mut Belongings) -> Result<AttachContainerResults, Halt> {
-        let docker = self.set_up(belongings).await?;
+        let docker = Box::pin(self.set_up(belongings)).await?;
         let attached = self.attach(&docker).await?;
         self.start(&docker).await?;
         Ok(attached)
@@ -129,16 +145,17 @@ impl Run {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
         let setup = info_span!("container.setup");
         let (docker, attached) = match ready {
-            Some(ready) => self.take_over(ready, belongings).instrument(setup).await?,
-            None => (self.set_up(belongings).instrument(setup).await?, None),
+            Some(ready) => Box::pin(self.take_over(ready, belongings)).instrument(setup).await?,
+            None => (Box::pin(self.set_up(belongings)).instrument(setup).await?, None),
         };
+        drop(self.seed.lock().unwrap_or_else(PoisonError::into_inner).take());
         let span = info_span!(
             "container.exec",
             container.id = %self.live.id,
             container.exit_code = tracing::field::Empty
         );
         let folders = self.written(&docker, belongings).await;
-        self.exec(&docker, attached, folders).instrument(span).await
+        Box::pin(self.exec(&docker, attached, folders)).instrument(span).await
     }
 
     /// Fills the folder of a container that waited.
@@ -156,23 +173,13 @@ impl Run {
 
     /// Where the run's files come to lie, as far as it can be seen from here.
     async fn written(&self, docker: &Docker, belongings: &Belongings) -> Vec<PathBuf> {
-        let staged = belongings.staged.as_ref();
-        let mut folders: Vec<PathBuf> = staged
-            .into_iter()
-            .flat_map(|staged| [Some(staged.workdir()), staged.tmp()])
-            .flatten()
-            .map(Path::to_owned)
-            .collect();
-        if staged.is_none() || self.spec.writable_root {
-            let targets: &[&str] = if staged.is_none() { &[&self.spec.workdir, TMP] } else { &[] };
-            let inspected = docker.inspect_container(self.live.id.as_str(), None).await;
-            folders.extend(
-                inspected
-                    .iter()
-                    .flat_map(|container| supervise::folders(container, targets, self.spec.writable_root)),
-            );
-        }
-        folders
+        let (staged, root) = (belongings.staged.as_ref(), self.spec.writable_root);
+        let container = if staged.is_none() || root {
+            docker.inspect_container(self.live.id.as_str(), None).await.ok()
+        } else {
+            None
+        };
+        written(staged, container.as_ref(), &self.spec.workdir, root)
     }
 
     /// Starts the process, or tells a waiting one what to become, and sees it through.
@@ -195,7 +202,7 @@ impl Run {
             disk: self.core.options.disk,
             killed: streams.killed(),
         };
-        let ended = supervise::to_the_end(docker, &self.live, bounds).await?;
+        let ended = Box::pin(supervise::to_the_end(docker, &self.live, bounds)).await?;
         let duration = started.elapsed();
         streams.finished().await;
         Span::current().record("container.exit_code", ended.exit_code);
@@ -253,16 +260,18 @@ impl Run {
         Ok(outcome)
     }
 
-    /// The process is gone or going: the folder need not wait for the container.
+    /// The folder of a container that could not be removed, which may write to it still, is left to a sweep.
     async fn give_back(&self, belongings: Belongings) -> Result<(), SandboxError> {
-        let container = async {
-            match belongings.container {
-                Some(docker) => supervise::remove(&docker, self.live.id.as_str()).await,
-                None => Ok(()),
-            }
-        };
-        let (removed, ()) = tokio::join!(container, give_back_folder(belongings.staged));
-        removed
+        if let Some(docker) = belongings.container {
+            supervise::remove(&docker, self.live.id.as_str()).await?;
+        }
+        give_back_folder(belongings.staged).await;
+        Ok(())
+    }
+
+    /// The files that it begins with.
+    fn files(&self) -> Option<Seed> {
+        self.seed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn not_started(&self, operation: &'static str, error: EngineError) -> SandboxError {
@@ -274,15 +283,20 @@ impl Run {
     }
 
     /// For steps that can be left at any point.
-    async fn unless_cancelled<T>(
-        &self,
-        step: impl Future<Output = Result<T, SandboxError>>,
-    ) -> Result<T, Halt> {
-        tokio::select! {
-            biased;
-            () = self.live.killed() => Err(Halt::Cancelled),
-            done = step => done.map_err(Halt::Failed),
-        }
+    ///
+    /// Boxed: calls of the engine are tens of kilobytes, and each level that holds one by value doubles it.
+    fn unless_cancelled<'a, T: 'a>(
+        &'a self,
+        step: impl Future<Output = Result<T, SandboxError>> + Send + 'a,
+    ) -> Pin<Box<dyn Future<Output = Result<T, Halt>> + Send + 'a>> {
+        let step = Box::pin(step);
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = self.live.killed() => Err(Halt::Cancelled),
+                done = step => done.map_err(Halt::Failed),
+            }
+        })
     }
 }
 
@@ -299,7 +313,22 @@ pub(crate) fn outcome(live: &Live, ended: Ended, duration: Duration) -> Outcome 
     }
 }
 
-/// Takes files out of an exited container; none when it is cancelled meanwhile.
+/// Folders of this machine that a run writes to: those that it shares with us, its volumes, the layer of a root that can
+/// be written.
+pub(crate) fn written(
+    staged: Option<&Staged>,
+    container: Option<&ContainerInspectResponse>,
+    workdir: &str,
+    root: bool,
+) -> Vec<PathBuf> {
+    let targets: &[&str] = if staged.is_none() { &[workdir, TMP] } else { &[] };
+    let shared = staged.into_iter().flat_map(|staged| [Some(staged.workdir()), staged.tmp()]).flatten();
+    let others = container.into_iter().flat_map(|container| supervise::folders(container, targets, root));
+    shared.map(Path::to_owned).chain(others).collect()
+}
+
+/// Takes files out of an exited container; none when it is cancelled meanwhile. Nothing is written to a result's place
+/// any more when this answers, and as little as can be when it is dropped.
 ///
 /// # Errors
 /// `EXTRACT_FAILED`.
@@ -313,12 +342,10 @@ pub(crate) async fn extract(
     let span = info_span!("container.extract", lightrunner.extract.count = wanted.len());
     let docker = core.engine.docker().await?;
     let limits = core.options.extract;
-    let results = Results { docker: &docker, container: live.id.as_str(), staged, workdir, limits };
-    tokio::select! {
-        biased;
-        () = live.killed() => Ok(None),
-        extracted = results.take(wanted).instrument(span) => extracted.map(Some),
-    }
+    let stop = live.kill_child();
+    let _dropped = stop.clone().drop_guard();
+    let results = Results { docker: &docker, container: live.id.as_str(), staged, workdir, limits, stop };
+    results.take(wanted).instrument(span).await
 }
 
 /// Reads what the engine has kept of a detached run's output, from its beginning on, where somebody wants it.

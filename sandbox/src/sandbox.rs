@@ -12,7 +12,7 @@ use tracing::{Instrument as _, Span};
 use crate::cache::{self, Cache};
 use crate::create::Spec;
 use crate::engine::Engine;
-use crate::execution::{Execution, Live, Verdict, lost};
+use crate::execution::{Execution, Live, Stage, Verdict, lost};
 use crate::networks::{self, Isolated, NetworkSpec, Removal};
 use crate::owners::{Held, Owners};
 use crate::run::{Bare, Run};
@@ -91,8 +91,10 @@ impl Sandbox {
             options,
         };
         let core = Arc::new(core);
-        if !core.options.warm.is_empty() {
-            drop(core.drain.spawn_companion("waiting containers", warm::keep(Arc::clone(&core))));
+        for (image, count) in core.options.warm.clone() {
+            drop(
+                core.drain.spawn_companion("waiting containers", warm::keep(Arc::clone(&core), image, count)),
+            );
         }
         Ok(Self { core })
     }
@@ -119,19 +121,28 @@ impl Sandbox {
         request.seed.as_ref().map_or(Ok(()), files::check)?;
         let stopping = core.drain.stopping();
         let kill = if spec.detached { CancellationToken::new() } else { stopping.child_token() };
-        let ready = core.pool.take(&spec, &request, core);
-        let id = ready.as_ref().map_or_else(RunId::new, |ready| ready.id.clone());
-        let live = Live::new(id, core.engine.clone(), kill);
+        let enter =
+            |id: &RunId| core.enter(id, || Live::new(id.clone(), core.engine.clone(), kill.clone())).0;
+        let (ready, live) = match core.pool.take(&spec, &request, core, enter) {
+            Some((ready, live)) => (Some(ready), live),
+            None => (None, enter(&RunId::new())),
+        };
         let span = telemetry::run_span(&live.id, &spec, &request);
-        core.store.put(&RunState::begun(&live.id, &spec, &request, core.owner.name()))?;
-        core.lock().insert(live.id.clone(), Arc::clone(&live));
+        if let Err(error) = core.store.put(&RunState::begun(&live.id, &spec, &request, core.owner.name())) {
+            core.lock().remove(&live.id);
+            if let Some(ready) = ready {
+                warm::bury(core, ready);
+            }
+            return Err(error);
+        }
         let is_detached = spec.detached;
-        let run =
-            Run { core: Arc::clone(core), live: Arc::clone(&live), spec, request, ready: Mutex::new(ready) };
+        let run = Run::new(core, Arc::clone(&live), spec, request, ready);
         let seen_through = see_through(run).instrument(span);
         if is_detached {
-            // It outlives the program, which does not wait for it.
+            // It outlives the program, which waits for it only until its process runs: before, nothing could go on.
             drop(core.drain.spawn_companion("detached run", seen_through));
+            let begun = Arc::clone(&live);
+            drop(core.drain.spawn("set-up of a detached run", async move { begun.begun().await }));
         } else {
             drop(core.drain.spawn("run", seen_through));
         }
@@ -298,12 +309,33 @@ async fn see_through(run: Run) {
     let stopping = run.core.drain.stopping();
     let left_alone =
         async { if run.spec.detached { stopping.cancelled().await } else { std::future::pending().await } };
-    tokio::select! {
-        biased;
-        ended = run.to_its_end() => run.core.conclude(&run.live, ended.map_err(Arc::new)).await,
-        () = left_alone => run.core.tell(&run.live, Err(Arc::new(goes_on()))),
+    {
+        let mut end = Box::pin(run.to_its_end());
+        let ended = tokio::select! {
+            biased;
+            ended = &mut end => Some(ended),
+            () = left_alone => None,
+        };
+        match ended {
+            Some(ended) => run.core.conclude(&run.live, ended.map_err(Arc::new)).await,
+            None if run.live.stage() == Stage::Setup => {
+                run.live.abandon();
+                let verdict = end.await.and_then(|outcome| {
+                    // Whoever cancelled it meanwhile has what was asked for.
+                    if run.live.was_asked_to_end() { Ok(outcome) } else { Err(never_began()) }
+                });
+                run.core.conclude(&run.live, verdict.map_err(Arc::new)).await;
+            }
+            None => run.core.tell(&run.live, Err(Arc::new(goes_on()))),
+        }
     }
     drop(last);
+}
+
+/// The program ends before a detached run's process could begin.
+fn never_began() -> SandboxError {
+    let text = "the program has stopped before the detached run's process was started";
+    SandboxError::new(SandboxErrorCode::Busy, text)
 }
 
 /// The program ends, the container does not.

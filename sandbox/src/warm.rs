@@ -27,6 +27,33 @@ use crate::{Command, Request, SandboxError};
 const WAITING: &str = r#"IFS= read -r c && eval "$(printf %b "$c")""#;
 /// The longest script. A shell reads it byte by byte.
 const SCRIPT: usize = 16 * 1024;
+/// Variables that the waiting shell uses itself, or that one of the shells does not take for plain ones: it refuses them,
+/// or makes something else of them. Those of bash itself begin with `BASH` besides.
+const SHELLS_OWN: [&str; 23] = [
+    "_",
+    "c",
+    "COMP_WORDBREAKS",
+    "DIRSTACK",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "EUID",
+    "FUNCNAME",
+    "GROUPS",
+    "HISTCMD",
+    "IFS",
+    "LINENO",
+    "OPTARG",
+    "OPTIND",
+    "PIPESTATUS",
+    "PPID",
+    "RANDOM",
+    "SECONDS",
+    "SHELLOPTS",
+    "SHLVL",
+    "SRANDOM",
+    "UID",
+    "POSIXLY_CORRECT",
+];
 /// Pauses after a container could not be made: the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
@@ -55,18 +82,25 @@ impl std::fmt::Debug for Ready {
 }
 
 impl Pool {
-    /// A container for this run, if one fits and waits.
-    pub(crate) fn take(&self, spec: &Spec, request: &Request, core: &Arc<Core>) -> Option<Ready> {
+    /// A container for this run, if one fits and waits. It is entered as a run by `enter` before it leaves the pool, so
+    /// that it is known at every moment.
+    pub(crate) fn take(
+        &self,
+        spec: &Spec,
+        request: &Request,
+        core: &Arc<Core>,
+        enter: impl Fn(&RunId) -> Arc<Live>,
+    ) -> Option<(Ready, Arc<Live>)> {
         if !request.run.is_empty() || script(spec).is_none() {
             return None;
         }
         loop {
-            let mut ready = self.next(spec)?;
-            self.taken.notify_one();
-            if ready.is_alive() {
-                return Some(ready);
+            let (ready, live) = self.next(spec, &enter)?;
+            self.taken.notify_waiters();
+            match live {
+                Some(live) => return Some((ready, live)),
+                None => bury(core, ready),
             }
-            bury(core, ready);
         }
     }
 
@@ -79,18 +113,21 @@ impl Pool {
             .flat_map(|ready| ready.extract_if(.., is_dead).collect::<Vec<_>>())
             .collect();
         if !dead.is_empty() {
-            self.taken.notify_one();
+            self.taken.notify_waiters();
         }
         for ready in dead {
             bury(core, ready);
         }
     }
 
-    fn next(&self, spec: &Spec) -> Option<Ready> {
+    /// One that fits, entered unless it has died.
+    fn next(&self, spec: &Spec, enter: impl Fn(&RunId) -> Arc<Live>) -> Option<(Ready, Option<Arc<Live>>)> {
         let mut waiting = self.lock();
         let ready = waiting.get_mut(&spec.image)?;
         let at = ready.iter().position(|ready| ready.fits(spec))?;
-        Some(ready.swap_remove(at))
+        let mut ready = ready.swap_remove(at);
+        let live = ready.is_alive().then(|| enter(&ready.id));
+        Some((ready, live))
     }
 
     /// Whether a container is one that waits.
@@ -102,10 +139,8 @@ impl Pool {
         self.lock().entry(ready.spec.image.clone()).or_default().push(ready);
     }
 
-    fn missing(&self, wanted: &[(String, usize)]) -> Option<String> {
-        let waiting = self.lock();
-        let has = |image: &String| waiting.get(image).map_or(0, Vec::len);
-        wanted.iter().find(|(image, count)| has(image) < *count).map(|(image, _)| image.clone())
+    fn count(&self, image: &str) -> usize {
+        self.lock().get(image).map_or(0, Vec::len)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Ready>>> {
@@ -133,24 +168,27 @@ impl Ready {
     }
 }
 
-fn bury(core: &Arc<Core>, Ready { id, staged, .. }: Ready) {
+/// Removes a container that no run becomes.
+pub(crate) fn bury(core: &Arc<Core>, Ready { id, staged, .. }: Ready) {
     let owner = Arc::clone(core);
     let discard = async move { Run::discard(&owner, id, staged).await };
     drop(core.drain.spawn("dead container", discard));
 }
 
-/// Keeps as many containers waiting as are wanted, until the program stops.
-pub(crate) async fn keep(core: Arc<Core>) {
+/// Keeps as many containers of one image waiting as are wanted, until the program stops.
+pub(crate) async fn keep(core: Arc<Core>, image: String, wanted: usize) {
     let stopping = core.drain.stopping();
     let mut pause = PAUSES.0;
     while !stopping.is_cancelled() {
-        let Some(image) = core.pool.missing(&core.options.warm) else {
+        // Before the look, so that nothing that is taken after it goes unheard.
+        let taken = core.pool.taken.notified();
+        if core.pool.count(&image) >= wanted {
             tokio::select! {
                 () = stopping.cancelled() => {}
-                () = core.pool.taken.notified() => {}
+                () = taken => {}
             }
             continue;
-        };
+        }
         // A stop ends this too, and leaves nothing of what was begun.
         match make(&core, &image).await {
             Ok(ready) => {
@@ -164,7 +202,7 @@ pub(crate) async fn keep(core: Arc<Core>) {
             }
         }
     }
-    let left: Vec<Ready> = core.pool.lock().drain().flat_map(|(_, ready)| ready).collect();
+    let left: Vec<Ready> = core.pool.lock().remove(&image).unwrap_or_default();
     futures::future::join_all(left.into_iter().map(|ready| Run::discard(&core, ready.id, ready.staged)))
         .await;
 }
@@ -178,7 +216,7 @@ async fn make(core: &Arc<Core>, image: &str) -> Result<Ready, SandboxError> {
     let spec = Spec::of(&request, &core.options)?;
     let kill = core.drain.stopping().child_token();
     let live = Live::new(RunId::new(), core.engine.clone(), kill);
-    let run = Run { core: Arc::clone(core), live, spec: spec.clone(), request, ready: Mutex::default() };
+    let run = Run::new(core, live, spec.clone(), request, None);
     let (staged, attached) = run.prepare().await?;
     let is_bare = staged.as_ref().is_some_and(is_empty);
     Ok(Ready { id: run.live.id.clone(), staged, attached, spec, is_bare })
@@ -200,8 +238,12 @@ fn script(spec: &Spec) -> Option<String> {
     if words.first().is_none_or(|program| program.starts_with('-')) {
         return None;
     }
-    let exports = spec.env.iter().filter_map(|variable| variable.split_once('='));
-    let exports: String = exports.map(|(name, value)| format!("export {name}={};", quoted(value))).collect();
+    let variables: Vec<_> = spec.env.iter().filter_map(|variable| variable.split_once('=')).collect();
+    if variables.iter().any(|(name, _)| name.starts_with("BASH") || SHELLS_OWN.contains(name)) {
+        return None;
+    }
+    let exports: String =
+        variables.into_iter().map(|(name, value)| format!("export {name}={};", quoted(value))).collect();
     let words: Vec<String> = words.into_iter().map(quoted).collect();
     let script = format!("{exports}exec {}", words.join(" "));
     (script.len() <= SCRIPT).then_some(script)
@@ -250,5 +292,11 @@ mod tests {
         assert!(line(&spec(Command::Image)).is_none());
         assert!(line(&spec(Command::Argv(vec!["-x".to_owned()]))).is_none());
         assert!(line(&spec(Command::Shell("x".repeat(SCRIPT)))).is_none());
+        for name in ["UID", "BASH_ENV", "BASHOPTS", "IFS", "OPTIND", "c"] {
+            let mut spec = spec(Command::Shell("true".to_owned()));
+            assert!(line(&spec).is_some());
+            spec.env.push(format!("{name}=1"));
+            assert!(line(&spec).is_none(), "{name}");
+        }
     }
 }

@@ -67,6 +67,13 @@ impl Door {
         self.folder.path().join("state/artifacts")
     }
 
+    /// The folders of runs among its artifacts.
+    pub fn kept(&self) -> Vec<String> {
+        let Ok(entries) = self.artifacts().read_dir() else { return Vec::new() };
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != ".server.lock").collect()
+    }
+
     /// Where it keeps its states.
     pub fn states(&self) -> PathBuf {
         self.folder.path().join("state")

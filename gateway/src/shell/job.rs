@@ -44,6 +44,8 @@ pub(crate) struct ShellJob {
     plan: Plan,
     live: JobGuard,
     placed: Option<Placed>,
+    /// The process that has it or had it last.
+    held: Option<Arc<Link>>,
     tried: Vec<u64>,
     deadline: Instant,
     /// An operator has ended it: until when the runner may confirm that.
@@ -84,6 +86,7 @@ impl ShellJob {
             plan,
             live,
             placed: None,
+            held: None,
             tried: Vec::new(),
             deadline: Instant::now() + timeout + DEADLINE_GRACE,
             confirmed_by: None,
@@ -105,9 +108,9 @@ impl ShellJob {
         u32::try_from(self.tried.len()).unwrap_or(u32::MAX)
     }
 
-    /// The process that has it.
+    /// The process that has it, or had it when it ended.
     pub(crate) fn link(&self) -> Option<&Link> {
-        self.placed.as_ref().map(|placed| &*placed.link)
+        self.held.as_deref()
     }
 
     /// The next step. After `Done` or a failure the job is over. Nothing is lost when this is dropped before it is done.
@@ -166,7 +169,9 @@ impl ShellJob {
         }
         let code = ErrorCode::from_wire(&error.code);
         let has_begun = self.has_written || error.duration_ms.is_some();
-        if !has_begun && matches!(code, Some(ErrorCode::RunnerBusy | ErrorCode::RunnerDraining)) {
+        let may_begin = self.seconds_left() > 0;
+        if !has_begun && may_begin && matches!(code, Some(ErrorCode::RunnerBusy | ErrorCode::RunnerDraining))
+        {
             self.live.give_back();
             return self.place().map_err(|_| Failure::of_runner(error));
         }
@@ -240,6 +245,8 @@ impl ShellJob {
         let (inbox, events) = Inbox::new(&self.live.id.to_string(), Kind::Shell, metered);
         let request = ExecRequest {
             job_id: inbox.id.to_string(),
+            // What the first process has waited for a slot is gone for the second.
+            timeout_secs: self.plan.request.timeout_secs.min(self.seconds_left().max(1)),
             mode: Some(grant.mode),
             docker: grant.docker,
             credit: metered.then_some(JOB_WINDOW),
@@ -250,7 +257,14 @@ impl ShellJob {
         link.place_shell(request, &inbox, self.most(link))?;
         self.live.held_by(link, &inbox);
         self.placed = Some(Placed { link: Arc::clone(link), inbox, events });
+        self.held = Some(Arc::clone(link));
         Ok(())
+    }
+
+    /// Whole seconds of the caller's time that are left, rounded up.
+    fn seconds_left(&self) -> u32 {
+        let left = self.deadline.saturating_duration_since(Instant::now()).saturating_sub(DEADLINE_GRACE);
+        u32::try_from(left.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX)
     }
 
     /// How many such jobs the process may have: our bound, or its own where that is lower.

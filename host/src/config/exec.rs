@@ -156,9 +156,10 @@ impl ExecSettings {
         !self.modes.is_empty()
     }
 
-    /// Whether commands may run in that mode.
+    /// Whether commands may run in that mode. Who may run whatever they like may also do with less.
     pub fn grants(&self, mode: ExecMode) -> bool {
-        self.modes.contains(&mode)
+        let more = mode == ExecMode::Readonly && self.modes.contains(&ExecMode::Full);
+        more || self.modes.contains(&mode)
     }
 
     /// The modes as the setting is written, `off` for none.
@@ -174,10 +175,11 @@ impl ExecSettings {
         let defaults = Self::default();
         let sandbox = SandboxSettings::read(reader, flags, table);
         let modes = modes(reader, flags, table);
+        let docker_certs = reader.text(key("docker_certs").or_env("DOCKER_CERT_PATH")).map(PathBuf::from);
         let settings = Self {
             docker_host: docker_host(reader, !modes.is_empty()),
             modes,
-            max_exec: whole(reader, "max_exec", 1..=1_000).unwrap_or(defaults.max_exec),
+            max_exec: whole(reader, "max_exec", 1..=256).unwrap_or(defaults.max_exec),
             max_timeout: seconds(reader, "max_timeout", 1..=86_400).unwrap_or(defaults.max_timeout),
             grace: seconds(reader, "grace", 0..=4).unwrap_or(defaults.grace),
             output: OutputCaps {
@@ -187,8 +189,11 @@ impl ExecSettings {
             docker: reader.flag(key("readonly.docker")).unwrap_or(false),
             folders: folders(reader, table, "readonly.folders"),
             paths: folders(reader, table, "readonly.paths"),
-            own: own_files(reader.source(), flags, table, sandbox.state_dir.as_deref()),
-            docker_certs: reader.text(key("docker_certs").or_env("DOCKER_CERT_PATH")).map(PathBuf::from),
+            own: own_files(reader.source(), flags, table, sandbox.state_dir.as_deref())
+                .into_iter()
+                .chain(docker_certs.clone())
+                .collect(),
+            docker_certs,
             sandbox,
         };
         settings.check(reader);
@@ -386,7 +391,10 @@ fn own_files(
     state: Option<&std::path::Path>,
 ) -> Vec<PathBuf> {
     let config = flags.config.clone().or_else(|| source.get("SEMILAYER_CONFIG"));
-    let secrets = source.names("SEMILAYER_").into_iter().filter(|name| name.ends_with("_FILE"));
+    let secrets = source
+        .names("SEMILAYER_")
+        .into_iter()
+        .filter(|name| name.ends_with("_FILE") || name.ends_with("_FILENAME"));
     let secrets = secrets.filter(|name| name != "SEMILAYER_CA_FILE").filter_map(|name| source.get(&name));
     let token = table.get("token_file").and_then(Value::as_str).map(str::to_owned);
     let named = config.into_iter().chain(secrets).chain(token).filter(|path| !path.is_empty());
@@ -450,6 +458,8 @@ mod tests {
     fn modes_add_up() {
         let settings = read(&[(NAME, "sandbox, readonly")], "").unwrap();
         assert!(settings.grants(ExecMode::Sandbox) && settings.grants(ExecMode::Readonly));
+        let full = ExecSettings { modes: [ExecMode::Full].into(), ..ExecSettings::default() };
+        assert!(full.grants(ExecMode::Readonly) && !full.grants(ExecMode::Sandbox));
         assert!(!settings.grants(ExecMode::Full));
         assert_eq!(settings.shown(), "readonly,sandbox");
     }

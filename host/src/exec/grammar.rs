@@ -55,6 +55,9 @@ pub(super) enum Takes {
     Name,
     /// Any text.
     Text,
+    /// How docker is to print something: `table` or `json`, text, and fields between braces. Its functions are not taken: one
+    /// of them makes text of any length.
+    Template,
 }
 
 /// What stands beside the options.
@@ -286,8 +289,25 @@ impl Takes {
             Self::Some(words) => value.split(',').all(|word| words.contains(&word)),
             Self::Name => name(value).is_ok(),
             Self::Text => true,
+            Self::Template => is_plain_template(value),
         }
     }
+}
+
+/// Text with `{{.Field}}` or `{{json .Field}}` in it.
+fn is_plain_template(text: &str) -> bool {
+    let mut parts = text.split("{{");
+    let is_text = |part: &str| !part.contains("}}");
+    parts.next().is_none_or(is_text)
+        && parts
+            .all(|part| part.split_once("}}").is_some_and(|(field, rest)| is_field(field) && is_text(rest)))
+}
+
+fn is_field(text: &str) -> bool {
+    let field = text.trim();
+    let field = field.strip_prefix("json ").map_or(field, str::trim_start);
+    let fits = |letter: u8| letter.is_ascii_alphanumeric() || b"._".contains(&letter);
+    field.starts_with('.') && field.bytes().all(fits)
 }
 
 fn no_value(name: &str) -> Denied {

@@ -114,6 +114,10 @@ fn readonly(request: &ExecRequest, settings: &ExecSettings, files: &dyn Files) -
         // The client reads settings of its own below the home folder, which could name other programs.
         command.env.insert("DOCKER_CONFIG".to_owned(), "/nonexistent".to_owned());
         command.env.extend(settings.docker_host.iter().map(|host| ("DOCKER_HOST".to_owned(), host.clone())));
+        if let Some(certs) = settings.docker_certs.as_deref().and_then(std::path::Path::to_str) {
+            command.env.insert("DOCKER_CERT_PATH".to_owned(), certs.to_owned());
+            command.env.insert("DOCKER_TLS_VERIFY".to_owned(), "1".to_owned());
+        }
     }
     Ok(Plan::Host(ExecMode::Readonly, command))
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::future::Future;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use rustix::process::{Pid, Signal as UnixSignal, WaitId, WaitIdOptions, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
-use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::family::{Family, MARK};
@@ -116,18 +117,43 @@ pub(crate) async fn run(
             }
         }
     }
-    if !read_all && why.is_none() {
-        read_all = timeout(LINGER, &mut reading).await.is_ok();
+    // A shell that was asked to end does so at once; what it had started has the rest of the grace.
+    let patience = match (stop.until(), why) {
+        (Some(until), _) => until,
+        (None, Some(_)) => Instant::now(),
+        (None, None) => Instant::now() + LINGER,
+    };
+    if !read_all {
+        read_all = closes(&mut reading, patience, &pieces, limits).await;
     }
     if !family.end().await {
         tracing::warn!("a command makes processes faster than they can be ended");
     }
-    if !read_all && timeout(CLOSING, &mut reading).await.is_err() {
+    if !read_all && !closes(&mut reading, Instant::now() + CLOSING, &pieces, limits).await {
         tracing::warn!("the output of a command that has ended is still open");
     }
     family.release();
     let status = child.wait().await?;
     Ok(why.unwrap_or_else(|| Ended::Exited(exit_code(status))))
+}
+
+/// Whether the outputs close until then. As long as it is the reader who holds them back they have all the time of the
+/// command: what was written is not thrown away because a socket is slow.
+async fn closes(
+    reading: &mut (impl Future<Output = ()> + Unpin),
+    mut until: Instant,
+    pieces: &mpsc::Sender<Piece>,
+    limits: &Limits,
+) -> bool {
+    while timeout_at(until, &mut *reading).await.is_err() {
+        let is_held_back =
+            pieces.capacity() == 0 && !limits.cancel.is_cancelled() && Instant::now() < limits.deadline;
+        if !is_held_back {
+            return false;
+        }
+        until = Instant::now() + CLOSING;
+    }
+    true
 }
 
 fn started(command: &HostCommand, mark: &str) -> io::Result<Child> {

@@ -72,6 +72,10 @@ pub(crate) async fn run(
         }
     };
     let (ended, ()) = tokio::join!(until_its_end(&execution, limits), forwarding);
+    // Nobody asks a runner for the state of a run; one that was not ended keeps it for the next sweep.
+    if let Err(error) = sandbox.forget(execution.id()) {
+        tracing::warn!(%error, "the state of a run was not removed");
+    }
     let (why, outcome) = ended?;
     let exit_code = i32::try_from(outcome.exit_code).unwrap_or(-1);
     let ended = match why {
@@ -145,6 +149,28 @@ fn of_shared(error: std::sync::Arc<SandboxError>) -> Failure {
     Failure::Sandbox(error)
 }
 
+const EXTRACTS: &str = "extract-";
+
+/// Names this process, so that another one knows whose a folder is.
+fn own_prefix() -> String {
+    format!("{EXTRACTS}{}-", std::process::id())
+}
+
+/// Removes what a runner that was killed had taken out of containers. One that lives keeps its own.
+pub(crate) fn remove_leftovers(state: &Path) {
+    let Ok(entries) = std::fs::read_dir(state) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(EXTRACTS)?.split('-').next()?.parse::<u32>().ok());
+        let is_left = owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists());
+        if is_left && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, "files of an earlier command were not removed");
+        }
+    }
+}
+
 /// Where the files that a command gives back are put until they leave.
 struct Place {
     folder: Option<tempfile::TempDir>,
@@ -156,7 +182,7 @@ impl Place {
         let paths = request.sandbox.as_ref().map(|sandbox| sandbox.extract.clone()).unwrap_or_default();
         let folder = match (&settings.sandbox.state_dir, paths.is_empty()) {
             (_, true) => None,
-            (Some(state), false) => Some(tempfile::Builder::new().prefix("extract-").tempdir_in(state)?),
+            (Some(state), false) => Some(tempfile::Builder::new().prefix(&own_prefix()).tempdir_in(state)?),
             (None, false) => Some(tempfile::tempdir()?),
         };
         Ok(Self { folder, paths })

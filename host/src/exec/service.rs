@@ -7,14 +7,17 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use protocol::{ExecMode, ExecOffer};
 use runtime::Drain;
-use sandbox::Sandbox;
+use sandbox::{Maintenance, Sandbox};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::sandboxed;
 use crate::config::ExecSettings;
 
 /// How often the engine is asked whether it is there.
 const CHECK: Duration = Duration::from_secs(60);
+/// How often containers, files and states that nobody owns are looked for; the first time at once.
+const SWEEP: Duration = Duration::from_secs(600);
 /// Where its socket usually is.
 const USUAL_SOCKET: &str = "/var/run/docker.sock";
 
@@ -41,6 +44,9 @@ impl Execs {
             drain,
         };
         execs.open_sandbox(settings);
+        if let Some(state) = &settings.sandbox.state_dir {
+            sandboxed::remove_leftovers(state);
+        }
         execs
     }
 
@@ -101,7 +107,8 @@ impl Execs {
         let granted = &settings.sandbox;
         ExecOffer {
             modes: settings.modes.clone(),
-            docker: self.has_docker(),
+            // As granted: whether an engine is there when a command needs it the command finds out.
+            docker: settings.docker,
             images: granted.images.iter().filter(|_| boxed).map(ToString::to_string).collect(),
             default_image: boxed.then(|| granted.image.clone()),
             networks: granted.networks.iter().filter(|_| boxed).cloned().collect(),
@@ -121,11 +128,29 @@ impl Execs {
         }
     }
 
-    /// Asks again and again.
+    /// Asks again and again, and clears up what nobody owns: first what a runner has left that was killed.
     pub(crate) async fn keep_looking(&self, settings: impl Fn() -> ExecSettings) {
         let stopping = self.drain.stopping();
-        while stopping.run_until_cancelled(tokio::time::sleep(CHECK)).await.is_some() {
-            self.look_for_docker(&settings()).await;
+        let rounds = async {
+            let mut sweep = tokio::time::interval(SWEEP);
+            let mut look = tokio::time::interval_at(Instant::now() + CHECK, CHECK);
+            loop {
+                tokio::select! {
+                    _ = sweep.tick() => self.sweep().await,
+                    _ = look.tick() => self.look_for_docker(&settings()).await,
+                }
+            }
+        };
+        // Rounds have no end of their own.
+        let _: Option<()> = stopping.run_until_cancelled(rounds).await;
+    }
+
+    async fn sweep(&self) {
+        if let Some(sandbox) = self.sandbox() {
+            let swept = sandbox.maintain().await;
+            if swept != Maintenance::default() {
+                tracing::info!(?swept, "the sandbox was cleared up");
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
+use super::folder::stopped;
 use super::landing::Landing;
 use super::names::locate;
 use super::pipe::pipe;
@@ -35,8 +37,10 @@ pub(crate) struct Results<'a> {
     pub(crate) staged: Option<&'a Staged>,
     /// Its workdir: an absolute path.
     pub(crate) workdir: &'a str,
-    /// Bounds of each entry.
+    /// Bytes of all entries together, files and folders of each.
     pub(crate) limits: ExtractLimits,
+    /// Cancelled when nothing more is to be taken out.
+    pub(crate) stop: CancellationToken,
 }
 
 /// What became of one entry, unless it was refused.
@@ -47,26 +51,42 @@ enum Taken {
 
 impl Results<'_> {
     /// Takes out all entries, one after another. An entry that fails leaves nothing and does not keep the others back.
+    /// None when it was stopped: the entry that was under way has left nothing then, and nothing is written any more.
     ///
     /// # Errors
     /// `EXTRACT_FAILED` or `DOCKER_UNREACHABLE` where the engine fails.
-    pub(crate) async fn take(&self, entries: &[Extract]) -> Result<Vec<Extracted>, SandboxError> {
+    pub(crate) async fn take(&self, entries: &[Extract]) -> Result<Option<Vec<Extracted>>, SandboxError> {
         let mut extracted = Vec::with_capacity(entries.len());
+        let mut limits = self.limits;
         for entry in entries {
-            extracted.push(told(entry, self.take_one(entry).await?));
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
+            let taken = self.take_one(entry, limits).await?;
+            if let Ok(Taken::Bytes(bytes)) = &taken {
+                limits.bytes = limits.bytes.saturating_sub(*bytes);
+            }
+            if taken.is_err() && self.stop.is_cancelled() {
+                return Ok(None);
+            }
+            extracted.push(told(entry, taken));
         }
-        Ok(extracted)
+        Ok(Some(extracted))
     }
 
-    async fn take_one(&self, entry: &Extract) -> Result<io::Result<Taken>, SandboxError> {
+    async fn take_one(
+        &self,
+        entry: &Extract,
+        limits: ExtractLimits,
+    ) -> Result<io::Result<Taken>, SandboxError> {
         let from = match located(entry, self.workdir) {
             Ok(from) => from,
             Err(refused) => return Ok(Err(refused)),
         };
-        let (to, limits) = (entry.to.clone(), self.limits);
+        let (to, stop) = (entry.to.clone(), self.stop.clone());
         match self.shared(&from) {
-            Some((root, below)) => Ok(blocking(move || take_shared(&root, &below, &to, limits)).await),
-            None => self.take_archive(&from, to).await,
+            Some((root, below)) => Ok(blocking(move || take_shared(&root, &below, &to, limits, &stop)).await),
+            None => self.take_archive(&from, to, limits).await,
         }
     }
 
@@ -79,17 +99,28 @@ impl Results<'_> {
         below(self.workdir, staged.workdir()).or_else(|| below("/tmp", staged.tmp()?))
     }
 
-    async fn take_archive(&self, from: &Path, to: PathBuf) -> Result<io::Result<Taken>, SandboxError> {
+    async fn take_archive(
+        &self,
+        from: &Path,
+        to: PathBuf,
+        limits: ExtractLimits,
+    ) -> Result<io::Result<Taken>, SandboxError> {
         let Some(path) = from.to_str() else { return Ok(Ok(Taken::Missing)) };
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let mut archive = self.docker.download_from_container(self.container, Some(options)).boxed();
-        let first = match archive.next().await {
+        let first = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Ok(Err(stopped())),
+            first = archive.next() => first,
+        };
+        let first = match first {
             Some(Ok(first)) => first,
             Some(Err(error)) if status(&error) == Some(404) => return Ok(Ok(Taken::Missing)),
             Some(Err(error)) => return Err(self.broken(error)),
             None => Bytes::new(),
         };
-        land_archive(first, archive, to, self.limits).await.map_err(|error| self.broken(error))
+        let landed = land_archive(first, archive, to, limits, &self.stop).await;
+        landed.map_err(|error| self.broken(error))
     }
 
     fn broken(&self, error: EngineError) -> SandboxError {
@@ -103,12 +134,22 @@ async fn land_archive<E>(
     mut rest: impl Stream<Item = Result<Bytes, E>> + Unpin,
     to: PathBuf,
     limits: ExtractLimits,
+    stop: &CancellationToken,
 ) -> Result<io::Result<Taken>, E> {
     let (feeder, mut reader) = pipe();
-    let landing = spawn_blocking(move || take_tree(&to, limits, |sink| unpack(&mut reader, sink)));
+    let stopping = stop.clone();
+    let landing = spawn_blocking(move || take_tree(&to, limits, &stopping, |sink| unpack(&mut reader, sink)));
     let mut piece = first;
     while feeder.feed(piece).await {
-        match rest.next().await {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                drop(feeder);
+                break;
+            }
+            next = rest.next() => next,
+        };
+        match next {
             Some(Ok(next)) => piece = next,
             Some(Err(error)) => {
                 drop(feeder);
@@ -125,20 +166,30 @@ async fn land_archive<E>(
     Ok(landing.await.unwrap_or_else(|error| Err(error.into())))
 }
 
-fn take_shared(root: &Path, below: &Path, to: &Path, limits: ExtractLimits) -> io::Result<Taken> {
+fn take_shared(
+    root: &Path,
+    below: &Path,
+    to: &Path,
+    limits: ExtractLimits,
+    stop: &CancellationToken,
+) -> io::Result<Taken> {
     let Some(source) = Source::open(root, below)? else { return Ok(Taken::Missing) };
-    take_tree(to, limits, |sink| source.pour(sink))
+    take_tree(to, limits, stop, |sink| source.pour(sink))
 }
 
 fn take_tree(
     to: &Path,
     limits: ExtractLimits,
+    stop: &CancellationToken,
     pour: impl FnOnce(&mut dyn Sink) -> io::Result<()>,
 ) -> io::Result<Taken> {
     let landing = Landing::at(to).map_err(|error| io::Error::new(error.kind(), format!("to: {error}")))?;
-    let mut stage = landing.stage(limits);
+    let mut stage = landing.stage(limits, stop);
     pour(&mut stage)?;
     let written = stage.written();
+    if stop.is_cancelled() {
+        return Err(stopped());
+    }
     landing.land().map(|()| Taken::Bytes(written))
 }
 

@@ -11,10 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::{Gid, Uid};
+use tokio_util::sync::CancellationToken;
 
 use super::owner::Owner;
 use super::sink::{Content, Meta, Sink, at};
 use crate::ExtractLimits;
+
+/// What is copied between two looks at whether it is still wanted.
+const CHUNK: u64 = 16 << 20;
 
 /// A folder to fill.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub(super) struct Folder<'a> {
     left: ExtractLimits,
     limits: ExtractLimits,
     written: u64,
+    stop: CancellationToken,
 }
 
 /// Whose the files will be, and what may be done with them.
@@ -39,12 +44,19 @@ impl<'a> Folder<'a> {
     /// The workdir of a run.
     pub(super) fn of_run(root: &'a Dir, owner: Owner) -> Self {
         let limits = ExtractLimits { bytes: u64::MAX, entries: u64::MAX };
-        Self { root, rule: Rule::Run(owner), left: limits, limits, written: 0 }
+        Self {
+            root,
+            rule: Rule::Run(owner),
+            left: limits,
+            limits,
+            written: 0,
+            stop: CancellationToken::new(),
+        }
     }
 
-    /// A folder for what a run has made, which may be no more than `limits`.
-    pub(super) const fn for_results(root: &'a Dir, limits: ExtractLimits) -> Self {
-        Self { root, rule: Rule::Ours, left: limits, limits, written: 0 }
+    /// A folder for what a run has made, which may be no more than `limits`. Fails soon after `stop` is cancelled.
+    pub(super) fn for_results(root: &'a Dir, limits: ExtractLimits, stop: &CancellationToken) -> Self {
+        Self { root, rule: Rule::Ours, left: limits, limits, written: 0, stop: stop.clone() }
     }
 
     /// Bytes of all files so far.
@@ -53,6 +65,9 @@ impl<'a> Folder<'a> {
     }
 
     fn count(&mut self, size: u64) -> io::Result<()> {
+        if self.stop.is_cancelled() {
+            return Err(stopped());
+        }
         let Some(entries) = self.left.entries.checked_sub(1) else {
             return Err(io::Error::other(format!("there are more than {} entries", self.limits.entries)));
         };
@@ -80,7 +95,7 @@ impl<'a> Folder<'a> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(self.rule.file_mode(meta.mode));
         let mut file = self.root.open_with(path, &options)?.into_std();
-        copy(content, meta.size, &mut file)?;
+        copy(content, meta.size, &mut file, &self.stop)?;
         if let Rule::Run(owner) = self.rule {
             owner.give(&file)?;
             file.set_permissions(Permissions::from_mode(owner.file_mode(meta.mode)))?;
@@ -142,12 +157,28 @@ impl Owner {
 }
 
 /// Exactly `size` bytes: what a file has gained meanwhile stays out, one that has lost some is a failure.
-fn copy(content: Content<'_>, size: u64, to: &mut File) -> io::Result<()> {
-    let copied = match content {
-        Content::File(file) => io::copy(&mut file.take(size), to)?,
-        Content::Read(read) => io::copy(&mut read.take(size), to)?,
-    };
-    if copied == size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+fn copy(mut content: Content<'_>, size: u64, to: &mut File, stop: &CancellationToken) -> io::Result<()> {
+    let mut left = size;
+    while left > 0 {
+        let chunk = left.min(CHUNK);
+        let copied = match &mut content {
+            Content::File(file) => io::copy(&mut file.take(chunk), to)?,
+            Content::Read(read) => io::copy(&mut read.take(chunk), to)?,
+        };
+        if copied < chunk {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if stop.is_cancelled() {
+            return Err(stopped());
+        }
+        left = left.saturating_sub(copied);
+    }
+    Ok(())
+}
+
+/// Nobody wants the files any more.
+pub(super) fn stopped() -> io::Error {
+    io::Error::other("the run was cancelled meanwhile")
 }
 
 /// A time that the file system cannot have is left out.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, statat};
 use rustix::io::Errno;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::folder::Folder;
@@ -46,8 +47,8 @@ impl Landing {
     }
 
     /// Where to write the tree.
-    pub(super) const fn stage(&self, limits: ExtractLimits) -> Folder<'_> {
-        Folder::for_results(&self.stage, limits)
+    pub(super) fn stage(&self, limits: ExtractLimits, stop: &CancellationToken) -> Folder<'_> {
+        Folder::for_results(&self.stage, limits, stop)
     }
 
     /// Moves the tree to its place.

@@ -15,6 +15,10 @@ use uuid::Uuid;
 
 use super::walk::{has_changed, kind, open_folder};
 
+/// How often a folder is looked through until it is empty: deeper than any file system's path by far. Somebody who fills
+/// it again meanwhile is not waited for.
+const PASSES: u32 = 100_000;
+
 /// Removes the file or tree `name` of `parent`. One that is not there is no error.
 pub(super) fn remove_tree(parent: impl AsFd + Copy, name: &OsStr) -> io::Result<()> {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -60,8 +64,12 @@ impl<'a> Removal<'a> {
     }
 
     fn empty(&mut self) -> io::Result<()> {
-        while self.pass()? {}
-        Ok(())
+        for _ in 0..PASSES {
+            if !self.pass()? {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("the folder does not become empty"))
     }
 
     /// Removes what a listing of the root shows; true where it showed anything.

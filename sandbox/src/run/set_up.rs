@@ -69,7 +69,7 @@ impl Run {
             brings_files: wants_bare && !is_bare,
         };
         let span = info_span!("container.create", container.image = %self.spec.image);
-        self.create(&docker, source, &network?, belongings).instrument(span).await?;
+        Box::pin(self.create(&docker, source, &network?, belongings)).instrument(span).await?;
         if let (true, Some(exact), Some(staged)) = (source.brings_files, &exact, &belongings.staged)
             && is_empty(staged)
         {
@@ -98,10 +98,10 @@ impl Run {
     }
 
     pub(super) async fn fill(&self, belongings: &Belongings) -> Result<(), Halt> {
-        let (Some(staged), Some(seed)) = (&belongings.staged, &self.request.seed) else { return Ok(()) };
+        let (Some(staged), Some(seed)) = (&belongings.staged, self.files()) else { return Ok(()) };
         let ignored = self.core.options.seed_ignore.clone();
         let fill = async {
-            let filled = staged.fill(seed.clone(), ignored, self.spec.user.owner).await;
+            let filled = staged.fill(seed, ignored, self.spec.user.owner).await;
             filled.map_err(seed_failed)
         };
         self.unless_cancelled(fill.instrument(info_span!("container.seed"))).await
@@ -224,13 +224,14 @@ impl Run {
             }
             None => {}
         }
+        let files = self.files();
         let upload = Upload {
             engine: &self.core.engine,
             id: &self.live.id,
             owner: self.core.owner.name(),
             image: source.image,
             spec: &self.spec,
-            seed: self.request.seed.as_ref(),
+            seed: files.as_ref(),
             ignored: &self.core.options.seed_ignore,
         };
         let put = async {

@@ -13,6 +13,7 @@ use runtime::tls::ClientTls;
 use super::api::{Api, Limits, router};
 use super::artifacts::Artifacts;
 use super::callbacks::Callbacks;
+use super::disk;
 use super::error::StartError;
 use super::gate::Gate;
 use super::listen::Port;
@@ -28,6 +29,8 @@ use crate::Sandbox;
 const RECORDS: &str = "http";
 const CALLBACKS: &str = "callbacks";
 const LOCK: &str = "server.lock";
+/// In the folder of artifacts, where every other name is a run's.
+const ARTIFACTS_LOCK: &str = ".server.lock";
 
 /// A server that listens and does not answer yet.
 #[derive(Debug)]
@@ -36,15 +39,15 @@ pub struct App {
     router: Router,
     runs: Runs,
     callbacks: Callbacks,
-    lock: File,
+    locks: [File; 2],
 }
 
 /// A server that answers.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
-    /// The system lets go of it with the process, however that ends.
-    _lock: File,
+    /// The system lets go of them with the process, however that ends.
+    _locks: [File; 2],
 }
 
 impl App {
@@ -56,11 +59,14 @@ impl App {
         let folder = settings.options.state_dir.join(RECORDS);
         let in_folder = |source| StartError::Folder { folder: folder.clone(), source };
         let records = Arc::new(Records::open(folder.clone()).map_err(in_folder)?);
-        let lock = lock(&folder)?;
+        let records_lock = lock(&folder, LOCK, "--state-dir")?;
         let metrics = Arc::new(Metrics::new());
         let known = records.all().map_err(in_folder)?;
+        let in_artifacts = |source| StartError::Folder { folder: settings.artifacts.clone(), source };
+        disk::make_folder(&settings.artifacts).map_err(in_artifacts)?;
+        let artifacts_lock = lock(&settings.artifacts, ARTIFACTS_LOCK, "--artifacts-dir")?;
         let artifacts = Artifacts::open(settings.artifacts.clone(), settings.artifact_bytes, &known)
-            .map_err(|source| StartError::Folder { folder: settings.artifacts.clone(), source })?;
+            .map_err(in_artifacts)?;
         let callbacks = Callbacks::open(
             folder.join(CALLBACKS),
             tls,
@@ -79,11 +85,10 @@ impl App {
             slots: Slots::new(settings.concurrency, settings.queue),
             drain: drain.clone(),
         });
-        runs.discard_pending().map_err(in_folder)?;
         let gate = Gate::new(settings.token.as_ref(), settings.listen.ip().is_loopback(), drain);
         let limits = Limits { body: settings.body_limit, private_callbacks: settings.private_callbacks };
         let api = Api { runs: runs.clone(), limits, drain: drain.clone() };
-        Ok(Self { port, router: router(api, gate), runs, callbacks, lock })
+        Ok(Self { port, router: router(api, gate), runs, callbacks, locks: [records_lock, artifacts_lock] })
     }
 
     /// The address with the real port.
@@ -93,18 +98,19 @@ impl App {
 
     /// Starts to answer. Everything ends with `drain`.
     pub async fn spawn(self, drain: &Drain) -> Running {
-        let Self { port, router, runs, callbacks, lock } = self;
+        let Self { port, router, runs, callbacks, locks } = self;
         let address = port.address();
+        // Before the runs: what is under way already is not begun again.
+        if let Err(error) = callbacks.resume() {
+            tracing::error!(%error, "cannot find the callbacks of earlier processes");
+        }
         // Before the first request: who asks for a run of an earlier process must find it.
         if let Err(error) = runs.adopt().await {
             tracing::error!(%error, "cannot find the runs of earlier processes");
         }
-        if let Err(error) = callbacks.resume() {
-            tracing::error!(%error, "cannot find the callbacks of earlier processes");
-        }
         drain.spawn_companion("maintenance", maintenance::keep(runs, drain.clone()));
         drain.spawn_companion("server", port.serve(router, drain.clone()));
-        Running { address, _lock: lock }
+        Running { address, _locks: locks }
     }
 }
 
@@ -115,15 +121,15 @@ impl Running {
     }
 }
 
-/// Takes the records for this process alone: two servers would put away the same runs.
-fn lock(folder: &Path) -> Result<File, StartError> {
+/// Takes a folder for this process alone: two servers would put away the same runs, or evict each other's artifacts.
+fn lock(folder: &Path, name: &str, option: &'static str) -> Result<File, StartError> {
     let failed = |source| StartError::Folder { folder: folder.to_owned(), source };
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(folder.join(LOCK)).map_err(failed)?;
+    let file = options.open(folder.join(name)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::InUse { folder: folder.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse { folder: folder.to_owned(), option }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }

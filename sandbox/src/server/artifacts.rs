@@ -1,12 +1,13 @@
 //! What runs have left: one folder a run, counted, listed once, and removed oldest first when there is too much of it.
 //!
 //! Results are put into a pending folder that is renamed when the run has ended; a folder without anything is not kept.
-//! How much each run has is known from its record, so no tree is walked twice.
+//! How much each run has is known from its record, so no tree is walked twice. A folder that no record names counts, and
+//! goes only for want of room: it may be all that is left of another server's runs.
 
 pub(crate) mod download;
 mod tree;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,18 @@ pub(crate) struct Artifact {
     /// `file` or `directory`.
     #[serde(rename = "type")]
     pub(crate) kind: Kind,
+}
+
+/// Everything that a run has left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// Files and folders by their paths, as many as may be told.
+    pub(crate) artifacts: Vec<Artifact>,
+    /// How many more there are.
+    pub(crate) omitted: u64,
+    /// What all of them count for: the bytes of files, and 1 for what has none, or any number of empty files would be
+    /// kept for ever.
+    pub(crate) weight: u64,
 }
 
 /// What an artifact is.
@@ -67,14 +80,22 @@ impl Artifacts {
         disk::make_folder(&root)?;
         let mut usage = Usage::default();
         for record in records.iter().filter(|record| !record.artifacts.is_empty()) {
-            usage.add(record.id.clone(), weight(&record.artifacts), record.settled.unwrap_or_default());
+            usage.add(record.id.clone(), record.weight(), record.settled.unwrap_or_default());
         }
+        let mut pending = 0_u64;
         for entry in std::fs::read_dir(&root)? {
             let entry = entry?;
-            let id = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok());
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let is_known = || records.iter().any(|record| record.pending.as_deref() == Some(name));
+            pending = pending.saturating_add(u64::from(name.starts_with(PENDING) && !is_known()));
+            let id = name.parse::<RunId>().ok();
             let Some(id) = id.filter(|id| !usage.of_run.contains_key(id)) else { continue };
             let age = entry.metadata().and_then(|found| found.modified()).map_or(0, milliseconds);
-            usage.add(id, weight(&tree::list(&entry.path())?), age);
+            usage.add(id, tree::list(&entry.path())?.weight, age);
+        }
+        if pending > 0 {
+            tracing::warn!(folder = %root.display(), pending, "folders of unfinished runs that no record names");
         }
         Ok(Self { root, budget, usage: Mutex::new(usage) })
     }
@@ -87,7 +108,7 @@ impl Artifacts {
     }
 
     /// Makes artifacts of what is in the pending folder of that name. None and no folder where there is nothing.
-    pub(crate) fn keep(&self, id: &RunId, pending: &str) -> io::Result<Vec<Artifact>> {
+    pub(crate) fn keep(&self, id: &RunId, pending: &str) -> io::Result<Listing> {
         let (from, to) = (self.pending_path(pending)?, self.root.join(id.as_str()));
         let mut found = tree::list(&from)?;
         if found.is_empty() {
@@ -99,7 +120,7 @@ impl Artifacts {
             std::fs::rename(&from, &to)?;
         }
         if !found.is_empty() {
-            self.usage().add(id.clone(), weight(&found), now());
+            self.usage().add(id.clone(), found.weight, now());
         }
         Ok(found)
     }
@@ -109,24 +130,12 @@ impl Artifacts {
         disk::remove(&self.pending_path(pending)?)
     }
 
-    /// Removes pending folders that are not among those that are still to be filled.
-    pub(crate) fn discard_others(&self, wanted: &HashSet<String>) -> io::Result<()> {
-        for entry in std::fs::read_dir(&self.root)? {
-            let name = entry?.file_name();
-            let Some(name) = name.to_str().filter(|name| name.starts_with(PENDING)) else { continue };
-            if !wanted.contains(name) {
-                self.discard(name)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What a run has left, looked up anew: its record is lost, or was never made.
-    pub(crate) fn list(&self, id: &RunId) -> io::Result<Vec<Artifact>> {
+    pub(crate) fn list(&self, id: &RunId) -> io::Result<Listing> {
         if self.usage().of_run.contains_key(id) {
             tree::list(&self.root.join(id.as_str()))
         } else {
-            Ok(Vec::new())
+            Ok(Listing::default())
         }
     }
 
@@ -149,11 +158,6 @@ impl Artifacts {
             excess.push(id.clone());
         }
         excess
-    }
-
-    /// The runs that have any.
-    pub(crate) fn runs(&self) -> Vec<RunId> {
-        self.usage().of_run.keys().cloned().collect()
     }
 
     /// Bytes of all.
@@ -200,9 +204,10 @@ impl Usage {
     }
 }
 
-/// What artifacts count for. An empty file counts too, or any number of them would be kept for ever.
-fn weight(artifacts: &[Artifact]) -> u64 {
-    artifacts.iter().fold(0, |sum, artifact| sum.saturating_add(artifact.bytes.max(1)))
+impl Listing {
+    fn is_empty(&self) -> bool {
+        self.artifacts.is_empty() && self.omitted == 0
+    }
 }
 
 #[cfg(test)]
@@ -230,7 +235,7 @@ mod tests {
             fs::write(file, vec![b'x'; *size]).unwrap();
         }
         let id = RunId::new();
-        let kept = artifacts.keep(&id, &name).unwrap();
+        let kept = artifacts.keep(&id, &name).unwrap().artifacts;
         assert!(!path.exists());
         std::thread::sleep(std::time::Duration::from_millis(3));
         (id, kept)
@@ -252,7 +257,7 @@ mod tests {
         let Ok(Opened::Folder(entries)) = rig.artifacts.open_at(&id, &["b"]) else { panic!() };
         assert_eq!(entries, [("c.txt".to_owned(), Kind::File)]);
         let (empty, _) = rig.artifacts.pending();
-        assert_eq!(rig.artifacts.keep(&id, &empty).unwrap(), kept, "a second try has lost them");
+        assert_eq!(rig.artifacts.keep(&id, &empty).unwrap().artifacts, kept, "a second try has lost them");
     }
 
     #[test]
@@ -262,7 +267,7 @@ mod tests {
         assert_eq!((kept, rig.artifacts.bytes()), (Vec::new(), 0));
         let (name, path) = rig.artifacts.pending();
         fs::create_dir(&path).unwrap();
-        assert_eq!(rig.artifacts.keep(&id, &name).unwrap(), []);
+        assert_eq!(rig.artifacts.keep(&id, &name).unwrap(), Listing::default());
         assert_eq!(fs::read_dir(rig.artifacts.root()).unwrap().count(), 0);
     }
 
@@ -275,7 +280,7 @@ mod tests {
         std::os::unix::fs::symlink(rig.folder.path().join("secret"), path.join("file")).unwrap();
         std::os::unix::fs::symlink(rig.folder.path(), path.join("folder")).unwrap();
         let id = RunId::new();
-        let kept = rig.artifacts.keep(&id, &name).unwrap();
+        let kept = rig.artifacts.keep(&id, &name).unwrap().artifacts;
         assert_eq!(kept.iter().map(|a| a.path.as_str()).collect::<Vec<_>>(), ["sub"]);
         for parts in [&["file"][..], &["folder", "secret"], &["folder"], &["sub", "..", "sub"], &["."], &[""]]
         {
@@ -295,6 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_names_is_listed_in_part_and_counted_whole() {
+        let rig = rig(1 << 30);
+        let (name, path) = rig.artifacts.pending();
+        let deep = path.join("d".repeat(250)).join("e".repeat(250));
+        fs::create_dir_all(&deep).unwrap();
+        for number in 0..6000 {
+            fs::write(deep.join(format!("{number:0250}")), "xy").unwrap();
+        }
+        let kept = rig.artifacts.keep(&RunId::new(), &name).unwrap();
+        let paths: usize = kept.artifacts.iter().map(|artifact| artifact.path.len()).sum();
+        assert!(paths <= 4 << 20 && paths > 3 << 20, "{paths}");
+        assert_eq!(kept.artifacts.len() + usize::try_from(kept.omitted).unwrap(), 6002);
+        assert_eq!((kept.weight, rig.artifacts.bytes()), (12_002, 12_002));
+    }
+
+    #[test]
     fn empty_files_do_not_stay_for_ever() {
         let rig = rig(1);
         let (first, _) = leave(&rig.artifacts, &[("a", 0)]);
@@ -303,14 +324,12 @@ mod tests {
     }
 
     #[test]
-    fn the_next_server_knows_what_there_is_and_clears_what_nobody_waits_for() {
+    fn the_next_server_knows_what_there_is_and_keeps_what_it_does_not_know() {
         let rig = rig(1 << 20);
         let (with_record, kept) = leave(&rig.artifacts, &[("x", 10)]);
         let (without_record, _) = leave(&rig.artifacts, &[("y", 5)]);
-        let (wanted, wanted_path) = rig.artifacts.pending();
-        let (_, lost_path) = rig.artifacts.pending();
-        fs::create_dir(&wanted_path).unwrap();
-        fs::create_dir(&lost_path).unwrap();
+        let (_, pending) = rig.artifacts.pending();
+        fs::create_dir(&pending).unwrap();
         let mut record = Record::new(with_record.clone(), uuid::Uuid::new_v4());
         record.artifacts = kept;
         record.settle();
@@ -318,8 +337,7 @@ mod tests {
         assert_eq!(again.bytes(), 15);
         assert_eq!(again.excess(|_| false).len(), 2);
         assert!(again.excess(|_| false).contains(&without_record));
-        again.discard_others(&HashSet::from([wanted])).unwrap();
-        assert!(wanted_path.exists() && !lost_path.exists());
+        assert!(pending.exists());
         assert!(again.keep(&with_record, "../x").is_err() && again.discard(".pending-../x").is_err());
     }
 }

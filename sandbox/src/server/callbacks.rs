@@ -5,9 +5,11 @@
 
 mod post;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ring::hmac;
@@ -15,6 +17,7 @@ use runtime::tls::ClientTls;
 use runtime::{Drain, Secret};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::disk;
@@ -46,8 +49,25 @@ struct Shared {
     records: Arc<Records>,
     metrics: Arc<Metrics>,
     drain: Drain,
-    under_way: Semaphore,
+    turns: Semaphore,
     waiting: Semaphore,
+    /// One message a run at a time, and what ends it.
+    under_way: Mutex<HashMap<RunId, CancellationToken>>,
+    /// Held while a message that is under way is written or removed.
+    writing: Mutex<()>,
+}
+
+/// The right to be the only message of a run, until it is dropped.
+struct Claim {
+    shared: Arc<Shared>,
+    id: RunId,
+    forgotten: CancellationToken,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.shared.under_way().remove(&self.id);
+    }
 }
 
 /// A message on disk.
@@ -80,8 +100,10 @@ impl Callbacks {
             records,
             metrics,
             drain: drain.clone(),
-            under_way: Semaphore::new(AT_A_TIME),
+            turns: Semaphore::new(AT_A_TIME),
             waiting: Semaphore::new(MOST),
+            under_way: Mutex::default(),
+            writing: Mutex::default(),
         })))
     }
 
@@ -92,46 +114,75 @@ impl Callbacks {
             if path.extension().is_none_or(|kind| kind != "json") {
                 continue;
             }
-            match disk::read(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-                Some(message) => self.spawn(message),
+            match disk::read(&path)?.and_then(|bytes| serde_json::from_slice::<Message>(&bytes).ok()) {
+                Some(message) => {
+                    if let Some(claim) = Shared::claim(&self.0, &message.id) {
+                        self.spawn(message, claim);
+                    }
+                }
                 None => disk::remove(&path)?,
             }
         }
         Ok(())
     }
 
-    /// Sends `body` to `url`, signed with `secret`. Answers when the message is safe, not when it has arrived.
-    pub(crate) fn send(
-        &self,
-        id: &RunId,
-        url: &str,
-        secret: Option<&Secret>,
-        body: String,
-    ) -> io::Result<()> {
+    /// Sends `body` to whom a run's record names, unless that is done or under way. Answers when the message is safe, not
+    /// when it has arrived.
+    pub(crate) fn send(&self, id: &RunId, body: impl FnOnce() -> io::Result<String>) -> io::Result<()> {
+        let Some(claim) = Shared::claim(&self.0, id) else { return Ok(()) };
+        // Read after the claim: a message that was under way until now has noted its end there.
+        let recipient = self.0.records.get(id)?.and_then(|record| record.callback);
+        let Some(recipient) = recipient.filter(|recipient| recipient.told.is_none()) else { return Ok(()) };
         let path = self.0.path(id);
         if path.exists() {
             return Ok(());
         }
-        let signature = secret.map(|secret| sign(secret, body.as_bytes()));
+        let body = body()?;
+        let signature = recipient.secret.as_ref().map(|secret| sign(secret, body.as_bytes()));
         let message =
-            Message { id: id.clone(), url: url.to_owned(), signature, body, since: now(), attempts: 0 };
+            Message { id: id.clone(), url: recipient.url, signature, body, since: now(), attempts: 0 };
         disk::replace(&path, &serde_json::to_vec(&message)?, true)?;
-        self.spawn(message);
+        self.spawn(message, claim);
         Ok(())
     }
 
-    fn spawn(&self, message: Message) {
+    /// Ends a run's message, whether or not it has arrived. There may be none.
+    pub(crate) fn forget(&self, id: &RunId) -> io::Result<()> {
+        if let Some(forgotten) = self.0.under_way().get(id) {
+            forgotten.cancel();
+        }
+        let _alone = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        disk::remove(&self.0.path(id))
+    }
+
+    fn spawn(&self, message: Message, claim: Claim) {
         let shared = Arc::clone(&self.0);
         // Not waited for at the end: the next process goes on.
         self.0.drain.spawn_companion("callback", async move {
             let stopping = shared.drain.stopping();
-            stopping.run_until_cancelled(shared.deliver(message)).await;
+            let delivery = shared.deliver(message, &claim.forgotten);
+            stopping.run_until_cancelled(claim.forgotten.run_until_cancelled(delivery)).await;
+            drop(claim);
         });
     }
 }
 
 impl Shared {
-    async fn deliver(&self, mut message: Message) {
+    /// None while the run has a message already.
+    fn claim(shared: &Arc<Self>, id: &RunId) -> Option<Claim> {
+        let forgotten = CancellationToken::new();
+        match shared.under_way().entry(id.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(free) => free.insert(forgotten.clone()),
+        };
+        Some(Claim { shared: Arc::clone(shared), id: id.clone(), forgotten })
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<RunId, CancellationToken>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn deliver(self: &Arc<Self>, mut message: Message, forgotten: &CancellationToken) {
         let Ok(_place) = self.waiting.try_acquire() else {
             return self.close(&message, Some("too many callbacks wait".to_owned())).await;
         };
@@ -148,13 +199,13 @@ impl Shared {
                 return self.close(&message, Some(error)).await;
             }
             tracing::info!(run = %message.id, attempts = message.attempts, error, "callback failed, will try again");
-            self.keep(&message).await;
+            self.keep(&message, forgotten).await;
             tokio::time::sleep(pause(message.attempts)).await;
         }
     }
 
     async fn attempt(&self, message: &Message) -> Sent {
-        let Ok(_turn) = self.under_way.acquire().await else {
+        let Ok(_turn) = self.turns.acquire().await else {
             return Sent::Failed("the server stops".to_owned());
         };
         let Ok(url) = Url::parse(&message.url) else { return Sent::Refused("no URL".to_owned()) };
@@ -162,9 +213,15 @@ impl Shared {
     }
 
     /// So that the next process does not begin to count anew.
-    async fn keep(&self, message: &Message) {
+    async fn keep(self: &Arc<Self>, message: &Message, forgotten: &CancellationToken) {
         let (path, bytes) = (self.path(&message.id), serde_json::to_vec(message));
-        let written = disk::blocking(move || disk::replace(&path, &bytes?, true)).await.flatten();
+        let (shared, forgotten) = (Arc::clone(self), forgotten.clone());
+        let written = disk::blocking(move || {
+            // Whoever forgets it removes the file, which must not come back.
+            let _alone = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            if forgotten.is_cancelled() { Ok(()) } else { disk::replace(&path, &bytes?, true) }
+        });
+        let written = written.await.flatten();
         if let Err(error) = written {
             tracing::warn!(run = %message.id, %error, "cannot note a callback's attempt");
         }

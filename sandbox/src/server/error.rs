@@ -18,11 +18,13 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Another server works with these states.
-    #[error("{folder} is used by another server; give this one a --state-dir of its own")]
+    /// Another server works with this folder.
+    #[error("{folder} is used by another server; give this one a folder of its own with {option}")]
     InUse {
-        /// The folder of states.
+        /// The folder of states, or that of artifacts.
         folder: PathBuf,
+        /// The option that names another one.
+        option: &'static str,
     },
     /// A folder cannot be used.
     #[error("cannot use {folder}: {source}")]

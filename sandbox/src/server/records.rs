@@ -12,7 +12,7 @@ use runtime::Secret;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-use super::artifacts::Artifact;
+use super::artifacts::{Artifact, Listing};
 use super::book::Book;
 use super::disk;
 use crate::{RunId, SandboxErrorCode};
@@ -51,6 +51,12 @@ pub(crate) struct Record {
     /// What it has left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) artifacts: Vec<Artifact>,
+    /// How many more of them there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) artifacts_omitted: Option<u64>,
+    /// What all of them count for, where that is not the sum of those above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    artifacts_weight: Option<u64>,
     /// Why it failed, where that was not the process's doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -100,6 +106,8 @@ impl Record {
             callback: None,
             settled: None,
             artifacts: Vec::new(),
+            artifacts_omitted: None,
+            artifacts_weight: None,
             error: None,
             error_code: None,
             disk_exceeded: false,
@@ -115,6 +123,25 @@ impl Record {
     pub(crate) fn settle(&mut self) {
         self.settled = Some(now());
         self.pending = None;
+    }
+
+    /// With what it has left.
+    pub(crate) fn leave(&mut self, found: Listing) {
+        let is_whole = found.omitted == 0;
+        self.artifacts = found.artifacts;
+        self.artifacts_omitted = (!is_whole).then_some(found.omitted);
+        self.artifacts_weight = (!is_whole).then_some(found.weight);
+    }
+
+    /// What it has left counts for so much.
+    pub(crate) fn weight(&self) -> u64 {
+        let sum = || self.artifacts.iter().fold(0_u64, |sum, each| sum.saturating_add(each.bytes.max(1)));
+        self.artifacts_weight.unwrap_or_else(sum)
+    }
+
+    /// Whether somebody is still to be told of its end.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.callback.as_ref().is_some_and(|callback| callback.told.is_none())
     }
 
     /// With a failure that is not the process's.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use runtime::Drain;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 use super::artifacts::{Artifacts, Opened};
@@ -49,6 +49,8 @@ struct Shared {
     slots: Slots,
     drain: Drain,
     live: Mutex<HashMap<RunId, Live>>,
+    /// Something is left to [`adopt`](Runs::adopt).
+    unfinished: Notify,
     /// Tells records of this process from those of earlier ones.
     server: Uuid,
 }
@@ -71,6 +73,13 @@ struct Live {
     execution: Execution,
     book: Arc<Book>,
     /// Closed when it has been.
+    over: watch::Receiver<()>,
+}
+
+/// A run's place among those that are live.
+struct Entered {
+    book: Arc<Book>,
+    ended: watch::Sender<()>,
     over: watch::Receiver<()>,
 }
 
@@ -113,7 +122,19 @@ impl Runs {
         let Parts { sandbox, artifacts, records, callbacks, metrics, slots, drain } = parts;
         let live = Mutex::default();
         let server = Uuid::new_v4();
-        Self(Arc::new(Shared { sandbox, artifacts, records, callbacks, metrics, slots, drain, live, server }))
+        let unfinished = Notify::new();
+        Self(Arc::new(Shared {
+            sandbox,
+            artifacts,
+            records,
+            callbacks,
+            metrics,
+            slots,
+            drain,
+            live,
+            unfinished,
+            server,
+        }))
     }
 
     /// The containers' side.
@@ -147,12 +168,24 @@ impl Runs {
             secret: callback.secret,
             told: None,
         });
+        // Before its record is there: a record whose run is not live is one to go on with.
+        let entered = self.enter(&execution);
         if let Err(error) = self.0.records.put(&record) {
+            self.0.live().remove(execution.id());
             execution.cancel();
             return Err(Refusal::internal(&error));
         }
-        let over = self.follow(execution.clone(), record, pieces, slot, detached);
+        let over = self.follow(execution.clone(), record, pieces, slot, entered);
         Ok(Started { execution, over })
+    }
+
+    /// Makes a run live.
+    fn enter(&self, execution: &Execution) -> Entered {
+        let (ended, over) = watch::channel(());
+        let book = Arc::new(Book::default());
+        let live = Live { execution: execution.clone(), book: Arc::clone(&book), over: over.clone() };
+        self.0.live().insert(execution.id().clone(), live);
+        Entered { book, ended, over }
     }
 
     /// Sees a run through in a task of its own.
@@ -162,13 +195,10 @@ impl Runs {
         record: Record,
         pieces: mpsc::Receiver<Output>,
         slot: Slot,
-        detached: bool,
+        entered: Entered,
     ) -> watch::Receiver<()> {
-        let (ended, over) = watch::channel(());
-        let book = Arc::new(Book::default());
-        let live = Live { execution: execution.clone(), book: Arc::clone(&book), over: over.clone() };
-        self.0.live().insert(execution.id().clone(), live);
-        let runs = self.clone();
+        let Entered { book, ended, over } = entered;
+        let (runs, detached) = (self.clone(), record.detached);
         let work = async move {
             runs.see_through(execution, record, pieces, &book).await;
             drop((slot, ended));
@@ -215,6 +245,13 @@ impl Runs {
         };
         match outcome {
             Ok(outcome) => record.disk_exceeded = outcome.disk_exceeded,
+            Err(error) if record.detached && self.goes_on(execution.id()).await => {
+                tracing::warn!(run = %execution.id(), %error, "a detached run is out of sight, it is looked for again");
+                book.end();
+                self.0.live().remove(execution.id());
+                self.0.unfinished.notify_one();
+                return;
+            }
             Err(error) => record.fail(error.code(), error.message()),
         }
         book.end();
@@ -222,9 +259,19 @@ impl Runs {
         let settled = disk::blocking(move || runs.settle(record, Some(&book))).await.flatten();
         if let Err(error) = settled {
             tracing::error!(run = %execution.id(), %error, "cannot put away a run");
+            self.0.unfinished.notify_one();
         }
         self.0.live().remove(execution.id());
         self.evict(execution.id()).await;
+    }
+
+    /// Whether a run that was lost sight of has not ended, as far as anybody knows.
+    async fn goes_on(&self, id: &RunId) -> bool {
+        let (shared, id) = (Arc::clone(&self.0), id.clone());
+        match disk::blocking(move || shared.state(&id)).await.flatten() {
+            Ok(state) => state.is_some_and(|state| state.status == RunStatus::Running),
+            Err(_) => true,
+        }
     }
 
     /// Puts away a run that has ended.
@@ -232,7 +279,7 @@ impl Runs {
         let shared = &self.0;
         let id = record.id.clone();
         if let Some(pending) = record.pending.take() {
-            record.artifacts = shared.artifacts.keep(&id, &pending)?;
+            record.leave(shared.artifacts.keep(&id, &pending)?);
         }
         if let Some(book) = book {
             shared.records.put_lines(&id, book)?;
@@ -243,20 +290,21 @@ impl Runs {
         let duration = Duration::from_millis(view.duration_ms.unwrap_or_default());
         shared.metrics.ended(view.status, duration);
         tracing::info!(run = %id, status = view.status.as_str(), duration_ms = view.duration_ms, "run ended");
-        self.tell(record, view, book)
+        self.tell(&record, view, book)
     }
 
     /// Sends the callback of a run that has ended, if it has one that is not over.
-    fn tell(&self, record: Record, view: RunView, book: Option<&Book>) -> io::Result<()> {
-        let Some(recipient) = record.callback.filter(|recipient| recipient.told.is_none()) else {
+    fn tell(&self, record: &Record, view: RunView, book: Option<&Book>) -> io::Result<()> {
+        if !record.is_untold() {
             return Ok(());
-        };
-        let view = match book {
-            Some(book) => view.with_lines(book),
-            None => view.with_lines(&self.0.records.lines(&record.id)?),
-        };
-        let body = serde_json::to_string(&view)?;
-        self.0.callbacks.send(&record.id, &recipient.url, recipient.secret.as_ref(), body)
+        }
+        self.0.callbacks.send(&record.id, || {
+            let view = match book {
+                Some(book) => view.with_lines(book),
+                None => view.with_lines(&self.0.records.lines(&record.id)?),
+            };
+            Ok(serde_json::to_string(&view)?)
+        })
     }
 
     /// Removes the oldest runs while there are more artifacts than there may be, and never the one that has just ended.
@@ -273,39 +321,47 @@ impl Runs {
         }
     }
 
-    /// Takes over detached runs of earlier processes that go on, puts away what has ended while nobody was here, and
-    /// forgets what belongs to no run any more. What this process follows is left alone.
+    /// Completes when a run was left that [`adopt`](Self::adopt) may go on with.
+    pub(crate) async fn unfinished(&self) {
+        self.0.unfinished.notified().await;
+    }
+
+    /// Takes over detached runs that nobody here follows, puts away what has ended unseen or could not be put away, and
+    /// forgets what belongs to no run any more. What this process follows is left alone. Not to be called twice at a time.
     pub(crate) async fn adopt(&self) -> io::Result<()> {
         let runs = self.clone();
         let (records, states) = disk::blocking(move || runs.known()).await??;
         let states: HashMap<RunId, RunState> =
             states.into_iter().map(|state| (state.id.clone(), state)).collect();
         for record in records {
-            let id = record.id.clone();
-            let ours = record.server == self.0.server;
-            let done = match states.get(&id).map(|state| (state.status, state.detached)) {
-                None => self.forget_gone(id.clone()).await,
-                Some(_) if ours => Ok(()),
-                Some((RunStatus::Running, true)) => self.take_over(record).await,
-                // It ends with the process that waits for it, or is found dead by the next sweep.
-                Some((RunStatus::Running, false)) => Ok(()),
-                Some(_) => self.put_away(record).await,
-            };
-            if let Err(error) = done {
-                tracing::warn!(run = %id, %error, "cannot go on with a run");
+            let has_ended = states.get(&record.id).is_some_and(|state| state.status != RunStatus::Running);
+            if has_ended && record.settled.is_some() && !record.is_untold() {
+                continue;
             }
-        }
-        for id in self.0.artifacts.runs().into_iter().filter(|id| !states.contains_key(id)) {
-            self.forget_gone(id).await?;
+            if let Err(error) = self.go_on(record.id.clone()).await {
+                tracing::warn!(run = %record.id, %error, "cannot go on with a run");
+                self.0.unfinished.notify_one();
+            }
         }
         Ok(())
     }
 
-    /// Removes folders for results that nobody fills any more. Before the first run is started.
-    pub(crate) fn discard_pending(&self) -> io::Result<()> {
-        let (records, _) = self.known()?;
-        let wanted = records.into_iter().filter_map(|record| record.pending).collect();
-        self.0.artifacts.discard_others(&wanted)
+    /// Goes on with a run that has a record, unless somebody does.
+    async fn go_on(&self, id: RunId) -> io::Result<()> {
+        if self.live_of(&id).is_some() {
+            return Ok(());
+        }
+        // Read when nobody writes them any more: it may have been live until now.
+        let (shared, of) = (Arc::clone(&self.0), id.clone());
+        let known = disk::blocking(move || io::Result::Ok((shared.records.get(&of)?, shared.state(&of)?)));
+        let (Some(record), state) = known.await.flatten()? else { return Ok(()) };
+        match state.map(|state| (state.status, state.detached)) {
+            None => self.forget_gone(id).await,
+            Some((RunStatus::Running, true)) => self.take_over(record).await,
+            // It ends with the process that waits for it, or is found dead by the next sweep.
+            Some((RunStatus::Running, false)) => Ok(()),
+            Some(_) => self.put_away(record).await,
+        }
     }
 
     /// The records, and then the states: a run has its state before its record.
@@ -322,8 +378,11 @@ impl Runs {
         let Some(execution) = attached else { return Ok(()) };
         tracing::info!(run = %record.id, "detached run found again");
         record.server = self.0.server;
+        // What went wrong when it was last lost sight of.
+        (record.error, record.error_code) = (None, None);
         self.0.records.put(&record)?;
-        drop(self.follow(execution, record, pieces, self.0.slots.take_anyway(), true));
+        let entered = self.enter(&execution);
+        drop(self.follow(execution, record, pieces, self.0.slots.take_anyway(), entered));
         Ok(())
     }
 
@@ -335,7 +394,7 @@ impl Runs {
                 return runs.settle(record, None);
             }
             match runs.0.view(&record.id, false)? {
-                Some(view) => runs.tell(record, view, None),
+                Some(view) => runs.tell(&record, view, None),
                 None => Ok(()),
             }
         };
@@ -387,7 +446,7 @@ impl Runs {
             let view = |state: RunState| {
                 let record = runs.0.record(&state.id).ok();
                 let live = live.contains(&state.id);
-                RunView::new(state, record, live, &root)
+                RunView::new(state, record, live, &root).in_list()
             };
             Ok(Some(states.into_iter().map(view).collect()))
         })
@@ -434,7 +493,11 @@ impl Runs {
         let (shared, id) = (Arc::clone(&self.0), id.clone());
         read(move || {
             let ended = shared.state(&id)?.is_some_and(|state| state.status != RunStatus::Running);
-            if ended { shared.remove(&id).map(Some) } else { Ok(None) }
+            if !ended {
+                return Ok(None);
+            }
+            shared.callbacks.forget(&id)?;
+            shared.remove(&id).map(Some)
         })
         .await
         .map_err(|refusal| if refusal == Refusal::not_found("not_found") { refused() } else { refusal })
@@ -489,7 +552,7 @@ impl Shared {
             return Ok(record);
         }
         let mut record = Record::new(id.clone(), Uuid::nil());
-        record.artifacts = self.artifacts.list(id)?;
+        record.leave(self.artifacts.list(id)?);
         Ok(record)
     }
 
@@ -500,6 +563,9 @@ impl Shared {
             Err(error) => return Err(io::Error::other(error)),
         }
         self.artifacts.remove(id)?;
+        if let Some(pending) = self.records.get(id)?.and_then(|record| record.pending) {
+            self.artifacts.discard(&pending)?;
+        }
         self.records.remove(id)
     }
 

@@ -32,6 +32,9 @@ pub(crate) struct RunView {
     /// What it has left; absent when that is nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     artifacts: Vec<Artifact>,
+    /// Artifacts beside those, where there are too many to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifacts_omitted: Option<u64>,
     /// Why it failed, where that was not the process's doing.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -120,6 +123,9 @@ pub(crate) struct StartedView {
     pub(crate) url: String,
 }
 
+/// Artifacts of each run in a list of runs.
+const IN_LISTS: usize = 100;
+
 impl RunView {
     /// A run by its state and its record. One that is `live` has not ended yet for those who ask, whatever its state is:
     /// its artifacts and lines are being put away. `root` is a folder whose name callers have no use for.
@@ -127,6 +133,8 @@ impl RunView {
         let record = record.unwrap_or_else(|| Record::new(state.id.clone(), uuid::Uuid::nil()));
         let status = if live { Status::Running } else { status_of(&state, &record) };
         let ended = status != Status::Running;
+        let error_code = record.error_code.or(state.error_code).filter(|_| ended);
+        let disk_exceeded = ended && (record.disk_exceeded || state.disk_exceeded.unwrap_or_default());
         let error = record.error.or(state.error).filter(|_| ended).map(|error| without(root, &error));
         let extracted = state.extracted.filter(|_| ended).map(|entries| {
             let view = |entry: crate::Extracted| ExtractedView {
@@ -147,11 +155,12 @@ impl RunView {
             exit_code: state.exit_code.filter(|_| ended),
             duration_ms: state.duration_ms.filter(|_| ended),
             artifacts: record.artifacts,
+            artifacts_omitted: record.artifacts_omitted,
             error,
-            error_code: record.error_code,
+            error_code,
             timed_out: ended && state.timed_out.unwrap_or_default(),
             oom_killed: ended && state.oom_killed.unwrap_or_default(),
-            disk_exceeded: record.disk_exceeded,
+            disk_exceeded,
             extracted,
             callback: record.callback.and_then(|callback| callback.told),
             logs: None,
@@ -164,6 +173,17 @@ impl RunView {
         let (lines, omitted) = book.lines();
         self.logs = Some(lines);
         self.logs_omitted = omitted;
+        self
+    }
+
+    /// As one of many: with no more than the first of its artifacts.
+    pub(crate) fn in_list(mut self) -> Self {
+        let more = self.artifacts.len().saturating_sub(IN_LISTS);
+        if more > 0 {
+            self.artifacts.truncate(IN_LISTS);
+            let more = u64::try_from(more).unwrap_or(u64::MAX);
+            self.artifacts_omitted = Some(self.artifacts_omitted.unwrap_or_default().saturating_add(more));
+        }
         self
     }
 
@@ -180,7 +200,8 @@ fn status_of(state: &RunState, record: &Record) -> Status {
         RunStatus::Cancelled => Status::Cancelled,
         RunStatus::Exited if state.cancelled.unwrap_or_default() => Status::Cancelled,
         RunStatus::Exited => {
-            let killed = state.timed_out.unwrap_or_default() || record.disk_exceeded;
+            let full = record.disk_exceeded || state.disk_exceeded.unwrap_or_default();
+            let killed = state.timed_out.unwrap_or_default() || full;
             if state.exit_code == Some(0) && !killed { Status::Succeeded } else { Status::Failed }
         }
     }
@@ -225,6 +246,24 @@ mod tests {
         ] {
             assert_eq!(RunView::new(state(&change), None, false, "/x").status, status, "{change}");
         }
+    }
+
+    #[test]
+    fn what_only_the_state_knows_of_a_failure_is_told() {
+        let failed = json!({"status": "failed", "error": "no", "errorCode": "SEED_FAILED"});
+        let view = json!(RunView::new(state(&failed), None, false, "/x"));
+        assert_eq!((&view["error"], &view["errorCode"]), (&json!("no"), &json!("SEED_FAILED")));
+        let full = json!(RunView::new(state(&json!({"diskExceeded": true})), None, false, "/x"));
+        assert_eq!((&full["status"], &full["diskExceeded"]), (&json!("failed"), &json!(true)));
+    }
+
+    #[test]
+    fn a_list_of_runs_has_the_first_artifacts_of_each() {
+        let mut record = Record::new(RunId::new(), uuid::Uuid::nil());
+        let of = |number| json!({"path": format!("{number:03}"), "bytes": 1, "type": "file"});
+        record.artifacts = (0..150).map(|number| serde_json::from_value(of(number)).unwrap()).collect();
+        let view = RunView::new(state(&json!({})), Some(record), false, "/x").in_list();
+        assert_eq!((view.artifacts.len(), view.artifacts_omitted), (100, Some(50)));
     }
 
     #[test]

@@ -148,6 +148,21 @@ async fn a_running_state_without_a_container_fails_when_it_is_attached_to() {
 }
 
 #[tokio::test]
+async fn a_run_of_ours_whose_end_was_never_written_down_is_ended_when_it_is_attached_to() {
+    let house = House::new();
+    let ended = house.start(detached("true"));
+    ended.outcome().await.unwrap();
+    let path = house.state_dir().join(format!("{}.json", ended.id()));
+    let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    state["status"] = "running".into();
+    std::fs::write(&path, state.to_string()).unwrap();
+    let execution = house.sandbox.attach(ended.id()).await.unwrap().unwrap();
+    let error = within(secs(20), execution.outcome()).await.unwrap_err();
+    assert_eq!(error.code(), SandboxErrorCode::RunNotFound);
+    assert_eq!(house.sandbox.state(ended.id()).unwrap().unwrap().status, RunStatus::Failed);
+}
+
+#[tokio::test]
 async fn a_sweep_reconciles_states_without_containers_and_leaves_the_others() {
     let house = House::new();
     let lost = abandoned(&house);
@@ -309,6 +324,19 @@ async fn a_sweep_alone_takes_over_and_the_time_limit_goes_on() {
     let state = house.sandbox.state(&owner.detached).unwrap().unwrap();
     assert_eq!((state.timed_out, state.exit_code), (Some(true), Some(137)), "{state:?}");
     house.assert_nothing_left(&owner.detached).await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_the_set_up_of_a_detached_run_and_ends_it_when_it_takes_too_long() {
+    let house = House::new();
+    let slow = format!("echo {} && sleep 60", RunId::new());
+    let execution = house.start(Request { run: vec![slow], ..detached("sleep 60") });
+    let drained = house.drain.clone().run(secs(2), std::future::pending()).await;
+    assert_eq!(drained, runtime::Drained::Stopped);
+    assert_eq!(execution.outcome().await.unwrap_err().code(), SandboxErrorCode::Busy);
+    let state = house.sandbox.state(execution.id()).unwrap().unwrap();
+    assert_eq!((state.status, state.error_code.as_deref()), (RunStatus::Failed, Some("BUSY")));
+    house.assert_nothing_left(execution.id()).await;
 }
 
 #[tokio::test]

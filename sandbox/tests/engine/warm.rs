@@ -51,6 +51,14 @@ async fn a_run_of_defaults_takes_the_container_that_waits_and_another_takes_its_
 }
 
 #[tokio::test]
+async fn an_image_that_is_nowhere_does_not_keep_the_others_from_waiting() {
+    let nowhere = "localhost:1/light-runner/nowhere:1".to_owned();
+    let house = House::with(|options| options.warm = vec![(nowhere, 1), (IMAGE.to_owned(), 1)]);
+    until_waiting(&house, 1).await;
+    house.close().await;
+}
+
+#[tokio::test]
 async fn it_has_the_same_walls_environment_input_and_files_as_any() {
     let house = warm_house(1);
     let waiting = until_waiting(&house, 1).await;

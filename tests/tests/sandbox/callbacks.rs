@@ -61,6 +61,28 @@ async fn who_is_not_there_is_told_when_they_are() {
 }
 
 #[tokio::test]
+async fn of_a_run_that_was_removed_nobody_is_told_any_more() {
+    let door = Door::start_with(&PRIVATE).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let id = door.detach("true", to(&format!("http://{address}/done"))).await;
+    door.ended(&id).await;
+    let waits = door.states().join(format!("http/callbacks/{id}.json"));
+    door.process.stderr.line_with("callback failed, will try again").await;
+    assert!(waits.exists());
+    // Of the same place, later, and therefore tried again later.
+    let other = door.detach("true", to(&format!("http://{address}/done"))).await;
+    door.ended(&other).await;
+    assert_eq!(door.delete(&format!("/runs/{id}")).await.status, 204);
+    assert!(!waits.exists());
+    let receiver = Receiver::at(address, &[]).await;
+    assert_eq!(told(&door, &other).await["delivered"], true);
+    let told: Vec<Value> =
+        receiver.seen().iter().map(|seen| serde_json::from_slice(&seen.body).unwrap()).collect();
+    assert_eq!(told.iter().map(|run| &run["id"]).collect::<Vec<_>>(), [&json!(other)]);
+    assert!(!waits.exists());
+}
+
+#[tokio::test]
 async fn a_refusal_is_not_repeated_and_no_redirect_is_followed() {
     let door = Door::start_with(&PRIVATE).await;
     for status in [404, 302] {

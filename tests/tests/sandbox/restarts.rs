@@ -57,6 +57,52 @@ async fn a_detached_run_that_ended_while_nobody_was_there_is_put_away() {
 }
 
 #[tokio::test]
+async fn a_detached_run_is_found_when_the_engine_is_there_only_after_the_server() {
+    let receiver = Receiver::start().await;
+    let folder = harness::folder::Folder::new();
+    let (link, host) = (folder.file("docker.sock"), harness::docker::Engine::shared());
+    let socket = host.host().strip_prefix("unix://").unwrap().to_owned();
+    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    let through_link = format!("unix://{link}");
+    let mut door = Door::start_with(&[
+        ("SEMILAYER_SANDBOX_ALLOW_PRIVATE_CALLBACKS", "yes"),
+        ("SEMILAYER_SANDBOX_DOCKER_HOST", &through_link),
+    ])
+    .await;
+    let more = json!({"extract": ["out"], "callbackUrl": receiver.url(), "timeout": 120_000});
+    let id = door.detach("echo up; sleep 2; echo x > out", more).await;
+    door.written(&id, "up").await;
+    door.process.kill().await;
+    std::fs::remove_file(&link).unwrap();
+    door.restart().await;
+    door.process.stderr.line_with("out of sight").await;
+    assert_eq!(door.run(&id).await["status"], "running");
+    assert!(receiver.seen().is_empty(), "its end was told before it had ended");
+    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    let run = door.ended(&id).await;
+    assert_eq!((&run["status"], &run["logs"]), (&json!("succeeded"), &json!(["up"])), "{run}");
+    assert!(run.get("error").is_none() && run.get("errorCode").is_none(), "{run}");
+    assert_eq!(door.get(&format!("/runs/{id}/artifacts/out")).await.text(), "x\n");
+    let told: Value = serde_json::from_slice(&receiver.wait(1).await[0].body).unwrap();
+    assert_eq!((&told["status"], &told["artifacts"]), (&run["status"], &run["artifacts"]));
+}
+
+#[tokio::test]
+async fn artifacts_that_the_server_knows_nothing_of_are_left_alone() {
+    let mut door = Door::start().await;
+    assert_eq!(door.process.terminate(secs(30)).await, Some(0));
+    for name in ["light-runner-01234567-89a", ".pending-0123456789abcdef"] {
+        std::fs::create_dir(door.artifacts().join(name)).unwrap();
+        std::fs::write(door.artifacts().join(name).join("precious"), "x").unwrap();
+    }
+    door.restart().await;
+    door.process.stderr.line_with("maintenance done").await;
+    let mut kept = door.kept();
+    kept.sort();
+    assert_eq!(kept, [".pending-0123456789abcdef", "light-runner-01234567-89a"]);
+}
+
+#[tokio::test]
 async fn the_timeout_of_a_detached_run_holds_across_servers() {
     let mut door = Door::start().await;
     let id = door.detach("echo up; sleep 300", json!({"timeout": 5000})).await;
@@ -97,7 +143,7 @@ async fn a_run_that_somebody_waited_for_dies_with_a_killed_server_and_leaves_not
     let run = door.ended(&id).await;
     assert!(run["status"] == "failed" && run["finishedAt"].is_string(), "{run}");
     until("nothing is left", secs(20), async || door.is_gone(&id).await).await;
-    assert_eq!(door.artifacts().read_dir().unwrap().count(), 0);
+    assert!(door.kept().is_empty(), "{:?}", door.kept());
 }
 
 #[tokio::test]
@@ -117,11 +163,15 @@ async fn the_sweep_reports_seven_numbers() {
 #[tokio::test]
 async fn two_servers_do_not_share_their_folders() {
     let door = Door::start().await;
-    let states = door.states();
     let folder = harness::folder::Folder::new();
-    let mut second = harness::sandbox::command(&folder, door.engine.host());
-    second.env("SEMILAYER_SANDBOX_STATE_DIR", states).args(["serve", "--port", "0"]);
-    let finished = harness::process::run("second", second, secs(30)).await;
-    assert_eq!(finished.code, Some(2));
-    assert!(finished.stderr.contains("is used by another server"), "{}", finished.stderr);
+    for (variable, shared) in [
+        ("SEMILAYER_SANDBOX_STATE_DIR", door.states()),
+        ("SEMILAYER_SANDBOX_ARTIFACTS_DIR", door.artifacts()),
+    ] {
+        let mut second = harness::sandbox::command(&folder, door.engine.host());
+        second.env(variable, shared).args(["serve", "--port", "0"]);
+        let finished = harness::process::run("second", second, secs(30)).await;
+        assert_eq!(finished.code, Some(2), "{variable}");
+        assert!(finished.stderr.contains("is used by another server"), "{}", finished.stderr);
+    }
 }

@@ -185,6 +185,7 @@ fn programs_that_only_look_are_given_what_was_checked() {
         ("docker logs --tail 5 web", "docker logs -n 5 -- web"),
         ("docker stats --no-stream", "docker stats --no-stream"),
         ("docker inspect -f '{{.Id}}' web", "docker inspect --format={{.Id}} -- web"),
+        ("docker ps --format '{{.Names}} {{json .Ports}}'", "docker ps --format={{.Names}} {{json .Ports}}"),
         ("docker images", "docker images"),
         ("docker info", "docker info"),
         ("docker version", "docker version"),
@@ -265,5 +266,31 @@ mod properties {
                 prop_assert!(program == "echo" || !arguments.contains(&"-f"), "{:?}", arguments);
             }
         }
+    }
+}
+
+#[test]
+fn a_template_of_docker_has_fields_and_no_functions() {
+    let policy = Policy { docker: true, ..Policy::default() };
+    for template in [
+        "{{pad \"x\" 9 1}}",
+        "{{printf \"%9d\" .Id}}",
+        "{{range .Mounts}}{{end}}",
+        "{{.Id",
+        ".Id}}",
+        "{{Id}}",
+    ] {
+        let argv = ["docker", "inspect", "--format", template, "web"].map(str::to_owned).to_vec();
+        let denied = policy.approve(&Invocation::Argv(argv), &host()).unwrap_err();
+        assert_eq!(denied.rule, Rule::Value, "{template}");
+    }
+}
+
+#[test]
+fn a_journal_is_not_shown_with_every_field() {
+    for format in ["json", "json-pretty", "export", "verbose"] {
+        let line = format!("journalctl -o {format}");
+        let denied = Policy::default().approve(&Invocation::Command(line), &host()).unwrap_err();
+        assert_eq!(denied.rule, Rule::Value, "{format}");
     }
 }

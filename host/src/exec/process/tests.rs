@@ -268,6 +268,45 @@ async fn a_run_that_is_dropped_leaves_nothing_of_its_group() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(LONG, gone).await.unwrap();
+        tokio::time::timeout(LONG, gone).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_a_shell_has_started_has_the_grace_too_when_the_shell_ends_at_once() {
+    let child = "trap 'sleep 0.1; echo cleared; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let (sender, mut receiver) = mpsc::channel::<Piece>(4);
+    let cancel = CancellationToken::new();
+    let limits =
+        Limits { deadline: Instant::now() + LONG, grace: Duration::from_secs(3), cancel: cancel.clone() };
+    // The second command keeps the shell from becoming the first.
+    let command = shell(&format!("sh -c \"{child}\"; true"));
+    let reading = async {
+        let mut said = Vec::new();
+        while let Some(piece) = receiver.recv().await {
+            said.extend(piece.bytes);
+            cancel.cancel();
+        }
+        String::from_utf8(said).unwrap()
+    };
+    let (ended, said) = tokio::join!(run(&command, &limits, sender), reading);
+    assert_eq!((ended.unwrap(), said.as_str()), (Ended::Cancelled, "ready\ncleared\n"));
+}
+
+#[tokio::test]
+async fn output_is_not_lost_to_a_reader_who_is_slow_when_the_command_has_ended() {
+    let (sender, mut receiver) = mpsc::channel::<Piece>(1);
+    let limits = Limits { deadline: Instant::now() + LONG, grace: SOON, cancel: CancellationToken::new() };
+    let command = shell("head -c 60000 /dev/zero");
+    let reading = async {
+        let mut bytes = receiver.recv().await.unwrap().bytes.len();
+        // Longer than everything that a stray process is given.
+        tokio::time::sleep(LINGER + 2 * CLOSING).await;
+        while let Some(piece) = receiver.recv().await {
+            bytes += piece.bytes.len();
+        }
+        bytes
+    };
+    let (ended, bytes) = tokio::join!(run(&command, &limits, sender), reading);
+    assert_eq!((ended.unwrap(), bytes), (Ended::Exited(0), 60_000));
 }

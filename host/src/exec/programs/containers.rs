@@ -6,7 +6,7 @@ use crate::exec::rule::Rule;
 /// Lines of a container's log.
 const LINES: u64 = 100_000;
 
-const FORMAT: Opt = valued(&["--format", "-f"], Takes::Text);
+const FORMAT: Opt = valued(&["--format", "-f"], Takes::Template);
 
 pub(super) const DOCKER: &[(&str, Grammar)] = &[
     (
@@ -14,7 +14,7 @@ pub(super) const DOCKER: &[(&str, Grammar)] = &[
         Grammar {
             options: &[
                 switch(&["-a", "--all"]),
-                valued(&["--format"], Takes::Text),
+                valued(&["--format"], Takes::Template),
                 valued(&["-f", "--filter"], Takes::Text),
                 valued(&["-n", "--last"], Takes::Count(LINES)),
                 switch(&["-l", "--latest"]),
@@ -45,7 +45,7 @@ pub(super) const DOCKER: &[(&str, Grammar)] = &[
         Grammar {
             options: &[
                 switch(&["-a", "--all"]),
-                valued(&["--format"], Takes::Text),
+                valued(&["--format"], Takes::Template),
                 switch(&["--no-stream"]),
                 switch(&["--no-trunc"]),
             ],
@@ -72,7 +72,7 @@ pub(super) const DOCKER: &[(&str, Grammar)] = &[
             options: &[
                 switch(&["-a", "--all"]),
                 switch(&["--digests"]),
-                valued(&["--format"], Takes::Text),
+                valued(&["--format"], Takes::Template),
                 valued(&["-f", "--filter"], Takes::Text),
                 switch(&["--no-trunc"]),
                 switch(&["-q", "--quiet"]),

@@ -11,9 +11,10 @@ const LEVELS: &[&str] = &[
     "7",
 ];
 
+/// Those that print the message and who said it. Formats with every field are not among them: the record of a crash has the
+/// environment of the process in one.
 const FORMATS: &[&str] = &[
     "cat",
-    "json",
     "short",
     "short-full",
     "short-iso",

@@ -41,7 +41,13 @@ impl Rig {
     }
 
     fn take_within(&self, from: &str, limits: ExtractLimits) -> io::Result<Taken> {
-        take_shared(&self.path("app"), Path::new(from), &self.path("results"), limits)
+        take_shared(
+            &self.path("app"),
+            Path::new(from),
+            &self.path("results"),
+            limits,
+            &CancellationToken::new(),
+        )
     }
 
     /// Results by name with their content; folders end with a slash.
@@ -201,7 +207,7 @@ fn a_place_that_is_a_file_is_refused_and_a_deep_one_is_made() {
     rig.file("results", "file");
     assert!(rig.take("a").err().unwrap().to_string().starts_with("to: "));
     let deep = rig.path("other/x/y/");
-    take_shared(&rig.path("app"), Path::new("a"), &deep, LIMITS).unwrap();
+    take_shared(&rig.path("app"), Path::new("a"), &deep, LIMITS, &CancellationToken::new()).unwrap();
     assert_eq!(fs::read_to_string(deep.join("a")).unwrap(), "one");
 }
 
@@ -313,7 +319,9 @@ fn header(kind: EntryType, size: u64) -> Header {
 async fn land(rig: &Rig, archive: Vec<u8>, limits: ExtractLimits) -> io::Result<Taken> {
     let pieces: Vec<Result<Bytes, ()>> =
         archive.chunks(1000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-    land_archive(Bytes::new(), stream::iter(pieces), rig.path("results"), limits).await.unwrap()
+    land_archive(Bytes::new(), stream::iter(pieces), rig.path("results"), limits, &CancellationToken::new())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -371,8 +379,39 @@ async fn a_stream_that_breaks_is_told_after_what_it_left_is_gone() {
         tar.append_data(&mut header(EntryType::Regular, 3000), "file", &[1; 3000][..]).unwrap();
     });
     let pieces = stream::iter([Ok(Bytes::copy_from_slice(&whole[..2000])), Err("broken")]);
-    let broken = land_archive(Bytes::new(), pieces, rig.path("results"), LIMITS).await;
+    let broken =
+        land_archive(Bytes::new(), pieces, rig.path("results"), LIMITS, &CancellationToken::new()).await;
     assert_eq!(broken.err(), Some("broken"));
+    assert!(!rig.path("results").exists());
+}
+
+#[tokio::test]
+async fn an_archive_that_stands_still_is_left_at_once_when_the_run_is_cancelled_and_leaves_nothing() {
+    let rig = Rig::new();
+    let whole = archive(|tar| {
+        tar.append_data(&mut header(EntryType::Regular, 3000), "file", &[1; 3000][..]).unwrap();
+    });
+    let stop = CancellationToken::new();
+    let rest = stream::iter([Ok::<_, ()>(Bytes::copy_from_slice(&whole[..2000]))]).chain(stream::pending());
+    let landing = land_archive(Bytes::new(), rest, rig.path("results"), LIMITS, &stop);
+    let cancel = async {
+        while !rig.path("results").exists() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (landed, ()) = tokio::join!(landing, cancel);
+    assert!(landed.unwrap().is_err());
+    assert!(!rig.path("results").exists());
+}
+
+#[test]
+fn a_cancelled_run_leaves_no_part_of_a_shared_folder_behind() {
+    let rig = Rig::new();
+    rig.file("app/file", "content");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    assert!(take_shared(&rig.path("app"), Path::new("file"), &rig.path("results"), LIMITS, &stop).is_err());
     assert!(!rig.path("results").exists());
 }
 
@@ -407,7 +446,8 @@ async fn a_large_file_passes_through_a_few_pieces() {
         Ok::<_, ()>(Bytes::from_owner(Piece(Arc::clone(&alive), vec![0; 1 << 16])))
     });
     let head = Bytes::copy_from_slice(header.as_bytes());
-    let taken = land_archive(head, pieces, rig.path("results"), LIMITS).await.unwrap();
+    let taken =
+        land_archive(head, pieces, rig.path("results"), LIMITS, &CancellationToken::new()).await.unwrap();
     assert_eq!(bytes(taken), SIZE as u64);
     assert!(most.load(Ordering::Relaxed) <= 1 << 20, "{most:?}");
 }

@@ -7,10 +7,14 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 
-use super::{Artifact, Kind};
+use super::{Artifact, Kind, Listing};
 
 /// Deeper trees are listed to this depth.
 const MAX_DEPTH: usize = 128;
+/// What a run's paths may come to together, in bytes, and what each of them counts for besides: names are up to whoever
+/// wrote the files, and all of them stand in one answer.
+const PATHS: usize = 4 * 1024 * 1024;
+const EACH: usize = 32;
 
 /// What was opened.
 #[derive(Debug)]
@@ -21,30 +25,49 @@ pub(crate) enum Opened {
     Folder(Vec<(String, Kind)>),
 }
 
-/// All files and folders below `root`, each folder before what is in it. None where there is no such folder. Whatever is
-/// neither is left out.
-pub(super) fn list(root: &Path) -> io::Result<Vec<Artifact>> {
-    let mut found = Vec::new();
+/// All files and folders below `root`, each folder before what is in it, as far as their paths are not too many. None
+/// where there is no such folder. Whatever is neither is left out.
+pub(super) fn list(root: &Path) -> io::Result<Listing> {
+    let mut found = Found { listing: Listing::default(), left: PATHS };
     match list_into(root, "", MAX_DEPTH, &mut found) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && found.is_empty() => Ok(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && found.left == PATHS => Ok(found.listing),
         Err(error) => Err(error),
         Ok(()) => {
-            found.sort_by(|a, b| a.path.cmp(&b.path));
-            Ok(found)
+            found.listing.artifacts.sort_by(|a, b| a.path.cmp(&b.path));
+            Ok(found.listing)
         }
     }
 }
 
-fn list_into(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<Artifact>) -> io::Result<()> {
+struct Found {
+    listing: Listing,
+    left: usize,
+}
+
+impl Found {
+    fn add(&mut self, artifact: Artifact) {
+        let listing = &mut self.listing;
+        listing.weight = listing.weight.saturating_add(artifact.bytes.max(1));
+        match self.left.checked_sub(artifact.path.len().saturating_add(EACH)) {
+            Some(left) => {
+                self.left = left;
+                listing.artifacts.push(artifact);
+            }
+            None => listing.omitted = listing.omitted.saturating_add(1),
+        }
+    }
+}
+
+fn list_into(folder: &Path, prefix: &str, depth: usize, found: &mut Found) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
         let kind = entry.file_type()?;
         if kind.is_file() {
-            found.push(Artifact { path, bytes: entry.metadata()?.len(), kind: Kind::File });
+            found.add(Artifact { path, bytes: entry.metadata()?.len(), kind: Kind::File });
         } else if kind.is_dir() {
             let within = format!("{path}/");
-            found.push(Artifact { path, bytes: 0, kind: Kind::Directory });
+            found.add(Artifact { path, bytes: 0, kind: Kind::Directory });
             if depth > 0 {
                 list_into(&entry.path(), &within, depth - 1, found)?;
             }
