@@ -284,8 +284,11 @@ async fn what_a_shell_has_started_has_the_grace_too_when_the_shell_ends_at_once(
     let reading = async {
         let mut said = Vec::new();
         while let Some(piece) = receiver.recv().await {
-            said.extend(piece.bytes);
-            cancel.cancel();
+            // The shell between says on the other output that it was ended.
+            if piece.stream == Stream::Stdout {
+                said.extend(piece.bytes);
+                cancel.cancel();
+            }
         }
         String::from_utf8(said).unwrap()
     };
