@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
+use runtime::body::discard;
 
 use crate::api::error::ApiError;
-use crate::api::request::{Peer, discard, whole_body};
+use crate::api::request::{Peer, whole_body};
 use crate::attempt::Attempt;
 use crate::audit::Actor;
 use crate::lens::{Grant, Lens};
@@ -17,7 +18,7 @@ use crate::state::Gateway;
 
 /// A request that was let through, as of one moment.
 pub(crate) struct Admitted {
-    pub(crate) caller: KeyKind,
+    pub(crate) caller: Arc<Key>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) lens: Arc<Lens>,
     pub(crate) source: Arc<Source>,
@@ -58,7 +59,7 @@ pub(crate) async fn admit(
     let source =
         snapshot.source(lens.source).cloned().ok_or_else(|| ApiError::internal(&"lens without source"))?;
     attempt.of(&source.name, &lens.table);
-    Ok(Admitted { caller: key.kind, snapshot, lens, source, headers, body })
+    Ok(Admitted { caller: key, snapshot, lens, source, headers, body })
 }
 
 /// A key as the log names it.

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api::admin::AdminTokens;
 use crate::api::{Api, router};
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::control::Control;
 use crate::crypto::{MasterKey, Vault};
 use crate::error::{CryptoError, StartError};
@@ -67,6 +67,7 @@ impl App {
         check_configs(&records, &vault)?;
         let (tokens, new_admin_token) = admin_tokens(settings, store.as_ref()).await?;
 
+        audit::settle_lost(store.as_ref()).await?;
         let snapshots = Arc::new(Snapshots::new(Snapshot::new(records, vault)));
         let audit = Audit::start(Arc::clone(&store), settings.audit, drain);
         let (presence, seen) = Presence::channel();

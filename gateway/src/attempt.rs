@@ -13,7 +13,8 @@ use crate::api::error::ApiError;
 use crate::api::request::Peer;
 use crate::audit::{self, Actor, AuditRow, Slot, action, params_hash};
 use crate::dispatch::Job;
-use crate::model;
+use crate::model::{self, AuditId};
+use crate::shell::record::ShellRecord;
 use crate::state::Gateway;
 
 /// The outcome of an attempt whose caller went away.
@@ -108,8 +109,10 @@ impl Attempt {
         self.finish(audit::OK);
     }
 
-    /// Ends the attempt with the code of `error`.
+    /// Ends the attempt with the code of `error`, and its rule if it has one.
     pub(crate) fn fail(&mut self, error: &ApiError) {
+        let rule = error.rule().map(str::to_owned);
+        self.edit(|row| row.rule = rule);
         self.finish(error.code());
     }
 
@@ -117,6 +120,21 @@ impl Attempt {
         if let Some(row) = &mut self.row {
             edit(row);
         }
+    }
+
+    /// Writes what is known by now into a row of its own, beside the one at the end. Waits while the log is behind.
+    pub(crate) async fn note(&self, action: &'static str, record: ShellRecord) {
+        let Some(row) = &self.row else { return };
+        let row = AuditRow {
+            id: AuditId::new(),
+            at: model::now(),
+            action: action.into(),
+            outcome: audit::OK.into(),
+            duration_ms: self.elapsed_ms(),
+            shell: Some(Box::new(record)),
+            ..row.clone()
+        };
+        self.gateway.audit.record(row).await;
     }
 
     pub(crate) fn finish(&mut self, outcome: &'static str) {

@@ -91,6 +91,10 @@ pub struct AuditRow {
 
 /// The outcome of what went well.
 pub const OK: &str = "ok";
+/// The outcome of a command that a runner had when the gateway ended without writing what became of it.
+pub const GATEWAY_LOST: &str = "gateway_lost";
+/// Commands that are settled at a time.
+const LOST_ROWS: u32 = 500;
 
 /// The actions that rows name.
 pub mod action {
@@ -100,6 +104,8 @@ pub mod action {
     pub const COUNT: &str = "count";
     /// `POST /api/exec`.
     pub const EXEC: &str = "exec";
+    /// A runner has a command of `POST /api/exec`. How it ended is in a row of [`EXEC`] with the same job and request.
+    pub const EXEC_BEGIN: &str = "exec.begin";
     /// A runner's socket was accepted or refused.
     pub const CONNECT: &str = "connect";
     /// A request to the operators' API that does not change anything; written only when refused.
@@ -289,6 +295,34 @@ pub struct Retention {
     pub days: u32,
     /// Rows; the oldest go first.
     pub rows: u64,
+}
+
+/// Gives each command that was begun and has no end in the log its row: an earlier gateway has died with it, and its runner has
+/// ended it when it noticed that.
+pub async fn settle_lost(store: &dyn Store) -> Result<(), StoreError> {
+    loop {
+        let begun = store.unended_shell_jobs(LOST_ROWS).await?;
+        if begun.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(commands = begun.len(), "the gateway had ended while commands ran");
+        let lost: Vec<AuditRow> = begun.into_iter().map(lost).collect();
+        store.append_audit(&lost).await?;
+    }
+}
+
+fn lost(begun: AuditRow) -> AuditRow {
+    let mut row = AuditRow {
+        id: AuditId::new(),
+        at: model::now(),
+        action: action::EXEC.into(),
+        outcome: GATEWAY_LOST.into(),
+        ..begun
+    };
+    if let Some(shell) = &mut row.shell {
+        shell.failed("the gateway ended while the command ran; nobody knows how far it came");
+    }
+    row
 }
 
 /// Where rows go.

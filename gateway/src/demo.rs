@@ -88,9 +88,9 @@ async fn show(flags: &DemoFlags, folder: &Path, drain: &Drain) -> Result<()> {
 
     let client = Client::new(address, key.clone());
     questions(&client).await?;
-    say(&outro(&running, &key))?;
+    say("Every row came back right.")?;
     if !flags.once {
-        say("Ctrl-C ends the demo and removes its files.")?;
+        say(&invitation(&running, &key))?;
         stops.next().await;
     }
     Ok(())
@@ -186,14 +186,14 @@ fn expect(question: &'static str, got: &Value, wanted: &Value) -> Result<()> {
     Err(DemoError::Wrong { question, reason: format!("expected {wanted}, got {got}") })
 }
 
-fn outro(gateway: &Running, key: &Secret) -> String {
+fn invitation(gateway: &Running, key: &Secret) -> String {
     let address = gateway.local_addr();
     // A public key of a gateway that lives as long as this process, for a sample database.
     let key = key.expose();
     format!(
-        "Every row came back right. Ask something yourself:\n\n  curl -s http://{address}/v1/query/products \\\n    \
+        "Ask something yourself:\n\n  curl -s http://{address}/v1/query/products \\\n    \
          -H 'Authorization: Bearer {key}' \\\n    -d '{{\"where\": {{\"title\": {{\"$contains\": \"brass\"}}}}, \
-         \"limit\": 2}}'\n\nAll routes: http://{address}/docs\n"
+         \"limit\": 2}}'\n\nAll routes: http://{address}/docs\n\nCtrl-C ends the demo and removes its files."
     )
 }
 

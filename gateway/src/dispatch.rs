@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::api::error::ApiError;
-use crate::jobs::{JobGuard, LiveJob, Work};
+use crate::jobs::{Ending, JobGuard, LiveJob, Work};
 use crate::link::{ChunkData, Event, Inbox, JOB_WINDOW, Kind, Link};
-use crate::model::{RunnerId, Source};
+use crate::model::{KeyId, RunnerId, Source};
 use crate::placement::{Wanted, choose};
 use crate::state::Gateway;
 
@@ -38,6 +38,14 @@ pub(crate) trait Plan: Send + Sync {
     fn explain(&self, _code: Option<ErrorCode>, _error: &ErrorFrame) -> Option<ApiError> {
         None
     }
+}
+
+/// Who asks for a job, and in which trace.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    /// With this key; an operator needs none.
+    pub(crate) key: Option<KeyId>,
+    pub(crate) trace: Trace,
 }
 
 /// What comes with a job.
@@ -86,15 +94,20 @@ impl Job {
         gateway: &Arc<Gateway>,
         source: Arc<Source>,
         plan: Arc<dyn Plan>,
-        trace: Trace,
+        asked: Asked,
     ) -> Result<Self, ApiError> {
-        let live = gateway.jobs.begin(Work::Query { kind: plan.kind().label(), source: source.name.clone() });
+        let work = Work::Query { kind: plan.kind().label(), source: source.name.clone() };
+        let live = gateway.jobs.begin(work, asked.key);
+        // From here on a revocation finds the job; one that was earlier is found here.
+        if let Some(why) = gateway.forbids(&live) {
+            return Err(ended(why));
+        }
         let deadline = Instant::now() + Duration::from_millis(source.timeout_ms);
         let mut job = Self {
             gateway: Arc::clone(gateway),
             source,
             plan,
-            trace,
+            trace: asked.trace,
             live,
             deadline,
             placed: None,
@@ -138,13 +151,15 @@ impl Job {
             let Some(placed) = &mut self.placed else {
                 return Err(ApiError::coded(ErrorCode::Internal, "the job is over"));
             };
+            // First of all: whoever has it ended gets none of what still waits.
+            if let Some(why) = self.live.ending() {
+                self.end();
+                return Err(ended(why));
+            }
             let event = tokio::select! {
                 event = placed.events.recv() => event.unwrap_or(Event::Lost),
                 () = self.live.reverted.notified() => Event::Lost,
-                () = self.live.cancelled() => {
-                    self.end();
-                    return Err(ApiError::coded(ErrorCode::Cancelled, "an operator has ended the job"));
-                }
+                () = self.live.cancelled() => continue,
                 () = tokio::time::sleep_until(self.deadline + DEADLINE_GRACE) => {
                     self.end();
                     return Err(ApiError::coded(ErrorCode::QueryTimeout, "the query did not finish before its deadline"));
@@ -281,6 +296,15 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A job that somebody else than its caller has ended, as the caller sees it.
+fn ended(why: Ending) -> ApiError {
+    let error = ApiError::coded(ErrorCode::Cancelled, why.message("query"));
+    match why.rule() {
+        Some(rule) => error.with("rule", rule),
+        None => error,
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! A job is pending until a runner is chosen, claimed until its frame is on that runner's socket, and running until it
 //! ends. Each step is one compare-and-set, so that two of them cannot both have a job.
+//!
+//! What a job was asked with is looked at again whenever keys or capabilities change: a job that would not be let through any
+//! more is ended. A job is on the list before it is let through, so that none falls between the two.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -13,8 +16,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use uuid::Uuid;
 
+use crate::capability::{Capability, CapabilitySet};
 use crate::link::{Inbox, Link};
-use crate::model::RunnerId;
+use crate::model::{KeyId, RunnerId};
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +66,50 @@ impl Work {
     }
 }
 
+/// Why a job is ended by somebody else than its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// An operator has ended this one.
+    Operator,
+    /// The key that it was asked with was revoked.
+    KeyRevoked,
+    /// Operators have taken from the runner what the job needs.
+    Forbidden(Capability),
+}
+
+impl Ending {
+    /// The rule by which callers and the audit log tell them apart; an operator needs none.
+    pub(crate) fn rule(self) -> Option<String> {
+        match self {
+            Self::Operator => None,
+            Self::KeyRevoked => Some("key.revoked".to_owned()),
+            Self::Forbidden(capability) => Some(format!("capability.{capability}")),
+        }
+    }
+
+    /// What the caller is told. `what` is the job in the caller's word.
+    pub(crate) fn message(self, what: &str) -> String {
+        match self {
+            Self::Operator => format!("an operator has ended the {what}"),
+            Self::KeyRevoked => format!("the {what} was ended: its API key was revoked"),
+            Self::Forbidden(capability) => {
+                format!(
+                    "the {what} was ended: the runner's capabilities here do not contain {capability} any more"
+                )
+            }
+        }
+    }
+}
+
 /// A job under way.
 #[derive(Debug)]
 pub(crate) struct LiveJob {
     pub(crate) id: Uuid,
     pub(crate) work: Work,
+    /// The key that it was asked with; none where an operator asks.
+    pub(crate) key: Option<KeyId>,
+    /// What the runner must be allowed to do for it, once that is known.
+    needs: Mutex<CapabilitySet>,
     pub(crate) started: Instant,
     pub(crate) started_ms: i64,
     state: AtomicU8,
@@ -75,6 +118,7 @@ pub(crate) struct LiveJob {
     runner: Mutex<Option<String>>,
     /// The connection that has its frame.
     holder: Mutex<Option<(Arc<Link>, Arc<Inbox>)>>,
+    ending: Mutex<Option<Ending>>,
     cancelled: CancellationToken,
     /// Rung when the sweeper has taken a claim back.
     pub(crate) reverted: Notify,
@@ -122,8 +166,20 @@ impl LiveJob {
         }
     }
 
-    /// Ends the job: its runner is told at once, even when its caller takes nothing at the moment.
-    pub(crate) fn cancel(&self) {
+    /// Ends the job: its runner is told at once, even when its caller takes nothing at the moment. The first reason counts,
+    /// unless a later one shuts the caller out.
+    pub(crate) fn end(&self, why: Ending) {
+        let before = {
+            let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = *ending;
+            if before.is_none() || why == Ending::KeyRevoked {
+                *ending = Some(why);
+            }
+            before
+        };
+        if before.is_some() {
+            return;
+        }
         self.cancelled.cancel();
         let holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((link, inbox)) = holder {
@@ -131,7 +187,22 @@ impl LiveJob {
         }
     }
 
-    /// Waits until an operator ends the job.
+    /// Why the job is being ended, if it is.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        *self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the runner must be allowed to do from now on.
+    pub(crate) fn require(&self, needs: CapabilitySet) {
+        *self.needs.lock().unwrap_or_else(PoisonError::into_inner) = needs;
+    }
+
+    /// What the runner must be allowed to do for it.
+    pub(crate) fn needs(&self) -> CapabilitySet {
+        *self.needs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until somebody else than its caller ends the job.
     pub(crate) fn cancelled(&self) -> WaitForCancellationFuture<'_> {
         self.cancelled.cancelled()
     }
@@ -176,17 +247,20 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// Notes a new job; it is on the list until the guard is dropped.
-    pub(crate) fn begin(self: &Arc<Self>, work: Work) -> JobGuard {
+    /// Notes a new job, asked with this key; it is on the list until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>, work: Work, key: Option<KeyId>) -> JobGuard {
         let job = Arc::new(LiveJob {
             id: Uuid::now_v7(),
             work,
+            key,
+            needs: Mutex::new(CapabilitySet::NONE),
             started: Instant::now(),
             started_ms: jiff::Timestamp::now().as_millisecond(),
             state: AtomicU8::new(JobState::Pending as u8),
             claimed_after: AtomicU64::new(0),
             runner: Mutex::default(),
             holder: Mutex::default(),
+            ending: Mutex::default(),
             cancelled: CancellationToken::new(),
             reverted: Notify::new(),
         });
@@ -252,7 +326,7 @@ mod tests {
     #[test]
     fn only_one_of_two_claims_succeeds() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin(query());
+        let job = jobs.begin(query(), None);
         assert!(job.claim("a"));
         assert!(!job.claim("b"));
         assert_eq!(job.runner().as_deref(), Some("a"));
@@ -263,7 +337,7 @@ mod tests {
     #[test]
     fn a_claim_that_was_never_dispatched_goes_back() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin(query());
+        let job = jobs.begin(query(), None);
         assert!(job.claim("a"));
         assert!(!job.revert(Duration::from_secs(30)));
         assert!(job.revert(Duration::ZERO));
@@ -273,15 +347,31 @@ mod tests {
     #[test]
     fn a_dispatched_claim_does_not_go_back() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin(query());
+        let job = jobs.begin(query(), None);
         assert!(job.claim("a") && job.dispatched());
         assert!(!job.revert(Duration::ZERO));
     }
 
     #[test]
+    fn the_first_reason_counts_unless_a_later_one_shuts_the_caller_out() {
+        let jobs = Arc::new(Jobs::default());
+        let job = jobs.begin(query(), None);
+        assert_eq!(job.ending(), None);
+        for (why, then) in [
+            (Ending::Forbidden(Capability::ExecFull), Ending::Forbidden(Capability::ExecFull)),
+            (Ending::Operator, Ending::Forbidden(Capability::ExecFull)),
+            (Ending::KeyRevoked, Ending::KeyRevoked),
+            (Ending::Operator, Ending::KeyRevoked),
+        ] {
+            job.end(why);
+            assert_eq!(job.ending(), Some(then));
+        }
+    }
+
+    #[test]
     fn a_job_leaves_the_list_with_its_guard() {
         let jobs = Arc::new(Jobs::default());
-        let job = jobs.begin(query());
+        let job = jobs.begin(query(), None);
         assert_eq!((jobs.list().len(), jobs.pending()), (1, 1));
         drop(job);
         assert!(jobs.list().is_empty());

@@ -40,7 +40,11 @@ pub enum Change {
     RunnerRotated(RunnerId),
     /// These runners have other sources than before, or the same with other credentials.
     Assignments(Vec<RunnerId>),
-    /// Lenses, sources or keys changed.
+    /// A key was revoked: what was asked with it ends at once.
+    KeyRevoked(KeyId),
+    /// A runner may do other things than before: what it may not do any more ends at once.
+    Capabilities(RunnerId),
+    /// There are other lenses or sources, or more keys.
     Catalog,
 }
 

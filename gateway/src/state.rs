@@ -7,7 +7,7 @@ use runtime::Drain;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::audit::Audit;
-use crate::jobs::Jobs;
+use crate::jobs::{Ending, Jobs, LiveJob, Work};
 use crate::link::{CloseReason, Link};
 use crate::metrics::Metrics;
 use crate::model::{Runner, RunnerId};
@@ -97,7 +97,7 @@ impl Gateway {
         self.snapshots.load().assigned_sources(runner)
     }
 
-    /// Follows the control plane: closes what was revoked, pushes what was assigned. Ends with the process.
+    /// Follows the control plane: closes and ends what was revoked, pushes what was assigned. Ends with the process.
     pub(crate) async fn follow_changes(self: Arc<Self>) {
         let mut changes = self.snapshots.subscribe();
         let stopping = self.drain.stopping();
@@ -119,6 +119,7 @@ impl Gateway {
             Change::RunnerRevoked(runner) => self.close_refused(*runner, "revoked"),
             Change::RunnerRotated(runner) => self.close_refused(*runner, "the token was rotated"),
             Change::Assignments(runners) => runners.iter().for_each(|runner| self.push_assignments(*runner)),
+            Change::KeyRevoked(_) | Change::Capabilities(_) => self.end_forbidden(),
             Change::Catalog => {}
         }
     }
@@ -130,7 +131,7 @@ impl Gateway {
         }
     }
 
-    /// Some changes were missed: every connection is looked at again.
+    /// Some changes were missed: every connection and every job is looked at again.
     fn apply_everything(&self) {
         for link in self.registry.all() {
             if self.may_connect(&link) {
@@ -139,6 +140,30 @@ impl Gateway {
                 link.close(CloseReason { code: close::REVOKED, text: "revoked" });
             }
         }
+        self.end_forbidden();
+    }
+
+    /// Ends the jobs that would not be let through any more.
+    fn end_forbidden(&self) {
+        for job in self.jobs.list() {
+            if let Some(why) = self.forbids(&job) {
+                tracing::info!(job = %job.id, kind = job.work.kind(), rule = why.rule(), "a job is ended");
+                job.end(why);
+            }
+        }
+    }
+
+    /// Why a job that is on the list may not go on, as of now. The sockets of a runner that was revoked are closed, and
+    /// its jobs are lost with them.
+    pub(crate) fn forbids(&self, job: &LiveJob) -> Option<Ending> {
+        let snapshot = self.snapshots.load();
+        let is_good = |key| snapshot.key(key).is_some_and(|key| key.revoked_at.is_none());
+        if job.key.is_some_and(|key| !is_good(key)) {
+            return Some(Ending::KeyRevoked);
+        }
+        let Work::Shell { runner, .. } = &job.work else { return None };
+        let allowed = snapshot.runner(*runner)?.capabilities.closed();
+        job.needs().iter().find(|needed| !allowed.has(*needed)).map(Ending::Forbidden)
     }
 
     fn push_assignments(&self, runner: RunnerId) {

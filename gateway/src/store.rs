@@ -48,6 +48,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The row of one shell job that has ended, with its output.
     fn shell_job(&self, job: JobId) -> BoxFuture<'_, Result<Option<AuditRow>, StoreError>>;
 
+    /// Rows of shell jobs that were begun and have no row of their end, oldest first, so many at the most.
+    fn unended_shell_jobs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreError>>;
+
     /// Deletes rows of the audit log that are older. How many.
     fn delete_audit_before(&self, limit: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 

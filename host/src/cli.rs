@@ -21,6 +21,13 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+impl Cli {
+    /// Whether this is to be the daemon.
+    pub fn is_daemon(&self) -> bool {
+        matches!(self.command, None | Some(Command::Start))
+    }
+}
+
 /// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {

@@ -17,6 +17,7 @@ mod error;
 mod exec;
 mod flow;
 mod health;
+pub mod init;
 mod job;
 mod jobs;
 mod link;

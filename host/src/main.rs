@@ -6,13 +6,20 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use runtime::Exit;
 use semilayer_runner::cli::Cli;
-use semilayer_runner::command;
+use semilayer_runner::{command, init};
 
 /// Jobs mostly wait for databases and sockets; more workers than this only cost memory.
 const MAX_WORKERS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.is_daemon() && init::is_first() {
+        match init::run() {
+            Ok(exit) => return exit,
+            // As it was before: the runner works, and what commands leave behind stays among the dead.
+            Err(error) => drop(writeln!(std::io::stderr(), "cannot wait for orphans: {error}")),
+        }
+    }
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
     let started = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     match started {

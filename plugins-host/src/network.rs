@@ -4,7 +4,6 @@
 //! (`connect`), and encrypts (`tls`). [`Outside`] is what the instances of a plugin share. Host functions are thin: they
 //! parse, wait within the job's limits and turn errors into those of the interface.
 
-pub(crate) mod address;
 pub(crate) mod host;
 
 mod body;

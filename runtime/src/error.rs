@@ -48,6 +48,20 @@ pub enum HealthError {
     },
 }
 
+/// A body cannot be had whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It has more bytes than it may.
+    #[error("the body is too large")]
+    TooLarge,
+    /// The connection broke, or what came was no body.
+    #[error("the body did not arrive whole")]
+    Broken,
+    /// It took too long.
+    #[error("the body did not arrive in time")]
+    Late,
+}
+
 /// Certificates cannot be used, or a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

@@ -25,6 +25,9 @@ use crate::error::TelemetryError;
 use crate::panics;
 use crate::settings::{Key, Reader};
 
+/// What the names of our own libraries begin with, as the log has them.
+const OWN: [&str; 3] = ["semilayer", "sandbox", "reach"];
+
 /// What is logged and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -171,7 +174,10 @@ where
 fn directives(text: &str) -> Option<String> {
     match text.to_ascii_lowercase().as_str() {
         level @ ("error" | "warn" | "info") => Some(level.to_owned()),
-        level @ ("debug" | "trace") => Some(format!("info,semilayer={level}")),
+        level @ ("debug" | "trace") => {
+            let own = OWN.map(|names| format!("{names}={level}"));
+            Some(format!("info,{}", own.join(",")))
+        }
         _ => EnvFilter::builder().parse(text).ok().map(|_| text.to_owned()),
     }
 }
@@ -190,6 +196,8 @@ fn default_format() -> Format {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::settings::Mapping;
 
@@ -244,6 +252,31 @@ mod tests {
             tracing::info!(target: "hyper::proto", "important");
         });
         assert!(text.contains("ours") && text.contains("important") && !text.contains("theirs"), "{text}");
+    }
+
+    /// A library is called as its package unless it says otherwise, which is how one was once left out.
+    #[test]
+    fn debug_reaches_every_library_of_this_workspace() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let manifest = |folder: &Path| -> toml::Table {
+            std::fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap()
+        };
+        let workspace = manifest(root);
+        let members = workspace["workspace"]["members"].as_array().unwrap();
+        assert!(members.len() > 20, "{members:?}");
+        for member in members.iter().map(|member| member.as_str().unwrap()) {
+            // What tests and examples are made of is no part of a daemon.
+            if member.starts_with("tests") || member.starts_with("plugins-sdk") || member == "xtask" {
+                continue;
+            }
+            let manifest = manifest(&root.join(member));
+            let named = |section: &str| manifest.get(section)?.get("name")?.as_str();
+            let name = named("lib").or_else(|| named("package")).unwrap().replace('-', "_");
+            assert!(OWN.iter().any(|own| name.starts_with(own)), "{member} logs as {name}");
+        }
+        let settings = load([("SEMILAYER_LOG_LEVEL", "trace")]).unwrap();
+        let text = logged(&settings, || tracing::trace!(target: "sandbox::server", "from behind the door"));
+        assert!(text.contains("from behind the door"), "{text}");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::execution::{Live, Stage, Verdict};
-use crate::files::Staged;
-use crate::run::{extract, follow_logs, give_back_folder, outcome, written};
+use crate::files::{self, Staged};
+use crate::run::{disk, extract, follow_logs, give_back_folder, outcome};
 use crate::sandbox::{Core, LastWord, goes_on};
 use crate::state::{RunId, RunState};
 use crate::supervise::{self, Bounds};
@@ -128,6 +128,7 @@ async fn take_over(
         tracing::warn!(run = %live.id, %error, "the folder of a run cannot be looked for");
         None
     });
+    files::clear_stages(live.id.as_str(), &state.extract).await;
     let ended = see_out(core, live, state, &docker, staged.as_ref(), output).await;
     let removed = supervise::remove(&docker, live.id.as_str()).await;
     if removed.is_ok() {
@@ -160,8 +161,7 @@ async fn see_out(
     let streams = follow_logs(core, docker, live, output);
     let bounds = Bounds {
         deadline: deadline(state, &container),
-        folders: written(staged, Some(&container), &state.workdir, has_writable_root(&container)),
-        disk: core.options.disk,
+        disk: disk(core, staged, &state.workdir),
         killed: streams.killed(),
     };
     let ended = supervise::to_the_end(docker, live, bounds).await?;
@@ -194,10 +194,6 @@ async fn find(docker: &Docker, live: &Live) -> Result<ContainerInspectResponse, 
             }
         }
     }
-}
-
-fn has_writable_root(container: &ContainerInspectResponse) -> bool {
-    container.host_config.as_ref().is_some_and(|host| host.readonly_rootfs != Some(true))
 }
 
 /// Counted from the process's start, whoever started it.

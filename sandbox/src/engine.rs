@@ -78,11 +78,14 @@ impl Engine {
     pub(crate) async fn docker(&self) -> Result<Docker, SandboxError> {
         let connect = async {
             let negotiated = self.0.endpoint.client().map(Docker::negotiate_version)?;
-            let docker = self.in_time(negotiated, self.0.ping_timeout).await?;
+            let docker = negotiated.await.map_err(unreachable)?;
             self.note_answer();
             Ok::<_, SandboxError>(docker)
         };
-        self.0.connected.get_or_try_init(|| connect).await.cloned()
+        // Around the wait for others who try, too: each of them would wait anew after the one before.
+        let limit = self.0.ping_timeout;
+        let connected = timeout(limit, self.0.connected.get_or_try_init(|| connect)).await;
+        connected.map_err(|_| silent(limit))?.cloned()
     }
 
     /// The connected client of an engine that answered within the last second, or does now.
@@ -167,14 +170,6 @@ impl Engine {
         // Boxed, because the call is large and every run holds this future.
         let learn = Box::pin(learn);
         self.0.facts.get_or_try_init(|| learn).await.copied()
-    }
-
-    async fn in_time<T>(
-        &self,
-        asked: impl Future<Output = Result<T, EngineError>>,
-        limit: Duration,
-    ) -> Result<T, SandboxError> {
-        timeout(limit, asked).await.map_err(|_| silent(limit))?.map_err(unreachable)
     }
 
     fn answered_lately(&self) -> bool {

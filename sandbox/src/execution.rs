@@ -80,7 +80,9 @@ impl Execution {
 pub(crate) enum Stage {
     /// Its process does not run yet.
     Setup,
-    /// It does.
+    /// The engine was asked to start it; whether it runs is not known yet.
+    Starting,
+    /// It runs.
     Running,
     /// It does not any more.
     Ended,

@@ -19,6 +19,7 @@ mod usage;
 mod walk;
 
 pub(crate) use extract::Results;
+pub(crate) use landing::clear_stages;
 pub(crate) use owner::Owner;
 pub(crate) use seeds::{archive_of, archive_of_folder, archive_of_tmp, archive_within, check};
 #[cfg(any(test, feature = "fuzzing"))]

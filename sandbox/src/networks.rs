@@ -126,19 +126,32 @@ pub(crate) async fn check(docker: &Docker, names: &[String]) -> Result<(), Sandb
     Ok(())
 }
 
-/// Makes a network; true where it is there afterwards.
+/// Makes a network; true where it is there afterwards. Engines that look for the name before they make it let two of one
+/// name be made at the same time: `making` is held meanwhile, one at a time in this process.
 ///
 /// # Errors
 /// `INVALID_REQUEST` for a wrong spec, for a name that is taken where it must not be, or by a network that does not
 /// separate its containers where they must be; `ENGINE_FAILED`.
 #[tracing::instrument(name = "network.create", skip_all, fields(lightrunner.network.name = spec.name))]
-pub(crate) async fn create(docker: &Docker, spec: &NetworkSpec) -> Result<bool, SandboxError> {
+pub(crate) async fn create(
+    docker: &Docker,
+    spec: &NetworkSpec,
+    making: &Mutex<()>,
+) -> Result<bool, SandboxError> {
     let request = spec::request(spec)?;
+    if is_there(docker, spec).await? {
+        return Ok(true);
+    }
+    let _one_at_a_time = making.lock().await;
+    Ok(is_there(docker, spec).await? || made(docker, spec, &request).await?)
+}
+
+/// Whether the network is there, and may be taken for the one that is wanted.
+async fn is_there(docker: &Docker, spec: &NetworkSpec) -> Result<bool, SandboxError> {
     match oldest_of(docker, &spec.name).await? {
         Some(_) if spec.exclusive => Err(SandboxError::invalid("name", "a name that no network has")),
         Some(network) if !spec.icc_enabled && !spec::separates(&network) => Err(unseparated(&spec.name)),
-        Some(_) => Ok(true),
-        None => made(docker, spec, &request).await,
+        found => Ok(found.is_some()),
     }
 }
 
@@ -150,6 +163,16 @@ pub(crate) async fn create(docker: &Docker, spec: &NetworkSpec) -> Result<bool, 
 pub(crate) async fn exists(docker: &Docker, name: &str) -> Result<bool, SandboxError> {
     spec::reference(name)?;
     Ok(oldest_of(docker, name).await?.is_some())
+}
+
+/// The id of the network of exactly this name that was made by [`create`]. None where there is no such network.
+///
+/// # Errors
+/// `INVALID_REQUEST`, `ENGINE_FAILED`.
+pub(crate) async fn own(docker: &Docker, name: &str) -> Result<Option<String>, SandboxError> {
+    spec::reference(name)?;
+    let own = all_of(docker, name).await?.into_iter().filter(spec::is_own);
+    Ok(own.min_by_key(|network| (created(network), network.id.clone())).and_then(|network| network.id))
 }
 
 /// Removes the networks of exactly this name.

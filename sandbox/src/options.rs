@@ -102,11 +102,11 @@ pub enum Transfer {
     Shared,
 }
 
-/// Bounds of `extract`.
+/// Bounds of `extract`, for all entries of a run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtractLimits {
-    /// Bytes of files, all entries of a run together: 1 GiB.
+    /// Bytes of files: 1 GiB.
     pub bytes: u64,
-    /// Files and folders of each entry: 100 000.
+    /// Files and folders: 100 000.
     pub entries: u64,
 }

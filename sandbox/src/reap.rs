@@ -14,6 +14,7 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::create::{LABEL_DETACHED, LABEL_OWNER, LABEL_RUN};
 use crate::files;
@@ -25,6 +26,12 @@ use crate::{Maintenance, SandboxError, SandboxErrorCode, adopt, engine, supervis
 const DETACHED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long an image of `run` is kept after its last use.
 const CACHE_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the engine may take for one call: a sweep has no need to wait for what a run would wait for.
+const CALL: Duration = Duration::from_secs(10);
+/// How long it may take to remove one container.
+const REMOVAL: Duration = Duration::from_secs(30);
+/// How long all may take; what is left is for the next sweep.
+const SWEEP: Duration = Duration::from_secs(120);
 
 /// A container with our label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +54,8 @@ enum Answering {
     Here,
     /// This process did, and no task of it does any more.
     Lost,
+    /// Whoever holds its claim: who took it over, or makes it.
+    Claimed,
     /// Another process.
     Elsewhere,
     /// A process that is gone.
@@ -67,7 +76,12 @@ pub(crate) async fn maintain(core: &Arc<Core>) -> Maintenance {
     let mut done = Maintenance::default();
     core.pool.bury_dead(core);
     match core.engine.ready().await {
-        Ok(docker) => at_the_engine(core, &docker, &mut done).await,
+        Ok(docker) => {
+            let docker = docker.with_timeout(CALL);
+            if timeout(SWEEP, at_the_engine(core, &docker, &mut done)).await.is_err() {
+                tracing::warn!(?SWEEP, "the engine takes too long, the rest is left to the next sweep");
+            }
+        }
         Err(error) => tracing::warn!(%error, "the engine is not cleared up"),
     }
     done.states_evicted = noted("states", core.store.evict(core.options.state_budget)).unwrap_or(0);
@@ -93,19 +107,25 @@ async fn at_the_engine(core: &Arc<Core>, docker: &Docker, done: &mut Maintenance
         match fate(&found, answering, has_state, core.options.reap_age) {
             Fate::Keep => {}
             Fate::TakeOver => drop(adopt::attach(core, &found.id, None)),
-            Fate::Remove
-                if noted("container", supervise::remove(docker, &found.container).await).is_some() =>
-            {
-                present.remove(&found.id);
-                done.containers += 1;
-                continue;
-            }
-            Fate::Remove => {}
+            Fate::Remove => match remove(docker, &found.container).await {
+                Ok(()) => {
+                    present.remove(&found.id);
+                    done.containers += 1;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::warn!(container = found.container, %error, "not removed");
+                    if error.code() == SandboxErrorCode::DockerUnreachable {
+                        // Each of the others would be waited for as long.
+                        return;
+                    }
+                }
+            },
         }
         // Without its lock, the next sweep would not know the owner of what is left.
         owners.extend(found.owner);
     }
-    done.reconciled = reconcile(core, &states, &present);
+    done.reconciled = reconcile(core, &states, &present).await;
     folders(core, &present).await;
     done.volumes = noted("volumes", volumes(docker, core.options.reap_age).await).unwrap_or(0);
     done.cache_images = noted("cached images", core.cache.cleanup(docker, CACHE_AGE).await).unwrap_or(0);
@@ -114,7 +134,7 @@ async fn at_the_engine(core: &Arc<Core>, docker: &Docker, done: &mut Maintenance
 }
 
 /// States that say running while nobody answers for them and no container is there.
-fn reconcile(core: &Core, states: &HashMap<RunId, RunState>, present: &HashSet<RunId>) -> u64 {
+async fn reconcile(core: &Core, states: &HashMap<RunId, RunState>, present: &HashSet<RunId>) -> u64 {
     let mut reconciled = 0;
     for state in states.values() {
         let owner = state.owner.as_deref();
@@ -124,6 +144,7 @@ fn reconcile(core: &Core, states: &HashMap<RunId, RunState>, present: &HashSet<R
         if is_answered || present.contains(&state.id) {
             continue;
         }
+        files::clear_stages(state.id.as_str(), &state.extract).await;
         let text = "its container is gone, and nobody has seen its end";
         let failed = SandboxError::new(SandboxErrorCode::RunNotFound, text);
         let change = |state: &mut RunState| {
@@ -145,8 +166,8 @@ async fn folders(core: &Core, present: &HashSet<RunId>) {
         let is_old = made.elapsed().is_ok_and(|age| age >= core.options.reap_age);
         let is_wanted = match core.store.get(&id) {
             Ok(Some(state)) => state.status == RunStatus::Running,
-            // A container that is to wait for a run has none yet.
-            Ok(None) => !is_old || core.pool.has(&id),
+            // One that is to wait for a run has no container yet; it is claimed until it waits.
+            Ok(None) => !is_old || core.owners.answers(None, &id) || core.pool.has(&id),
             Err(_) => true,
         };
         if is_wanted || core.live(&id).is_some() || present.contains(&id) {
@@ -156,6 +177,13 @@ async fn folders(core: &Core, present: &HashSet<RunId>) {
             tracing::warn!(run = %id, %error, "the folder of a run was not removed");
         }
     }
+}
+
+async fn remove(docker: &Docker, container: &str) -> Result<(), SandboxError> {
+    timeout(REMOVAL, supervise::remove(docker, container)).await.unwrap_or_else(|_| {
+        let text = format!("it was not removed within {} s", REMOVAL.as_secs());
+        Err(SandboxError::new(SandboxErrorCode::DockerUnreachable, text).during("removeContainer"))
+    })
 }
 
 async fn containers(docker: &Docker) -> Result<Vec<Found>, SandboxError> {
@@ -183,8 +211,11 @@ fn found(container: ContainerSummary) -> Option<Found> {
 
 fn answering(core: &Core, found: &Found, has_state: bool) -> Answering {
     let owner = found.owner.as_deref();
-    // In this order: who is taken out of the pool is entered as a run before.
-    if core.pool.has(&found.id) || core.live(&found.id).is_some() {
+    // In this order: what is claimed while it is made is in the pool before the claim is given back, and who is taken out
+    // of the pool is entered as a run before.
+    if core.owners.answers(None, &found.id) {
+        Answering::Claimed
+    } else if core.pool.has(&found.id) || core.live(&found.id).is_some() {
         Answering::Here
     } else if owner == Some(core.owner.name()) {
         Answering::Lost
@@ -200,7 +231,7 @@ fn answering(core: &Core, found: &Found, has_state: bool) -> Answering {
 fn fate(found: &Found, answering: Answering, has_state: bool, reap_age: Duration) -> Fate {
     let is_old = found.age >= reap_age;
     match answering {
-        Answering::Here | Answering::Elsewhere => Fate::Keep,
+        Answering::Here | Answering::Claimed | Answering::Elsewhere => Fate::Keep,
         Answering::Dead | Answering::Lost if found.detached && has_state => Fate::TakeOver,
         Answering::Dead => Fate::Remove,
         Answering::Lost if is_old => Fate::Remove,
@@ -275,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_a_living_process_answers_for_is_never_touched() {
-        for answering in [Answering::Here, Answering::Elsewhere] {
+        for answering in [Answering::Here, Answering::Claimed, Answering::Elsewhere] {
             for (detached, is_still) in [(true, true), (true, false), (false, true), (false, false)] {
                 let old = container(detached, is_still, 1_000_000);
                 assert_eq!(fate(&old, answering, true, REAP_AGE), Fate::Keep);

@@ -5,7 +5,7 @@
 
 mod set_up;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,21 +13,20 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
-use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{AttachContainerOptionsBuilder, LogsOptionsBuilder};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
-use crate::create::{Spec, TMP};
+use crate::create::Spec;
 use crate::engine;
 use crate::execution::{Live, Stage};
 use crate::files::{Results, Staged};
 use crate::sandbox::Core;
 use crate::state::RunId;
 use crate::streams::Streams;
-use crate::supervise::{self, Bounds, Ended, Told};
+use crate::supervise::{self, Bounds, Disk, Ended, Told};
 use crate::warm::{self, Ready};
 use crate::{Extract, Extracted, Outcome, Output, Request, SandboxError, SandboxErrorCode, Seed};
 
@@ -95,11 +94,18 @@ impl Run {
         let outcome = match Box::pin(self.process(&mut belongings)).await {
             Ok(finished) => Box::pin(self.collect(&belongings, finished)).await,
             Err(Halt::Cancelled) => Ok(never_ran()),
+            Err(Halt::Failed(error)) if self.is_out_of_sight(&error) => return Err(error),
             Err(Halt::Failed(error)) => Err(error),
         };
         let cleared = Box::pin(self.give_back(belongings)).await;
         let outcome = outcome?;
         cleared.map(|()| outcome)
+    }
+
+    /// Whether a run that ended for us with this error may be well: its engine has gone away, and may come back with it.
+    pub(crate) fn is_out_of_sight(&self, error: &SandboxError) -> bool {
+        let goes_on = self.spec.detached && self.live.stage() == Stage::Running;
+        goes_on && !self.live.was_asked_to_end() && error.code() == SandboxErrorCode::DockerUnreachable
     }
 
     /// Makes a container that waits for a run, and starts it. Nothing is left of one that could not be made.
@@ -154,8 +160,8 @@ impl Run {
             container.id = %self.live.id,
             container.exit_code = tracing::field::Empty
         );
-        let folders = self.written(&docker, belongings).await;
-        Box::pin(self.exec(&docker, attached, folders)).instrument(span).await
+        let disk = disk(&self.core, belongings.staged.as_ref(), &self.spec.workdir);
+        Box::pin(self.exec(&docker, attached, disk)).instrument(span).await
     }
 
     /// Fills the folder of a container that waited.
@@ -171,23 +177,12 @@ impl Run {
         Ok((docker, Some(ready.attached)))
     }
 
-    /// Where the run's files come to lie, as far as it can be seen from here.
-    async fn written(&self, docker: &Docker, belongings: &Belongings) -> Vec<PathBuf> {
-        let (staged, root) = (belongings.staged.as_ref(), self.spec.writable_root);
-        let container = if staged.is_none() || root {
-            docker.inspect_container(self.live.id.as_str(), None).await.ok()
-        } else {
-            None
-        };
-        written(staged, container.as_ref(), &self.spec.workdir, root)
-    }
-
     /// Starts the process, or tells a waiting one what to become, and sees it through.
     async fn exec(
         &self,
         docker: &Docker,
         waiting: Option<AttachContainerResults>,
-        folders: Vec<PathBuf>,
+        disk: Disk,
     ) -> Result<Finished, Halt> {
         self.check_cancelled()?;
         let streams = match waiting {
@@ -198,8 +193,7 @@ impl Run {
         self.live.enter(Stage::Running);
         let bounds = Bounds {
             deadline: self.spec.timeout.and_then(|timeout| started.checked_add(timeout)),
-            folders,
-            disk: self.core.options.disk,
+            disk,
             killed: streams.killed(),
         };
         let ended = Box::pin(supervise::to_the_end(docker, &self.live, bounds)).await?;
@@ -221,6 +215,7 @@ impl Run {
 
     async fn start(&self, docker: &Docker) -> Result<(), Halt> {
         self.check_cancelled()?;
+        self.live.enter(Stage::Starting);
         let started = docker.start_container(self.live.id.as_str(), None).await;
         started.map_err(|error| self.not_started("start", error).into())
     }
@@ -313,18 +308,14 @@ pub(crate) fn outcome(live: &Live, ended: Ended, duration: Duration) -> Outcome 
     }
 }
 
-/// Folders of this machine that a run writes to: those that it shares with us, its volumes, the layer of a root that can
-/// be written.
-pub(crate) fn written(
-    staged: Option<&Staged>,
-    container: Option<&ContainerInspectResponse>,
-    workdir: &str,
-    root: bool,
-) -> Vec<PathBuf> {
-    let targets: &[&str] = if staged.is_none() { &[workdir, TMP] } else { &[] };
-    let shared = staged.into_iter().flat_map(|staged| [Some(staged.workdir()), staged.tmp()]).flatten();
-    let others = container.into_iter().flat_map(|container| supervise::folders(container, targets, root));
-    shared.map(Path::to_owned).chain(others).collect()
+/// What a run may write, and the folders that it shares with us.
+pub(crate) fn disk(core: &Core, staged: Option<&Staged>, workdir: &str) -> Disk {
+    let shared = staged.into_iter().flat_map(|staged| [Some(staged.workdir()), staged.tmp()]);
+    Disk {
+        shared: shared.flatten().map(Path::to_owned).collect(),
+        workdir: workdir.to_owned(),
+        limit: core.options.disk,
+    }
 }
 
 /// Takes files out of an exited container; none when it is cancelled meanwhile. Nothing is written to a result's place

@@ -58,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) owners: Owners,
     pub(crate) owner: Held,
     pub(crate) isolated: Isolated,
+    making_network: tokio::sync::Mutex<()>,
     pub(crate) cache: Cache,
     pub(crate) pool: Pool,
     pub(crate) bare: Bare,
@@ -83,6 +84,7 @@ impl Sandbox {
             owner: owners.enter()?,
             owners,
             isolated: Isolated::default(),
+            making_network: tokio::sync::Mutex::default(),
             cache: Cache::new(&options.state_dir),
             pool: Pool::default(),
             bare: Bare::default(),
@@ -210,7 +212,7 @@ impl Sandbox {
     /// # Errors
     /// `INVALID_REQUEST`, `ENGINE_FAILED`.
     pub async fn create_network(&self, spec: &NetworkSpec) -> Result<bool, SandboxError> {
-        networks::create(&self.core.engine.ready().await?, spec).await
+        networks::create(&self.core.engine.ready().await?, spec, &self.core.making_network).await
     }
 
     /// Whether a network of that name exists.
@@ -219,6 +221,14 @@ impl Sandbox {
     /// `ENGINE_FAILED`.
     pub async fn network_exists(&self, name: &str) -> Result<bool, SandboxError> {
         networks::exists(&self.core.engine.ready().await?, name).await
+    }
+
+    /// The id of the network of that name, if it was made by [`create_network`](Self::create_network).
+    ///
+    /// # Errors
+    /// `DOCKER_UNREACHABLE`, `INVALID_REQUEST`, `ENGINE_FAILED`.
+    pub async fn own_network(&self, name: &str) -> Result<Option<String>, SandboxError> {
+        networks::own(&self.core.engine.ready().await?, name).await
     }
 
     /// Removes a network.
@@ -317,8 +327,10 @@ async fn see_through(run: Run) {
             () = left_alone => None,
         };
         match ended {
+            // Whoever asks later finds out.
+            Some(Err(error)) if run.is_out_of_sight(&error) => run.core.tell(&run.live, Err(Arc::new(error))),
             Some(ended) => run.core.conclude(&run.live, ended.map_err(Arc::new)).await,
-            None if run.live.stage() == Stage::Setup => {
+            None if run.live.stage() < Stage::Running => {
                 run.live.abandon();
                 let verdict = end.await.and_then(|outcome| {
                     // Whoever cancelled it meanwhile has what was asked for.

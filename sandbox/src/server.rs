@@ -1,12 +1,11 @@
 //! The HTTP door: runs containers for whoever has the token.
 //!
 //! [`Settings`] become an [`App`] that listens, and that is spawned. Between the port (`listen`) and the handlers (`api`)
-//! stands the `gate`; an order is checked whole (`order`, `check`) before a place is taken for it (`slots`) and it becomes a
-//! run that is followed to its end (`runs`): its lines (`book`), its `artifacts`, its record (`records`) and its
+//! stands the `gate`; an order for which there is `room` is checked whole (`order`, `check`, `networks`) before a place is
+//! taken for it (`slots`) and it becomes a run that is followed to its end (`runs`): its lines (`book`), its `artifacts`, its record (`records`) and its
 //! `callbacks`. Clients of the program whose interface this is find every route, body, answer and refusal as they know it;
 //! what is ours is added beside.
 
-mod address;
 mod api;
 mod app;
 mod artifacts;
@@ -21,9 +20,11 @@ mod gate;
 mod listen;
 mod maintenance;
 mod metrics;
+mod networks;
 mod order;
 mod records;
 mod refusal;
+mod room;
 mod runs;
 mod settings;
 mod slots;

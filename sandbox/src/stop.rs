@@ -47,17 +47,25 @@ pub(crate) async fn stop(live: &Live, signal: &Signal, grace: Duration) -> Resul
     live.note_stop();
     // Of a run that another process began it takes a look at the engine to know that it runs.
     drop(tokio::time::timeout(FIRST_LOOK, live.seen()).await);
-    // What does not run yet cannot be asked.
-    if live.stage() == Stage::Setup || grace.is_zero() {
-        live.cancel();
-    } else if !live.is_killed() {
-        ask(live, signal).await;
-    }
-    if tokio::time::timeout(grace, live.verdict()).await.is_err() {
+    if grace.is_zero() || tokio::time::timeout(grace, gently(live, signal)).await.is_err() {
         live.cancel();
         drop(live.verdict().await);
     }
     Ok(())
+}
+
+async fn gently(live: &Live, signal: &Signal) {
+    // The engine may say that it runs before it has answered who started it.
+    if live.stage() == Stage::Starting {
+        live.begun().await;
+    }
+    // What does not run yet cannot be asked.
+    if live.stage() < Stage::Running {
+        live.cancel();
+    } else if !live.is_killed() {
+        ask(live, signal).await;
+    }
+    drop(live.verdict().await);
 }
 
 /// A refusal means that it has ended, or that the kill after the grace must do.

@@ -4,6 +4,7 @@
 //! ended is the container's own record, so that a run of this process and one that another began are told alike.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -13,7 +14,6 @@ use bollard::query_parameters::{
     KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -30,20 +30,33 @@ const KILLED: i64 = 137;
 const SECOND_LOOK: Duration = Duration::from_millis(200);
 /// How long a killed process may take to be gone until it is killed again.
 const KILL_AGAIN: Duration = Duration::from_secs(5);
+/// How long after the first kill it is given up.
+const UNKILLABLE: Duration = Duration::from_secs(60);
 /// How long a container may take to be removed.
 const REMOVAL: Duration = Duration::from_secs(30);
+/// How long a process runs before it is asked where it writes to: most have ended by then.
+const FIRST_QUESTION: Duration = Duration::from_millis(100);
 
 /// Bounds of a run beside those that the engine holds it to.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     /// When it is killed.
     pub(crate) deadline: Option<Instant>,
-    /// What it must not fill, each of them.
-    pub(crate) folders: Vec<PathBuf>,
-    /// With how many bytes.
-    pub(crate) disk: u64,
+    /// What it may write.
+    pub(crate) disk: Disk,
     /// Cancelled before it is killed.
     pub(crate) killed: CancellationToken,
+}
+
+/// How much a run may write, in all places together that can be seen from here.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    /// Folders that it shares with us: its workdir, and `/tmp` where that is kept. Empty where it shares none.
+    pub(crate) shared: Vec<PathBuf>,
+    /// Where the first of them is in the container.
+    pub(crate) workdir: String,
+    /// Bytes.
+    pub(crate) limit: u64,
 }
 
 /// Why a process was killed.
@@ -74,14 +87,39 @@ pub(crate) async fn to_the_end(docker: &Docker, live: &Live, bounds: Bounds) -> 
     let told = tokio::select! {
         biased;
         ended = &mut end => return Ok(explained(docker, name, ended?).await),
-        told = broken(live, bounds) => told,
+        told = broken(docker, live, bounds) => told,
     };
     killed.cancel();
+    let ended = Box::pin(end_of_killed(docker, name, end)).await?;
+    Ok(Ended { told: Some(told), ..ended })
+}
+
+/// Kills until it has ended. An engine that does not answer is heard of by the kill alone: who waits for an end from it
+/// hears nothing.
+async fn end_of_killed(
+    docker: &Docker,
+    name: &str,
+    mut end: Pin<&mut (impl Future<Output = Result<Ended, SandboxError>> + Send)>,
+) -> Result<Ended, SandboxError> {
+    let give_up = Instant::now() + UNKILLABLE;
     loop {
-        kill(docker, name).await;
-        if let Ok(ended) = timeout(KILL_AGAIN, &mut end).await {
-            return ended.map(|ended| Ended { told: Some(told), ..ended });
+        let kill = async {
+            kill(docker, name).await;
+            sleep(KILL_AGAIN).await;
+        };
+        let answered = tokio::select! {
+            biased;
+            ended = &mut end => return ended,
+            answered = timeout(KILL_AGAIN * 2, kill) => answered,
+        };
+        if Instant::now() < give_up {
+            continue;
         }
+        let (code, text) = match answered {
+            Ok(()) => (SandboxErrorCode::EngineFailed, "its process was killed and does not end"),
+            Err(_) => (SandboxErrorCode::DockerUnreachable, "the engine does not answer who wants it killed"),
+        };
+        return Err(SandboxError::new(code, text).during("kill").of_container(name));
     }
 }
 
@@ -125,20 +163,6 @@ pub(crate) async fn kill(docker: &Docker, name: &str) {
     }
 }
 
-/// Folders of this machine that a container writes to, beside those that were given to it: its volumes at `targets`, and
-/// with `root` the layer of its own. None where the engine's files cannot be seen from here.
-pub(crate) fn folders(container: &ContainerInspectResponse, targets: &[&str], root: bool) -> Vec<PathBuf> {
-    let layer =
-        container.graph_driver.as_ref().filter(|_| root).and_then(|driver| driver.data.get("UpperDir"));
-    let volumes = container
-        .mounts
-        .iter()
-        .flatten()
-        .filter(|mount| mount.destination.as_deref().is_some_and(|target| targets.contains(&target)))
-        .filter_map(|mount| mount.source.as_ref());
-    volumes.chain(layer).map(PathBuf::from).filter(|folder| folder.is_dir()).collect()
-}
-
 /// Removes the container with its volumes, whatever it does; returns when it is gone.
 ///
 /// # Errors
@@ -146,6 +170,7 @@ pub(crate) fn folders(container: &ContainerInspectResponse, targets: &[&str], ro
 pub(crate) async fn remove(docker: &Docker, name: &str) -> Result<(), SandboxError> {
     let mut retry = Retry::default();
     let give_up = Instant::now() + REMOVAL;
+    let docker = docker.clone().with_timeout(REMOVAL);
     loop {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match docker.remove_container(name, Some(options)).await {
@@ -188,25 +213,51 @@ fn vanished(answer: Option<Result<bollard::models::ContainerWaitResponse, Engine
     Ended { exit_code, oom_killed: false, told: None }
 }
 
-async fn broken(live: &Live, bounds: Bounds) -> Told {
+async fn broken(docker: &Docker, live: &Live, bounds: Bounds) -> Told {
     let late = async {
         match bounds.deadline {
             Some(deadline) => sleep_until(deadline).await,
             None => std::future::pending().await,
         }
     };
-    let full = async {
-        let mut watched: FuturesUnordered<_> =
-            bounds.folders.into_iter().map(|folder| files::watch(folder, bounds.disk)).collect();
-        if watched.next().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    };
+    let full = Box::pin(bounds.disk.filled(docker, live.id.as_str()));
     tokio::select! {
         biased;
         () = live.killed() => Told::Cancelled,
         () = late => Told::TimedOut,
         () = full => Told::DiskExceeded,
+    }
+}
+
+impl Disk {
+    /// Completes when a run has written too much.
+    async fn filled(self, docker: &Docker, name: &str) {
+        let container = loop {
+            sleep(FIRST_QUESTION).await;
+            match docker.inspect_container(name, None).await {
+                Ok(container) => break container,
+                Err(_) => sleep(PAUSES.1).await,
+            }
+        };
+        let limit = self.limit;
+        files::watch(self.folders(&container), limit).await;
+    }
+
+    /// What the run shares with us, its volumes with those that its image declares, and the layer of a root that can be
+    /// written. Those of an engine whose files cannot be seen from here are left out.
+    fn folders(self, container: &ContainerInspectResponse) -> Vec<PathBuf> {
+        let shares = !self.shared.is_empty();
+        let volumes = container.mounts.iter().flatten().filter(|mount| {
+            let is_volume = mount.typ.as_deref() == Some("volume") && mount.rw == Some(true);
+            // It leads to the shared folder, where the engine has brought the image's files into that.
+            let is_shared = shares && mount.destination.as_ref() == Some(&self.workdir);
+            is_volume && !is_shared
+        });
+        let has_root = container.host_config.as_ref().is_some_and(|host| host.readonly_rootfs != Some(true));
+        let layer = container.graph_driver.as_ref().filter(|_| has_root);
+        let layer = layer.and_then(|driver| driver.data.get("UpperDir"));
+        let others = volumes.filter_map(|mount| mount.source.as_ref()).chain(layer).map(PathBuf::from);
+        self.shared.into_iter().chain(others).filter(|folder| folder.is_dir()).collect()
     }
 }
 

@@ -17,10 +17,11 @@ use tokio::sync::Notify;
 use crate::create::Spec;
 use crate::execution::Live;
 use crate::files::Staged;
+use crate::owners::Held;
 use crate::run::{Run, is_empty};
 use crate::sandbox::Core;
 use crate::state::RunId;
-use crate::{Command, Request, SandboxError};
+use crate::{Command, Request, SandboxError, SandboxErrorCode};
 
 /// Waits for one line, which has the bytes of a script as octal numbers, and becomes what the script says. A shell reads
 /// no further than the line's end, so that what follows it is the command's own input.
@@ -191,8 +192,10 @@ pub(crate) async fn keep(core: Arc<Core>, image: String, wanted: usize) {
         }
         // A stop ends this too, and leaves nothing of what was begun.
         match make(&core, &image).await {
-            Ok(ready) => {
+            Ok((ready, claim)) => {
                 core.pool.add(ready);
+                // Only now: a sweep asks for the claim first and then for what waits.
+                claim.remove();
                 pause = PAUSES.0;
             }
             Err(error) => {
@@ -207,7 +210,8 @@ pub(crate) async fn keep(core: Arc<Core>, image: String, wanted: usize) {
         .await;
 }
 
-async fn make(core: &Arc<Core>, image: &str) -> Result<Ready, SandboxError> {
+/// With the claim that keeps its folder from sweeps while there is no container yet, as during a long pull.
+async fn make(core: &Arc<Core>, image: &str) -> Result<(Ready, Held), SandboxError> {
     let request = Request {
         command: Command::Shell(WAITING.to_owned()),
         input: Some(Bytes::new()),
@@ -216,10 +220,18 @@ async fn make(core: &Arc<Core>, image: &str) -> Result<Ready, SandboxError> {
     let spec = Spec::of(&request, &core.options)?;
     let kill = core.drain.stopping().child_token();
     let live = Live::new(RunId::new(), core.engine.clone(), kill);
+    let taken = || SandboxError::new(SandboxErrorCode::StateFailed, "a new id is held by another");
+    let claim = core.owners.take_over(&live.id)?.ok_or_else(taken)?;
     let run = Run::new(core, live, spec.clone(), request, None);
-    let (staged, attached) = run.prepare().await?;
+    let (staged, attached) = match run.prepare().await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            claim.remove();
+            return Err(error);
+        }
+    };
     let is_bare = staged.as_ref().is_some_and(is_empty);
-    Ok(Ready { id: run.live.id.clone(), staged, attached, spec, is_bare })
+    Ok((Ready { id: run.live.id.clone(), staged, attached, spec, is_bare }, claim))
 }
 
 /// The line that tells a waiting shell what to become. None for what a line cannot tell.

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::folder::Folder;
 use crate::gateway::Credentials;
 use crate::http::{Answer, Request};
-use crate::process::{Finished, Process, free_port, program, run};
+use crate::process::{Finished, Process, bare, free_port, program, run};
 use crate::wait::{secs, until};
 
 /// The program's name.
@@ -20,12 +20,14 @@ pub const RUNNER: &str = "semilayer-runner";
 pub struct Settings {
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
+    /// A program and its arguments, which start the runner.
+    through: Vec<String>,
 }
 
 impl Settings {
     /// A runner with these credentials for the gateway at this URL.
     pub fn new(credentials: &Credentials, gateway: &str) -> Self {
-        let settings = Self { variables: Vec::new(), arguments: Vec::new() };
+        let settings = Self { variables: Vec::new(), arguments: Vec::new(), through: Vec::new() };
         settings
             .with("SEMILAYER_RUNNER_ID", &credentials.id)
             .with("SEMILAYER_RUNNER_TOKEN", &credentials.token)
@@ -56,6 +58,13 @@ impl Settings {
         self
     }
 
+    /// Started by another program, which gets these arguments and then the runner's command.
+    #[must_use]
+    pub fn through(mut self, command: &[&str]) -> Self {
+        self.through = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Starts the daemon.
     pub fn start(&self) -> Runner {
         let folder = Folder::new();
@@ -83,6 +92,11 @@ impl Settings {
 
     fn command(&self, folder: &Folder) -> Command {
         let mut command = program(RUNNER);
+        if let Some((starter, arguments)) = self.through.split_first() {
+            let own = command.as_std().get_program().to_owned();
+            command = bare(starter);
+            command.args(arguments).arg(own);
+        }
         command.env("HOME", folder.path()).current_dir(folder.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command

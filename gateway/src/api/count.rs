@@ -15,7 +15,7 @@ use crate::api::request::RequestId;
 use crate::attempt::Attempt;
 use crate::audit::action;
 use crate::blame::InWordsOf;
-use crate::dispatch::{Job, Step};
+use crate::dispatch::{Asked, Job, Step};
 use crate::plan::CountPlan;
 use crate::state::Gateway;
 
@@ -68,8 +68,9 @@ async fn ask(
         access::admit(gateway, request, lens, attempt).await?;
     let body = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
     let plan = Arc::new(CountPlan::new(&lens, &source.name, body)?);
-    let plan = Arc::new(InWordsOf::new(&lens, caller, plan));
-    let mut job = Job::start(gateway, source, plan, trace(&headers))?;
+    let plan = Arc::new(InWordsOf::new(&lens, caller.kind, plan));
+    let asked = Asked { key: Some(caller.id), trace: trace(&headers) };
+    let mut job = Job::start(gateway, source, plan, asked)?;
     attempt.on(&job);
     let (total, approximate) = total(&mut job).await?;
     attempt.on(&job);

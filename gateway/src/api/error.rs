@@ -95,6 +95,11 @@ impl ApiError {
         &self.message
     }
 
+    /// The rule that is told with it, if there is one.
+    pub(crate) fn rule(&self) -> Option<&str> {
+        self.extra.get("rule")?.as_str()
+    }
+
     /// The envelope.
     pub fn body(&self) -> Value {
         let mut body = self.extra.clone();

@@ -23,12 +23,15 @@ use crate::api::query::trace;
 use crate::api::request::{Peer, RequestId, whole_body};
 use crate::audit::Actor;
 use crate::capability::Scope;
-use crate::model::{Key, Runner};
+use crate::dispatch;
+use crate::model::{Key, KeyId, Runner};
 use crate::shell::attempt::ShellAttempt;
 use crate::shell::failure::Failure;
 use crate::shell::job::{Plan, ShellJob, Step};
 use crate::shell::request::{Asked, find};
 
+/// Where it is.
+pub(crate) const PATH: &str = "/api/exec";
 /// The header that names the job from the first byte of the answer on.
 const JOB_ID: HeaderName = HeaderName::from_static("x-job-id");
 /// How long a stream of events is silent at the most.
@@ -51,7 +54,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
             body = crate::api::schema::ExecFailure),
         (status = 404, description = "No such runner", body = crate::api::schema::ExecFailure),
         (status = 409, description = "The runner was revoked", body = crate::api::schema::ExecFailure),
-        (status = 499, description = "An operator has ended the command", body = crate::api::schema::ExecFailure),
+        (status = 499, description = "An operator has ended the command, revoked the key, or taken the capability from the runner",
+            body = crate::api::schema::ExecFailure),
         (status = 501, description = "The runner takes no shell jobs", body = crate::api::schema::ExecFailure),
         (status = 502, description = "The runner failed or was lost", body = crate::api::schema::ExecFailure),
         (status = 503, description = "The runner is offline or busy", body = crate::api::schema::ExecFailure),
@@ -81,7 +85,7 @@ pub(crate) async fn exec(
             return failure.into_response();
         }
     };
-    attempt.on(&job);
+    attempt.begun(&job).await;
     let run = Run { target, job, attempt };
     if events { run.stream() } else { run.whole().await }
 }
@@ -121,12 +125,16 @@ async fn admit(api: &Api, request: Request, attempt: &mut ShellAttempt) -> Resul
     let runner = find(&snapshot, &target)?;
     attempt.of(&runner);
     attempt.seen(&api.gateway, &runner);
+    if api.gateway.drain.refusing().is_cancelled() {
+        return Err(Failure::draining());
+    }
     if runner.is_revoked() {
         return Err(revoked(&runner));
     }
     let last_seen_at = api.control.last_seen(&runner);
     let runner = Arc::new(Runner { last_seen_at, ..runner.as_ref().clone() });
-    Ok(Admitted { plan: Plan { runner, request, trace: trace(&headers) }, events: wants_events(&headers) })
+    let asked = dispatch::Asked { key: caller.key(), trace: trace(&headers) };
+    Ok(Admitted { plan: Plan { runner, request, asked }, events: wants_events(&headers) })
 }
 
 /// Who may run commands.
@@ -140,6 +148,14 @@ impl Caller {
         match self {
             Self::Admin => Actor::Admin,
             Self::Key(key) => actor_of(key),
+        }
+    }
+
+    /// The key that is asked with.
+    fn key(&self) -> Option<KeyId> {
+        match self {
+            Self::Admin => None,
+            Self::Key(key) => Some(key.id),
         }
     }
 

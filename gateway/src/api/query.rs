@@ -23,7 +23,7 @@ use crate::attempt::Attempt;
 use crate::audit::action;
 use crate::blame::InWordsOf;
 use crate::cursor::{Place, seal};
-use crate::dispatch::{Job, Step, Trace};
+use crate::dispatch::{Asked, Job, Step, Trace};
 use crate::link::ChunkData;
 use crate::model::KeyKind;
 use crate::plan::{QueryPlan, QueryRequest};
@@ -86,15 +86,16 @@ async fn ask(
         access::admit(gateway, request, lens, attempt).await?;
     let body = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "UTF-8"))?;
     let request = QueryRequest::parse(body)?;
-    if caller == KeyKind::Public {
+    if caller.kind == KeyKind::Public {
         request.at_most(gateway.limits.public_rows)?;
     }
     let lines = wants_lines(&headers);
     let with_meta = request.meta;
     let paged = !lines || with_meta;
     let plan = Arc::new(QueryPlan::new(&lens, &source, request, paged, snapshot.vault().cursor_key())?);
-    let plan_for_job = Arc::new(InWordsOf::new(&lens, caller, plan.clone()));
-    let job = Job::start(gateway, source, plan_for_job, trace(&headers))?;
+    let plan_for_job = Arc::new(InWordsOf::new(&lens, caller.kind, plan.clone()));
+    let asked = Asked { key: Some(caller.id), trace: trace(&headers) };
+    let job = Job::start(gateway, source, plan_for_job, asked)?;
     attempt.on(&job);
     let extensions = job.extensions();
     let reshape = plan.reshape(extensions);

@@ -10,12 +10,13 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use runtime::body;
+use runtime::error::BodyError;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 
 use crate::api::error::ApiError;
-use crate::api::openapi;
+use crate::api::{exec, openapi};
 use crate::guard::Watch;
 use crate::settings::Origins;
 use crate::state::Gateway;
@@ -24,9 +25,6 @@ use crate::state::Gateway;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much of a body that is too large is still read, and for how long.
-const DISCARD_BYTES: usize = 64 * 1024 * 1024;
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a message that is put into the envelope after the fact.
 const PLAIN_LIMIT: usize = 4 * 1024;
 /// How long a browser may keep the answer to a preflight.
@@ -63,7 +61,7 @@ pub(crate) async fn around(
     // The path alone: a query may hold a runner's token.
     let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
     let answer = async {
-        if gateway.drain.refusing().is_cancelled() && !is_probe(&request) {
+        if gateway.drain.refusing().is_cancelled() && !is_probe(&request) && !refuses_itself(&request) {
             return draining();
         }
         envelope(next.run(request).await).await
@@ -99,35 +97,15 @@ pub(crate) async fn read_body(State(limit): State<usize>, request: Request, next
 }
 
 /// The body to its end, within `limit` bytes and its time.
-pub(crate) async fn whole_body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(&mut body, limit).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            discard(body).await;
+pub(crate) async fn whole_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    body::whole(body, limit, BODY_TIMEOUT).await.map_err(|error| match error {
+        BodyError::TooLarge => {
             let message = format!("the body is larger than {limit} bytes");
-            Err(ApiError::http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message))
+            ApiError::http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
         }
-        Ok(Err(_)) => Err(ApiError::invalid("body", "a body that arrives whole")),
-        Err(_) => {
-            Err(ApiError::http(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time"))
-        }
-    }
-}
-
-/// Reads on for a while and keeps nothing. A connection that is closed with unread bytes is reset, and the caller, who
-/// still writes, would never see the refusal.
-pub(crate) async fn discard(mut body: Body) {
-    let mut left = DISCARD_BYTES;
-    let read = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Who sends more, or more slowly, has to do with the reset.
-    let _elapsed = tokio::time::timeout(DISCARD_TIMEOUT, read).await;
+        BodyError::Broken => ApiError::invalid("body", "a body that arrives whole"),
+        BodyError::Late => ApiError::http(StatusCode::REQUEST_TIMEOUT, "timeout", error.to_string()),
+    })
 }
 
 /// Puts the refusals of the HTTP library itself into the envelope.
@@ -166,6 +144,11 @@ fn plain_code(status: StatusCode) -> &'static str {
 /// Probes are answered until the end.
 fn is_probe(request: &Request) -> bool {
     matches!(request.uri().path(), "/health" | "/ready" | "/metrics")
+}
+
+/// Each attempt to run a command has an envelope and a row in the log, this one, too.
+fn refuses_itself(request: &Request) -> bool {
+    request.method() == Method::POST && request.uri().path() == exec::PATH
 }
 
 /// The refusal of new work once the gateway is about to stop.

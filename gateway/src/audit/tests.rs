@@ -52,7 +52,7 @@ async fn a_row_comes_back_as_it_was_written() {
         job_id: Some(JobId::new()),
         rule: Some("readonly.program".to_owned()),
         shell: Some(Box::new(record())),
-        ..AuditRow::new(Actor::Key { id: KeyId::new(), kind: KeyKind::Public }, "count", "QUERY_TIMEOUT", "r")
+        ..AuditRow::new(Actor::Key { id: KeyId::new(), kind: KeyKind::Public }, "exec", "QUERY_TIMEOUT", "r")
     };
     let bare = row("t");
     store.append_audit(&[whole.clone(), bare.clone()]).await.unwrap();
@@ -63,6 +63,30 @@ async fn a_row_comes_back_as_it_was_written() {
     listed.shell.as_mut().unwrap().output = None;
     assert_eq!(all(store.as_ref()).await, [bare, listed]);
     assert_eq!(store.shell_job(JobId::new()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_command_without_an_end_gets_one_when_the_gateway_starts_again_and_only_once() {
+    let (store, _) = store().await;
+    let of = |action: &'static str, job: JobId| AuditRow {
+        job_id: Some(job),
+        shell: Some(Box::new(ShellRecord { output: None, ..record() })),
+        ..AuditRow::new(Actor::Admin, action, OK, "r")
+    };
+    let (ended, lost) = (JobId::new(), JobId::new());
+    let rows = [of(action::EXEC_BEGIN, ended), of(action::EXEC_BEGIN, lost), of(action::EXEC, ended)];
+    store.append_audit(&rows).await.unwrap();
+    for _ in 0..2 {
+        settle_lost(store.as_ref()).await.unwrap();
+        assert_eq!(all(store.as_ref()).await.len(), 4);
+    }
+    let row = store.shell_job(lost).await.unwrap().unwrap();
+    assert_eq!((&*row.action, &*row.outcome), (action::EXEC, GATEWAY_LOST));
+    assert!(row.shell.unwrap().error.unwrap().contains("gateway ended"));
+    assert_eq!(store.shell_job(ended).await.unwrap().unwrap().outcome, OK);
+    // What has only begun is no job that has ended.
+    let jobs = store.shell_jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
+    assert_eq!(jobs.len(), 2);
 }
 
 #[tokio::test]

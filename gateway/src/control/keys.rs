@@ -57,7 +57,7 @@ impl Control {
         Ok((key, minted.token))
     }
 
-    /// Ends a key for good. Revoking twice is no mistake; the first time counts.
+    /// Ends a key for good, and what was asked with it. Revoking twice is no mistake; the first time counts.
     pub async fn revoke_key(&self, by: &By, key: &str) -> Result<Arc<Key>, ControlError> {
         let (turn, snapshot) = self.begin().await;
         let existing = find(&snapshot, key)?;
@@ -65,7 +65,7 @@ impl Control {
             action: action::KEY_REVOKE,
             target: existing.name.clone(),
             mutations: vec![Mutation::RevokeKey(existing.id, model::now())],
-            news: vec![Change::Catalog],
+            news: vec![Change::KeyRevoked(existing.id)],
         };
         let snapshot = self.commit(&turn, by, change).await?;
         snapshot.key(existing.id).cloned().ok_or_else(|| not_found("key", key))

@@ -72,7 +72,7 @@ impl Control {
         Ok((find(&snapshot, &id.to_string())?, minted.token))
     }
 
-    /// Changes labels and capabilities of a runner. Jobs that it has already go on.
+    /// Changes labels and capabilities of a runner. Commands that it may not run any more are ended.
     pub async fn update_runner(
         &self,
         by: &By,
@@ -93,7 +93,7 @@ impl Control {
                 .trim_end()
                 .to_owned(),
             mutations: vec![Mutation::UpdateRunner(changed)],
-            news: vec![Change::Catalog],
+            news: vec![Change::Capabilities(existing.id)],
         };
         let snapshot = self.commit(&turn, by, change).await?;
         find(&snapshot, &existing.id.to_string())

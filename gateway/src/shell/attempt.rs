@@ -71,6 +71,14 @@ impl ShellAttempt {
         });
     }
 
+    /// A runner has it, which is written down at once: were this process to die before the command ends, nothing else would
+    /// tell of it.
+    pub(crate) async fn begun(&mut self, job: &ShellJob) {
+        self.on(job);
+        let record = self.record.clone();
+        self.attempt.note(action::EXEC_BEGIN, record).await;
+    }
+
     /// Output has come.
     pub(crate) fn wrote(&mut self, chunk: &ExecChunk) {
         self.bytes = self.bytes.saturating_add(u64::try_from(chunk.data.len()).unwrap_or(u64::MAX));

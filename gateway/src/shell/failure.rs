@@ -1,11 +1,13 @@
 //! Why a shell job was refused or has failed: one shape, with the status of its code.
 
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use protocol::{ErrorCode, ErrorFrame, ExecError};
 use serde_json::{Value, json};
 
 use crate::api::error::ApiError;
 use crate::dispatch::failure_of;
+use crate::jobs::Ending;
 
 /// Characters of a rule's name that are passed on.
 const MAX_RULE: usize = 200;
@@ -43,6 +45,28 @@ impl Failure {
     pub(crate) fn denied(rule: impl Into<String>, message: impl Into<String>) -> Self {
         let (rule, error) = (rule.into(), ApiError::coded(ErrorCode::PolicyDenied, message));
         Self { rule: Some(rule.clone()), ..Self::validation(error.with("rule", rule)) }
+    }
+
+    /// Somebody else than its caller has ended the command.
+    pub(crate) fn ended(why: Ending) -> Self {
+        let message = why.message("command");
+        match why.rule() {
+            Some(rule) => Self::ruled(rule, ErrorCode::Cancelled, message),
+            None => Self::execution(ApiError::coded(ErrorCode::Cancelled, message)),
+        }
+    }
+
+    /// The execution is ended by one of our rules.
+    pub(crate) fn ruled(rule: impl Into<String>, code: ErrorCode, message: impl Into<String>) -> Self {
+        let (rule, error) = (rule.into(), ApiError::coded(code, message));
+        Self { rule: Some(rule.clone()), ..Self::execution(error.with("rule", rule)) }
+    }
+
+    /// The gateway is about to stop and begins nothing more.
+    pub(crate) fn draining() -> Self {
+        let message = "the gateway is about to stop";
+        let error = ApiError::http(StatusCode::SERVICE_UNAVAILABLE, "draining", message);
+        Self::execution(error.retry_after(1))
     }
 
     /// What a runner says. Only what the caller did may be called cancelled: a runner that ends a command by itself, because

@@ -12,6 +12,8 @@ pub(crate) struct Grant {
     pub(crate) mode: ExecMode,
     /// Whether the Docker client is among the programs that only look.
     pub(crate) docker: bool,
+    /// What the command needs of this. Without it the command must not go on.
+    pub(crate) needs: CapabilitySet,
 }
 
 /// What a runner says that it does, in our words.
@@ -43,15 +45,11 @@ pub(crate) fn grant(
         ExecMode::Sandbox => Capability::Sandbox,
     };
     let docker = effective.has(Capability::Docker);
-    let missing = if !effective.has(needed) {
-        Some(needed)
-    } else if mode == ExecMode::Readonly && !docker && asks_for_docker(&request.invocation) {
-        Some(Capability::Docker)
-    } else {
-        None
-    };
-    match missing {
-        None => Ok(Grant { mode, docker }),
+    let with_docker = mode == ExecMode::Readonly && asks_for_docker(&request.invocation);
+    let needs: CapabilitySet =
+        std::iter::once(needed).chain(with_docker.then_some(Capability::Docker)).collect();
+    match needs.iter().find(|needed| !effective.has(*needed)) {
+        None => Ok(Grant { mode, docker, needs }),
         Some(missing) => Err(denied(name, missing, entry.closed().has(missing))),
     }
 }
@@ -146,7 +144,10 @@ mod tests {
     #[test]
     fn a_runner_that_says_nothing_is_asked_for_what_operators_allow() {
         let granted = grant("edge", set(&["exec.readonly", "docker"]), None, &line("docker ps")).unwrap();
-        assert_eq!(granted, Grant { mode: ExecMode::Readonly, docker: true });
+        let needs = set(&["exec.readonly", "docker"]);
+        assert_eq!(granted, Grant { mode: ExecMode::Readonly, docker: true, needs });
+        let granted = grant("edge", set(&["exec.full", "docker"]), None, &line("uptime")).unwrap();
+        assert_eq!(granted, Grant { mode: ExecMode::Full, docker: true, needs: set(&["exec.full"]) });
     }
 
     #[test]

@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::failure::Failure;
 use super::grant::{Grant, grant};
 use crate::api::error::ApiError;
-use crate::dispatch::Trace;
-use crate::jobs::{JobGuard, Work};
+use crate::capability::CapabilitySet;
+use crate::dispatch::Asked;
+use crate::jobs::{Ending, JobGuard, Work};
 use crate::link::{Event, Inbox, JOB_WINDOW, Kind, Link, NotPlaced, ShellEvent, output_weight};
 use crate::model::{JobId, Runner};
 use crate::state::Gateway;
@@ -35,7 +36,7 @@ pub(crate) struct Plan {
     pub(crate) runner: Arc<Runner>,
     /// Without the id of a job, and without mode and credit as far as they are ours to say.
     pub(crate) request: ExecRequest,
-    pub(crate) trace: Trace,
+    pub(crate) asked: Asked,
 }
 
 /// A shell job under way. Dropping it ends it at the runner.
@@ -48,7 +49,7 @@ pub(crate) struct ShellJob {
     held: Option<Arc<Link>>,
     tried: Vec<u64>,
     deadline: Instant,
-    /// An operator has ended it: until when the runner may confirm that.
+    /// Somebody else than its caller has ended it: until when the runner may confirm that.
     confirmed_by: Option<Instant>,
     has_written: bool,
     /// What the runner says, at the end, that it has left out of the output.
@@ -75,11 +76,12 @@ pub(crate) enum Step {
 impl ShellJob {
     /// Places a job. Fails at once when the runner cannot take it.
     pub(crate) fn start(gateway: &Arc<Gateway>, plan: Plan) -> Result<Self, Failure> {
-        let live = gateway.jobs.begin(Work::Shell {
+        let work = Work::Shell {
             runner: plan.runner.id,
             command: plan.request.invocation.to_string().chars().take(MAX_SHOWN).collect(),
             image: plan.request.sandbox.as_ref().and_then(|sandbox| sandbox.image.clone()),
-        });
+        };
+        let live = gateway.jobs.begin(work, plan.asked.key);
         let timeout = Duration::from_secs(u64::from(plan.request.timeout_secs));
         let mut job = Self {
             gateway: Arc::clone(gateway),
@@ -116,6 +118,7 @@ impl ShellJob {
     /// The next step. After `Done` or a failure the job is over. Nothing is lost when this is dropped before it is done.
     pub(crate) async fn next(&mut self) -> Result<Step, Failure> {
         loop {
+            self.shut_out()?;
             let Some(placed) = &mut self.placed else {
                 return Err(Failure::execution(ApiError::internal(&"the shell job is over")));
             };
@@ -128,7 +131,7 @@ impl ShellJob {
                 }
                 () = tokio::time::sleep_until(self.confirmed_by.unwrap_or(self.deadline)) => {
                     self.end();
-                    return Err(if self.confirmed_by.is_some() { cancelled() } else { too_late() });
+                    return Err(self.live.ending().map_or_else(too_late, Failure::ended));
                 }
             };
             if !matches!(event, Event::Lost | Event::Broken(_)) && self.live.dispatched() {
@@ -140,17 +143,19 @@ impl ShellJob {
                 Event::Shell(ShellEvent::Output(chunk)) => {
                     self.has_written = true;
                     placed.link.taken(&placed.inbox, output_weight(&chunk), chunk.data.len());
+                    self.shut_out()?;
                     return Ok(Step::Output(chunk));
                 }
                 Event::Shell(ShellEvent::Done(done)) => {
                     self.placed = None;
                     (self.left_out, self.ran_ms) = (done.truncated, Some(done.duration_ms));
+                    self.shut_out()?;
                     return Ok(Step::Done(done));
                 }
                 Event::Shell(ShellEvent::Error(error)) => self.refused(error)?,
                 Event::Lost => {
                     self.placed = None;
-                    return Err(lost());
+                    return Err(self.lost());
                 }
                 Event::Broken(why) => {
                     self.end();
@@ -160,12 +165,21 @@ impl ShellJob {
         }
     }
 
+    /// Whose key was revoked hears nothing more, not even how the command ends.
+    fn shut_out(&mut self) -> Result<(), Failure> {
+        if self.live.ending() != Some(Ending::KeyRevoked) {
+            return Ok(());
+        }
+        self.end();
+        Err(Failure::ended(Ending::KeyRevoked))
+    }
+
     /// A runner's refusal or failure. A process that was too busy, or about to stop, has not begun: another one may.
     fn refused(&mut self, error: ExecError) -> Result<(), Failure> {
         self.placed = None;
         (self.left_out, self.ran_ms) = (error.truncated, error.duration_ms);
-        if self.confirmed_by.is_some() {
-            return Err(cancelled());
+        if let Some(why) = self.live.ending() {
+            return Err(Failure::ended(why));
         }
         let code = ErrorCode::from_wire(&error.code);
         let has_begun = self.has_written || error.duration_ms.is_some();
@@ -192,12 +206,17 @@ impl ShellJob {
                 }
             };
             self.tried.push(link.id);
+            self.live.require(grant.needs);
             if !self.live.claim(&link.runner_name) {
                 return Err(failed("the job is with another runner"));
             }
             match self.offer(&link, grant) {
                 Ok(()) => {
                     self.gateway.metrics.claimed();
+                    // From here on a revocation finds the job; one that was earlier is found here.
+                    if let Some(why) = self.gateway.forbids(&self.live) {
+                        self.live.end(why);
+                    }
                     return Ok(());
                 }
                 Err(NotPlaced::Full) => full = Some(busy(&self.plan.runner)),
@@ -211,6 +230,9 @@ impl ShellJob {
     /// The process of the runner that is to have the job, and how.
     fn choose(&self) -> Result<(Arc<Link>, Grant), Failure> {
         let runner = &self.plan.runner;
+        // As of now: a process that has refused the job may have taken its time.
+        let snapshot = self.gateway.snapshots.load();
+        let capabilities = snapshot.runner(runner.id).map_or(CapabilitySet::NONE, |now| now.capabilities);
         let links = self.gateway.registry.of(runner.id).into_iter();
         let open: Vec<_> = links
             .filter(|link| link.is_open() && !self.tried.contains(&link.id) && self.gateway.may_connect(link))
@@ -225,7 +247,7 @@ impl ShellJob {
         let mut refused = None;
         let mut granted = Vec::new();
         for link in able {
-            match grant(&runner.name, runner.capabilities, link.hello.shell, &self.plan.request) {
+            match grant(&runner.name, capabilities, link.hello.shell, &self.plan.request) {
                 Ok(grant) => granted.push((link, grant)),
                 Err(failure) => refused = refused.or(Some(failure)),
             }
@@ -250,8 +272,8 @@ impl ShellJob {
             mode: Some(grant.mode),
             docker: grant.docker,
             credit: metered.then_some(JOB_WINDOW),
-            traceparent: self.plan.trace.parent.clone().filter(|_| traced),
-            tracestate: self.plan.trace.state.clone().filter(|_| traced),
+            traceparent: self.plan.asked.trace.parent.clone().filter(|_| traced),
+            tracestate: self.plan.asked.trace.state.clone().filter(|_| traced),
             ..self.plan.request.clone()
         };
         link.place_shell(request, &inbox, self.most(link))?;
@@ -272,6 +294,16 @@ impl ShellJob {
         let own =
             link.hello.max_shell_jobs.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         own.min(self.gateway.limits.shell_jobs)
+    }
+
+    /// The connection is gone, and the runner ends what was given to it there.
+    fn lost(&self) -> Failure {
+        let snapshot = self.gateway.snapshots.load();
+        if snapshot.runner(self.plan.runner.id).is_none_or(|runner| runner.is_revoked()) {
+            let message = "the runner was revoked while it had the command; nobody knows how far it came";
+            return Failure::ruled("runner.revoked", ErrorCode::RunnerFailed, message);
+        }
+        failed("the runner was lost while it had the command; nobody knows how far it came")
     }
 
     fn end(&mut self) {
@@ -320,18 +352,10 @@ fn busy(runner: &Runner) -> Failure {
     Failure::execution(ApiError::coded(ErrorCode::RunnerBusy, message))
 }
 
-fn cancelled() -> Failure {
-    Failure::execution(ApiError::coded(ErrorCode::Cancelled, "an operator has ended the command"))
-}
-
 fn too_late() -> Failure {
     let message =
         "the command did not end before its deadline, and its runner does not say what became of it";
     Failure::execution(ApiError::coded(ErrorCode::QueryTimeout, message))
-}
-
-fn lost() -> Failure {
-    failed("the runner was lost while it had the command; nobody knows how far it came")
 }
 
 fn failed(message: &str) -> Failure {

@@ -147,6 +147,10 @@ impl Store for SqliteStore {
         audit::select_job(&self.readers, job).boxed()
     }
 
+    fn unended_shell_jobs(&self, limit: u32) -> BoxFuture<'_, Result<Vec<AuditRow>, StoreError>> {
+        audit::select_unended_jobs(&self.readers, limit).boxed()
+    }
+
     fn delete_audit_before(&self, limit: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
         audit::delete_before(&self.writer, limit).boxed()
     }

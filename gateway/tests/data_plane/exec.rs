@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use runtime::Drained;
+use semilayer_gateway::audit::AuditFilter;
 use semilayer_gateway::capability::CapabilitySet;
 use semilayer_gateway::control::RunnerChange;
 use serde_json::{Value, json};
@@ -406,6 +408,174 @@ async fn an_operator_ends_a_command_and_its_caller_hears_when_it_is_gone() {
     assert_eq!(failure(&answer), failed(499, "execution", "CANCELLED"));
     assert_eq!(answer.json()["stdout"], "last words");
     assert_eq!(gateway.audit("job.cancel", 2).await[1]["outcome"], "ok");
+}
+
+/// A command of this key, whose output comes as events.
+async fn events_with(gateway: &Gateway, key: &str, command: &str) -> Stream {
+    let mut client = gateway.connect().await;
+    client.key = key.to_owned();
+    let body = json!({"target": "edge", "command": command});
+    client.stream("/api/exec", &[("accept", "text/event-stream")], body).await
+}
+
+#[tokio::test]
+async fn a_revoked_key_takes_its_running_commands_along_and_no_others() {
+    let (gateway, mut runner) = edge(&["exec.full"], hello()).await;
+    let (leaver, stayer) = (gateway.scoped_key("leaver").await, gateway.scoped_key("stayer").await);
+    let (mut one, job) = futures::join!(events_with(&gateway, &leaver, "one"), runner.shell_job());
+    let (mut two, other) = futures::join!(events_with(&gateway, &stayer, "two"), runner.shell_job());
+    runner.wrote(&job, 0, "stdout", "so far").await;
+    assert_eq!(one.event().await.unwrap().0, "chunk");
+
+    gateway.control.revoke_key(&Gateway::by(), "leaver").await.unwrap();
+    assert_eq!(runner.expect("exec_cancel").await["job_id"], job["job_id"]);
+    // Whatever it still says is for nobody.
+    runner.wrote(&job, 1, "stdout", "a secret").await;
+    let (name, envelope) = one.event().await.unwrap();
+    assert_eq!(
+        (name.as_str(), &envelope["code"], &envelope["rule"], &envelope["stdout"]),
+        ("error", &json!("CANCELLED"), &json!("key.revoked"), &json!("so far"))
+    );
+    assert_eq!((&envelope["ok"], &envelope["error_type"]), (&json!(false), &json!("execution_error")));
+    assert_eq!(one.event().await, None);
+    let row = &log(&gateway, 1).await[0];
+    assert_eq!((&row["outcome"], &row["rule"]), (&json!("CANCELLED"), &json!("key.revoked")));
+    assert!(row["exec"]["error"].as_str().unwrap().contains("revoked"), "{row}");
+    let ended = gateway.admin(&format!("/api/jobs/{}", job["job_id"].as_str().unwrap())).await;
+    assert_eq!((&ended["status"], &ended["output"]["stdout"]), (&json!("cancelled"), &json!("so far")));
+
+    runner.exited(&other, 0).await;
+    assert_eq!(two.event().await.unwrap().0, "done");
+}
+
+#[tokio::test]
+async fn a_revoked_runner_takes_its_commands_along_and_the_log_says_why() {
+    let (gateway, mut runner) = edge(&["exec.full"], hello()).await;
+    let revoking = async {
+        let job = runner.shell_job().await;
+        gateway.control.revoke_runner(&Gateway::by(), "edge").await.unwrap();
+        job
+    };
+    let (answer, job) = futures::join!(ask(&gateway, uname()), revoking);
+    assert_eq!(runner.closed().await, 4401);
+    assert_eq!(failure(&answer), failed(502, "execution", "runner_failed"));
+    assert_eq!(answer.json()["rule"], "runner.revoked");
+    let row = &log(&gateway, 1).await[0];
+    assert_eq!((&row["rule"], &row["jobId"]), (&json!("runner.revoked"), &job["job_id"]));
+    let begun = &gateway.audit("exec.begin", 1).await[0];
+    assert_eq!((&begun["jobId"], &begun["requestId"]), (&job["job_id"], &row["requestId"]));
+    assert_eq!((&begun["outcome"], &begun["exec"]["command"]), (&json!("ok"), &json!("uname -a")));
+}
+
+#[tokio::test]
+async fn a_whole_answer_ends_with_its_key_too() {
+    let (gateway, mut runner) = edge(&["exec.full"], hello()).await;
+    let mut client = gateway.connect().await;
+    client.key = gateway.scoped_key("leaver").await;
+    let ending = async {
+        let job = runner.shell_job().await;
+        gateway.control.revoke_key(&Gateway::by(), "leaver").await.unwrap();
+        // The runner says nothing more, and is not waited for.
+        assert_eq!(runner.expect("exec_cancel").await["job_id"], job["job_id"]);
+    };
+    let (answer, ()) = futures::join!(client.ask("/api/exec", uname()), ending);
+    assert_eq!(failure(&answer), failed(499, "execution", "CANCELLED"));
+    assert_eq!(answer.json()["rule"], "key.revoked");
+}
+
+#[tokio::test]
+async fn a_capability_that_is_taken_away_ends_what_needs_it_and_nothing_else() {
+    let (gateway, mut runner) = edge(&["exec.readonly", "exec.full", "docker", "sandbox"], hello()).await;
+    let start = async |runner: &mut Runner, body: Value| {
+        let (stream, job) = futures::join!(events(&gateway, body), runner.shell_job());
+        (stream, job)
+    };
+    let (mut full, full_job) = start(&mut runner, uname()).await;
+    let looks = json!({"target": "edge", "command": "uptime", "mode": "readonly"});
+    let (mut looks, looks_job) = start(&mut runner, looks).await;
+    let docker = json!({"target": "edge", "argv": ["docker", "logs", "a"], "mode": "readonly"});
+    let (mut docker, docker_job) = start(&mut runner, docker).await;
+    let boxed = json!({"target": "edge", "command": "id", "sandbox": {}});
+    let (mut boxed, boxed_job) = start(&mut runner, boxed).await;
+
+    for (capabilities, stream, job, rule) in [
+        (&["exec.readonly", "docker", "sandbox"][..], &mut full, &full_job, "capability.exec.full"),
+        (&["exec.readonly", "sandbox"], &mut docker, &docker_job, "capability.docker"),
+        (&["exec.readonly"], &mut boxed, &boxed_job, "capability.sandbox"),
+    ] {
+        allow(&gateway, capabilities).await;
+        assert_eq!(runner.expect("exec_cancel").await["job_id"], job["job_id"], "{rule}");
+        // The caller hears it once the command is gone, with its last words.
+        runner.wrote(job, 0, "stdout", "last words").await;
+        runner.refused(job, "CANCELLED", None).await;
+        assert_eq!(stream.event().await.unwrap().0, "chunk");
+        let (name, envelope) = stream.event().await.unwrap();
+        assert_eq!(
+            (name.as_str(), &envelope["code"], &envelope["rule"], &envelope["stdout"]),
+            ("error", &json!("CANCELLED"), &json!(rule), &json!("last words"))
+        );
+    }
+    allow(&gateway, &["exec.readonly", "docker"]).await;
+    assert!(runner.try_frame(Duration::from_millis(300)).await.is_none(), "it was told of something more");
+    runner.exited(&looks_job, 0).await;
+    assert_eq!(looks.event().await.unwrap().0, "done");
+    let page = gateway.eventually("/api/audit?action=exec&rule=capability.sandbox", |page| {
+        page["entries"].as_array().unwrap().len() == 1
+    });
+    assert_eq!(page.await["entries"][0]["outcome"], "CANCELLED");
+}
+
+#[tokio::test]
+async fn a_second_process_gets_a_command_only_with_what_is_allowed_by_then() {
+    let gateway = Gateway::start().await;
+    let (_, token) = gateway.runner("edge", &[]).await;
+    allow(&gateway, &["exec.full"]).await;
+    let mut second = Runner::greet(&gateway, &token, hello()).await;
+    let mut first = Runner::greet(&gateway, &token, hello()).await;
+    let answering = async {
+        let job = first.shell_job().await;
+        assert_eq!(job["mode"], "full");
+        allow(&gateway, &["sandbox"]).await;
+        assert_eq!(first.expect("exec_cancel").await["job_id"], job["job_id"]);
+        first.refused(&job, "RUNNER_BUSY", None).await;
+    };
+    let (answer, ()) = futures::join!(ask(&gateway, uname()), answering);
+    assert_eq!(failure(&answer), failed(499, "execution", "CANCELLED"));
+    assert!(second.try_frame(Duration::from_millis(300)).await.is_none(), "another process has got it");
+}
+
+#[tokio::test]
+async fn a_command_while_the_gateway_drains_is_refused_in_the_one_shape_and_noted() {
+    let (gateway, mut runner) = edge(&["exec.full"], hello()).await;
+    let key = gateway.scoped_key("robot").await;
+    let (mut running, job) = futures::join!(events(&gateway, uname()), runner.shell_job());
+    let asking = async {
+        let mut late = operator(&gateway).await;
+        let refused = late.ask("/api/exec", uname()).await;
+        assert_eq!(failure(&refused), failed(503, "execution", "draining"));
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        let mut late = gateway.connect().await;
+        late.key = key;
+        assert_eq!(failure(&late.ask("/api/exec", uname()).await).2, "draining");
+        late = gateway.connect().await;
+        late.key = "sk_unknown".to_owned();
+        assert_eq!(failure(&late.ask("/api/exec", uname()).await), failed(401, "validation", "unauthorized"));
+        runner.exited(&job, 0).await;
+        assert_eq!(running.event().await.unwrap().0, "done");
+    };
+    let (drained, ()) = futures::join!(gateway.stop(PATIENCE), asking);
+    assert_eq!(drained, Drained::Clean);
+    let filter = AuditFilter { action: Some("exec".to_owned()), limit: 10, ..AuditFilter::default() };
+    let rows = gateway.control.store().audit(&filter).await.unwrap();
+    let mut said: Vec<_> = rows.iter().map(|row| (row.actor.kind(), row.outcome.as_ref())).collect();
+    said.sort_unstable();
+    assert_eq!(
+        said,
+        [("admin", "draining"), ("admin", "ok"), ("anonymous", "unauthorized"), ("secret-key", "draining")]
+    );
+    let refused = rows.iter().find(|row| row.outcome == "draining").unwrap();
+    assert_eq!(refused.target.as_deref(), Some("edge"));
+    assert!(refused.shell.is_some() && refused.runner_id.is_some(), "{refused:?}");
 }
 
 #[tokio::test]

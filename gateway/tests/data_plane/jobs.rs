@@ -44,6 +44,35 @@ async fn a_plain_runner_gets_exactly_a_job_of_version_1() {
 }
 
 #[tokio::test]
+async fn a_revoked_key_takes_its_running_queries_along() {
+    let (gateway, mut runner) = shop(&[]).await;
+    let (mut lines, job) = futures::join!(gateway.lines(json!({"select": ["id"]})), async {
+        let job = runner.job().await;
+        runner.chunk(&job, json!([{"id": 1}])).await;
+        job
+    });
+    assert_eq!(lines.line().await, Some(json!({"id": 1})));
+    let asked = async {
+        let held = runner.job().await;
+        gateway.control.revoke_key(&Gateway::by(), "server").await.unwrap();
+        let mut told = [runner.expect("cancel").await, runner.expect("cancel").await];
+        told.sort_by_key(|frame| frame["id"].as_str().map(str::to_owned));
+        assert_eq!([&told[0]["id"], &told[1]["id"]], [&job["id"], &held["id"]]);
+        runner.chunk(&job, json!([{"id": 2}])).await;
+    };
+    let (answer, ()) = futures::join!(gateway.query(json!({})), asked);
+    assert_eq!(answer.refusal(), (499, "CANCELLED".to_owned()));
+    assert_eq!(answer.json()["rule"], "key.revoked");
+    let last = lines.line().await.unwrap();
+    assert_eq!((&last["code"], &last["rule"]), (&json!("CANCELLED"), &json!("key.revoked")));
+    assert_eq!(lines.line().await, None);
+    let rows = gateway.audit("query", 2).await;
+    for row in &rows[..2] {
+        assert_eq!((&row["outcome"], &row["rule"]), (&json!("CANCELLED"), &json!("key.revoked")));
+    }
+}
+
+#[tokio::test]
 async fn a_runner_with_every_extension_gets_what_they_add() {
     let (gateway, mut runner) = shop(&ALL).await;
     let mut client = gateway.connect().await;

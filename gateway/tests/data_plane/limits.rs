@@ -125,7 +125,7 @@ async fn a_caller_that_reads_nothing_is_given_up_and_the_log_says_why() {
 #[tokio::test]
 async fn a_slow_caller_that_reads_on_gets_everything() {
     const ROWS: u64 = 1_024;
-    let gateway = Gateway::start_with(&[("SEMILAYER_WRITE_TIMEOUT", "1s")]).await;
+    let gateway = Gateway::start_with(&[("SEMILAYER_WRITE_TIMEOUT", "2s")]).await;
     let (_, token) = gateway.runner("one", &["main"]).await;
     let mut runner = Runner::with(&gateway, &token, &["flow/1"]).await;
     let mut caller = raw(&gateway, &lines_head(&gateway)).await;
@@ -154,8 +154,8 @@ async fn a_slow_caller_that_reads_on_gets_everything() {
                 return String::from_utf8(read).unwrap();
             }
             read.extend_from_slice(&piece[..got]);
-            // Four times as long as the patience with those who take nothing.
-            if since.elapsed() < Duration::from_secs(4) {
+            // Three times as long as the patience with those who take nothing.
+            if since.elapsed() < Duration::from_secs(6) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

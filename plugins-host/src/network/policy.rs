@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::address::Reach;
+use reach::Reach;
+
 use super::host::{Endpoint, Host};
 use crate::allow::{Allowlist, Listed};
 

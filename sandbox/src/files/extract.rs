@@ -6,14 +6,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use bytes::Bytes;
+use futures::stream::{BoxStream, unfold};
 use futures::{Stream, StreamExt as _};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::folder::stopped;
@@ -27,6 +30,9 @@ use super::walk::{self, has_changed, kind, open_folder};
 use crate::engine::{failed, status};
 use crate::{Extract, ExtractLimits, ExtractStatus, Extracted, SandboxError, SandboxErrorCode};
 
+/// How long the engine may take for the next piece of an archive.
+const SILENCE: Duration = Duration::from_secs(120);
+
 /// A run that has ended, and what may be taken out of it.
 pub(crate) struct Results<'a> {
     /// The engine that has the container.
@@ -37,7 +43,7 @@ pub(crate) struct Results<'a> {
     pub(crate) staged: Option<&'a Staged>,
     /// Its workdir: an absolute path.
     pub(crate) workdir: &'a str,
-    /// Bytes of all entries together, files and folders of each.
+    /// Of all entries together.
     pub(crate) limits: ExtractLimits,
     /// Cancelled when nothing more is to be taken out.
     pub(crate) stop: CancellationToken,
@@ -45,8 +51,18 @@ pub(crate) struct Results<'a> {
 
 /// What became of one entry, unless it was refused.
 enum Taken {
-    Bytes(u64),
+    /// So much.
+    All(ExtractLimits),
     Missing,
+}
+
+/// Where an entry comes to lie, and how much of it may.
+#[derive(Debug, Clone)]
+struct Place {
+    run: String,
+    to: PathBuf,
+    limits: ExtractLimits,
+    stop: CancellationToken,
 }
 
 impl Results<'_> {
@@ -63,8 +79,9 @@ impl Results<'_> {
                 return Ok(None);
             }
             let taken = self.take_one(entry, limits).await?;
-            if let Ok(Taken::Bytes(bytes)) = &taken {
-                limits.bytes = limits.bytes.saturating_sub(*bytes);
+            if let Ok(Taken::All(used)) = &taken {
+                limits.bytes = limits.bytes.saturating_sub(used.bytes);
+                limits.entries = limits.entries.saturating_sub(used.entries);
             }
             if taken.is_err() && self.stop.is_cancelled() {
                 return Ok(None);
@@ -83,10 +100,11 @@ impl Results<'_> {
             Ok(from) => from,
             Err(refused) => return Ok(Err(refused)),
         };
-        let (to, stop) = (entry.to.clone(), self.stop.clone());
+        let (run, to) = (self.container.to_owned(), entry.to.clone());
+        let place = Place { run, to, limits, stop: self.stop.clone() };
         match self.shared(&from) {
-            Some((root, below)) => Ok(blocking(move || take_shared(&root, &below, &to, limits, &stop)).await),
-            None => self.take_archive(&from, to, limits).await,
+            Some((root, below)) => Ok(blocking(move || take_shared(&root, &below, &place)).await),
+            None => self.take_archive(&from, place).await,
         }
     }
 
@@ -99,15 +117,11 @@ impl Results<'_> {
         below(self.workdir, staged.workdir()).or_else(|| below("/tmp", staged.tmp()?))
     }
 
-    async fn take_archive(
-        &self,
-        from: &Path,
-        to: PathBuf,
-        limits: ExtractLimits,
-    ) -> Result<io::Result<Taken>, SandboxError> {
+    async fn take_archive(&self, from: &Path, place: Place) -> Result<io::Result<Taken>, SandboxError> {
         let Some(path) = from.to_str() else { return Ok(Ok(Taken::Missing)) };
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
-        let mut archive = self.docker.download_from_container(self.container, Some(options)).boxed();
+        let archive = self.docker.download_from_container(self.container, Some(options));
+        let mut archive = in_time(archive.boxed()).boxed();
         let first = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(Err(stopped())),
@@ -119,7 +133,7 @@ impl Results<'_> {
             Some(Err(error)) => return Err(self.broken(error)),
             None => Bytes::new(),
         };
-        let landed = land_archive(first, archive, to, limits, &self.stop).await;
+        let landed = land_archive(first, archive, place).await;
         landed.map_err(|error| self.broken(error))
     }
 
@@ -128,17 +142,28 @@ impl Results<'_> {
     }
 }
 
+/// Fails when the engine is silent in the midst of it.
+fn in_time(
+    archive: BoxStream<'_, Result<Bytes, EngineError>>,
+) -> impl Stream<Item = Result<Bytes, EngineError>> {
+    unfold(Some(archive), async |archive| {
+        let mut archive = archive?;
+        match timeout(SILENCE, archive.next()).await {
+            Ok(piece) => Some((piece?, Some(archive))),
+            Err(_) => Some((Err(EngineError::RequestTimeoutError), None)),
+        }
+    })
+}
+
 /// Lands what an archive holds while it arrives. The outer error is the stream's.
 async fn land_archive<E>(
     first: Bytes,
     mut rest: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    to: PathBuf,
-    limits: ExtractLimits,
-    stop: &CancellationToken,
+    place: Place,
 ) -> Result<io::Result<Taken>, E> {
     let (feeder, mut reader) = pipe();
-    let stopping = stop.clone();
-    let landing = spawn_blocking(move || take_tree(&to, limits, &stopping, |sink| unpack(&mut reader, sink)));
+    let stop = place.stop.clone();
+    let landing = spawn_blocking(move || take_tree(&place, |sink| unpack(&mut reader, sink)));
     let mut piece = first;
     while feeder.feed(piece).await {
         let next = tokio::select! {
@@ -166,31 +191,21 @@ async fn land_archive<E>(
     Ok(landing.await.unwrap_or_else(|error| Err(error.into())))
 }
 
-fn take_shared(
-    root: &Path,
-    below: &Path,
-    to: &Path,
-    limits: ExtractLimits,
-    stop: &CancellationToken,
-) -> io::Result<Taken> {
+fn take_shared(root: &Path, below: &Path, place: &Place) -> io::Result<Taken> {
     let Some(source) = Source::open(root, below)? else { return Ok(Taken::Missing) };
-    take_tree(to, limits, stop, |sink| source.pour(sink))
+    take_tree(place, |sink| source.pour(sink))
 }
 
-fn take_tree(
-    to: &Path,
-    limits: ExtractLimits,
-    stop: &CancellationToken,
-    pour: impl FnOnce(&mut dyn Sink) -> io::Result<()>,
-) -> io::Result<Taken> {
-    let landing = Landing::at(to).map_err(|error| io::Error::new(error.kind(), format!("to: {error}")))?;
-    let mut stage = landing.stage(limits, stop);
+fn take_tree(place: &Place, pour: impl FnOnce(&mut dyn Sink) -> io::Result<()>) -> io::Result<Taken> {
+    let landing = Landing::at(&place.to, &place.run);
+    let landing = landing.map_err(|error| io::Error::new(error.kind(), format!("to: {error}")))?;
+    let mut stage = landing.stage(place.limits, &place.stop);
     pour(&mut stage)?;
-    let written = stage.written();
-    if stop.is_cancelled() {
+    let used = stage.used();
+    if place.stop.is_cancelled() {
         return Err(stopped());
     }
-    landing.land().map(|()| Taken::Bytes(written))
+    landing.land().map(|()| Taken::All(used))
 }
 
 /// What an entry names in a shared folder.
@@ -267,7 +282,7 @@ fn located(entry: &Extract, workdir: &str) -> io::Result<PathBuf> {
 
 fn told(entry: &Extract, taken: io::Result<Taken>) -> Extracted {
     let (status, error, bytes) = match taken {
-        Ok(Taken::Bytes(bytes)) => (ExtractStatus::Ok, None, Some(bytes)),
+        Ok(Taken::All(used)) => (ExtractStatus::Ok, None, Some(used.bytes)),
         Ok(Taken::Missing) => (ExtractStatus::Missing, None, None),
         Err(error) => (ExtractStatus::Error, Some(error.to_string()), None),
     };

@@ -27,7 +27,6 @@ pub(super) struct Folder<'a> {
     rule: Rule,
     left: ExtractLimits,
     limits: ExtractLimits,
-    written: u64,
     stop: CancellationToken,
 }
 
@@ -41,27 +40,23 @@ enum Rule {
 }
 
 impl<'a> Folder<'a> {
-    /// The workdir of a run.
-    pub(super) fn of_run(root: &'a Dir, owner: Owner) -> Self {
+    /// The workdir of a run. Fails soon after `stop` is cancelled.
+    pub(super) fn of_run(root: &'a Dir, owner: Owner, stop: &CancellationToken) -> Self {
         let limits = ExtractLimits { bytes: u64::MAX, entries: u64::MAX };
-        Self {
-            root,
-            rule: Rule::Run(owner),
-            left: limits,
-            limits,
-            written: 0,
-            stop: CancellationToken::new(),
-        }
+        Self { root, rule: Rule::Run(owner), left: limits, limits, stop: stop.clone() }
     }
 
     /// A folder for what a run has made, which may be no more than `limits`. Fails soon after `stop` is cancelled.
     pub(super) fn for_results(root: &'a Dir, limits: ExtractLimits, stop: &CancellationToken) -> Self {
-        Self { root, rule: Rule::Ours, left: limits, limits, written: 0, stop: stop.clone() }
+        Self { root, rule: Rule::Ours, left: limits, limits, stop: stop.clone() }
     }
 
-    /// Bytes of all files so far.
-    pub(super) const fn written(&self) -> u64 {
-        self.written
+    /// What was written so far.
+    pub(super) const fn used(&self) -> ExtractLimits {
+        ExtractLimits {
+            bytes: self.limits.bytes.saturating_sub(self.left.bytes),
+            entries: self.limits.entries.saturating_sub(self.left.entries),
+        }
     }
 
     fn count(&mut self, size: u64) -> io::Result<()> {
@@ -75,7 +70,6 @@ impl<'a> Folder<'a> {
             return Err(io::Error::other(format!("there are more than {} bytes", self.limits.bytes)));
         };
         self.left = ExtractLimits { bytes, entries };
-        self.written = self.written.saturating_add(size);
         Ok(())
     }
 

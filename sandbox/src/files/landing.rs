@@ -1,17 +1,21 @@
 //! Brings one entry of `extract` to its folder: all of it, or nothing.
 //!
-//! The tree is first written beside its place, under a name that nobody can guess. Then it is moved in, folder by folder,
-//! and never over something that is there: what two entries write twice, and what was there before, is a collision.
+//! The tree is first written beside its place, under a name that nobody can guess and that begins with the run's, so that
+//! what a killed process has left is known. Then it is moved in, folder by folder, and never over something that is there:
+//! what two entries write twice, and what was there before, is a collision.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, statat};
 use rustix::io::Errno;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -19,7 +23,7 @@ use super::folder::Folder;
 use super::remove::{remove_beneath, remove_tree};
 use super::sink::at;
 use super::walk::open_folder;
-use crate::ExtractLimits;
+use crate::{Extract, ExtractLimits};
 
 /// A place that is being prepared. Dropping it leaves nothing.
 pub(super) struct Landing {
@@ -32,15 +36,14 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    /// Makes the folder `to` where there is none. A link of that name is not followed.
-    pub(super) fn at(to: &Path) -> io::Result<Self> {
+    /// Makes the folder `to` where there is none, for an entry of `run`. A link of that name is not followed.
+    pub(super) fn at(to: &Path, run: &str) -> io::Result<Self> {
         // Without a slash at its end, which would follow a link.
         let to: PathBuf = to.components().collect();
         let made = !to.try_exists()?;
         std::fs::create_dir_all(&to)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = openat(CWD, &to, flags, Mode::empty())?;
-        let name = OsString::from(format!(".light-runner-{}", Uuid::new_v4().simple()));
+        let folder = open_place(&to)?;
+        let name = OsString::from(format!("{}{}", beginning(run), Uuid::new_v4().simple()));
         mkdirat(&folder, &name, Mode::RWXU)?;
         let stage = open_folder(&folder, name.as_os_str())?.ok_or(io::ErrorKind::NotFound)?;
         Ok(Self { to, folder, made, name, stage: Dir::from(stage), landed: false })
@@ -51,19 +54,64 @@ impl Landing {
         Folder::for_results(&self.stage, limits, stop)
     }
 
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
     /// Moves the tree to its place.
     ///
     /// # Errors
     /// Where something of one of the names is there already; nothing has been moved then.
     pub(super) fn land(mut self) -> io::Result<()> {
         let mut moved = Vec::new();
-        let merged = merge(self.stage.as_fd(), self.folder.as_fd(), Path::new(""), &mut moved);
+        let merged = merge(self.stage.as_fd(), self.folder.as_fd(), &Path::new("").into(), &mut moved);
         if merged.is_err() {
             take_back(self.folder.as_fd(), &moved);
         }
         self.landed = merged.is_ok();
         merged
     }
+}
+
+/// Removes what a killed process has left of `run` in the places of its entries.
+pub(crate) async fn clear_stages(run: &str, entries: &[Extract]) {
+    let places: BTreeSet<PathBuf> = entries.iter().map(|entry| entry.to.components().collect()).collect();
+    let beginning = beginning(run);
+    let clear = move || {
+        for place in places {
+            if let Err(error) = clear_stage(&place, &beginning) {
+                tracing::warn!(place = %place.display(), %error, "cannot look for what an extraction has left");
+            }
+        }
+    };
+    if !entries.is_empty() && spawn_blocking(clear).await.is_err() {
+        tracing::warn!(run, "what an extraction has left was not removed");
+    }
+}
+
+fn clear_stage(place: &Path, beginning: &str) -> io::Result<()> {
+    let folder = match open_place(place) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for name in names(&folder)? {
+        if name.as_bytes().starts_with(beginning.as_bytes()) {
+            remove_tree(&folder, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Of the names under which entries of a run are prepared.
+fn beginning(run: &str) -> String {
+    format!(".{run}-")
+}
+
+fn open_place(to: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(CWD, to, flags, Mode::empty())?)
 }
 
 impl Drop for Landing {
@@ -78,22 +126,27 @@ impl Drop for Landing {
     }
 }
 
+/// What was moved to its place. Many names may be in one deep folder, whose path is kept once.
+struct Moved {
+    folder: Rc<Path>,
+    name: OsString,
+}
+
 /// Trees written by us are not deeper than the names that were checked, which bounds the recursion.
 fn merge(
     from: impl AsFd + Copy,
     to: impl AsFd + Copy,
-    path: &Path,
-    moved: &mut Vec<PathBuf>,
+    path: &Rc<Path>,
+    moved: &mut Vec<Moved>,
 ) -> io::Result<()> {
     for name in names(from)? {
-        let path = path.join(&name);
         match move_new(from, to, &name) {
-            Ok(()) => moved.push(path),
+            Ok(()) => moved.push(Moved { folder: Rc::clone(path), name }),
             Err(error) if error == Errno::EXIST => match both_folders(from, to, &name)? {
-                Some((from, to)) => merge(from.as_fd(), to.as_fd(), &path, moved)?,
-                None => return Err(at(&path, collision())),
+                Some((from, to)) => merge(from.as_fd(), to.as_fd(), &path.join(&name).into(), moved)?,
+                None => return Err(at(&path.join(&name), collision())),
             },
-            Err(error) => return Err(at(&path, error.into())),
+            Err(error) => return Err(at(&path.join(&name), error.into())),
         }
     }
     Ok(())
@@ -128,9 +181,9 @@ fn both_folders(from: impl AsFd, to: impl AsFd, name: &OsStr) -> io::Result<Opti
 }
 
 /// Removes what was moved before a collision was met.
-fn take_back(root: impl AsFd + Copy, moved: &[PathBuf]) {
-    for path in moved {
-        if let Err(error) = remove_beneath(root, path) {
+fn take_back(root: impl AsFd + Copy, moved: &[Moved]) {
+    for Moved { folder, name } in moved {
+        if let Err(error) = remove_beneath(root, &folder.join(name)) {
             tracing::warn!(%error, "cannot take back a part of an extraction");
         }
     }

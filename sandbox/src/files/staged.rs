@@ -13,6 +13,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::folder::Folder;
@@ -84,12 +85,20 @@ impl Staged {
         self.tmp.as_deref()
     }
 
-    /// Writes a seed into the workdir.
-    pub(crate) async fn fill(&self, seed: Seed, ignore: Vec<String>, owner: Owner) -> io::Result<()> {
+    /// Writes a seed into the workdir. Fails soon after `stop` is cancelled; nothing is written any more when it answers, and
+    /// as little as can be when it is dropped.
+    pub(crate) async fn fill(
+        &self,
+        seed: Seed,
+        ignore: Vec<String>,
+        owner: Owner,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         let workdir = self.workdir.clone();
+        let _dropped = stop.clone().drop_guard();
         let fill = move || {
             let root = Dir::open_ambient_dir(workdir, ambient_authority())?;
-            seeds::pour(&seed, &Ignored::new(ignore), &mut Folder::of_run(&root, owner))
+            seeds::pour(&seed, &Ignored::new(ignore), &mut Folder::of_run(&root, owner, &stop))
         };
         spawn_blocking(fill).await?
     }

@@ -15,6 +15,7 @@ use super::sink::{Content, Meta, Sink};
 const BLOCK: usize = 512;
 /// Long names and the attributes of one file.
 const LARGEST_EXTENSION: u64 = 1 << 20;
+const NO_NUMBER: &str = "a size is no number";
 
 /// Gives what an archive holds to `sink`: the content of a folder, or a file by its name.
 ///
@@ -88,7 +89,8 @@ impl Archive<'_> {
         // An extension is for the next header: more of them than there are kinds say nothing new.
         for _ in 0..8 {
             let Some(header) = self.header()? else { return Ok(None) };
-            let size = header.entry_size().map_err(|error| malformed(&error.to_string()))?;
+            // The library's own words have the whole field in them.
+            let size = header.entry_size().map_err(|_| malformed(NO_NUMBER))?;
             match header.entry_type() {
                 EntryType::XHeader => extensions.read(&self.extension(size)?)?,
                 EntryType::GNULongName => extensions.name = Some(text(self.extension(size)?)),
@@ -142,7 +144,7 @@ impl Extensions {
                 (b"path", value) => self.name = Some(value.to_vec()),
                 (b"linkpath", value) => self.link = Some(value.to_vec()),
                 (b"size", value) => {
-                    self.size = Some(decimal(value).ok_or_else(|| malformed("a size is no number"))?);
+                    self.size = Some(decimal(value).ok_or_else(|| malformed(NO_NUMBER))?);
                 }
                 (key, _) if key.starts_with(b"GNU.sparse.") => return Err(malformed("it has a sparse file")),
                 _ => {}

@@ -1,9 +1,9 @@
-//! How much a folder holds, asked again and again while a run writes to it.
+//! How much folders hold, asked again and again while a run writes to them.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, openat};
@@ -19,43 +19,55 @@ const SHARE: u32 = 20;
 const ENTRY: u64 = 1 << 10;
 const BLOCK: u64 = 512;
 
-/// Waits until a folder holds more than `limit` bytes, or is nested too deeply to tell. Never ends otherwise, nor where
-/// the folder cannot be read any more.
-pub(crate) async fn watch(folder: PathBuf, limit: u64) {
+/// Waits until folders together hold more than `limit` bytes, or one is nested too deeply to tell. Never ends otherwise,
+/// nor where they cannot be read any more.
+pub(crate) async fn watch(folders: Vec<PathBuf>, limit: u64) {
+    if folders.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    let folders: Arc<[PathBuf]> = folders.into();
     let mut pause = PAUSE;
     loop {
         tokio::time::sleep(pause).await;
-        let folder = folder.clone();
+        let folders = Arc::clone(&folders);
         let begun = Instant::now();
-        let look = tokio::task::spawn_blocking(move || is_beyond(&folder, limit));
+        let look = tokio::task::spawn_blocking(move || are_beyond(&folders, limit));
         match look.await {
-            Ok(Ok(true)) => return,
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "cannot see how much a run has written"),
+            Ok(true) => return,
+            Ok(false) => {}
             Err(error) => tracing::warn!(%error, "the look at what a run has written ended early"),
         }
         pause = PAUSE.max(begun.elapsed() * SHARE);
     }
 }
 
-fn is_beyond(folder: &Path, limit: u64) -> io::Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = openat(CWD, folder, flags, Mode::empty())?;
-    exceeds(folder, limit)
+/// What cannot be read must not hide what the others hold.
+fn are_beyond(folders: &[PathBuf], limit: u64) -> bool {
+    let mut left = limit;
+    for folder in folders {
+        match used(folder, left) {
+            Ok(Some(used)) => left = left.saturating_sub(used),
+            Ok(None) => return true,
+            Err(error) => tracing::debug!(%error, "cannot see how much a run has written"),
+        }
+    }
+    false
 }
 
-fn exceeds(folder: impl AsFd, limit: u64) -> io::Result<bool> {
+/// Bytes that a folder holds; none where they are more than `limit`.
+fn used(folder: &Path, limit: u64) -> io::Result<Option<u64>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let nothing = BTreeSet::new();
-    let mut walk = Walk::new(folder, &nothing)?;
+    let mut walk = Walk::new(openat(CWD, folder, flags, Mode::empty())?, &nothing)?;
     let mut used = 0_u64;
     while used <= limit {
         match walk.next() {
             Ok(Some(Found::Folder(stat) | Found::File(stat, _))) => used = used.saturating_add(cost(&stat)),
             Ok(Some(Found::Other)) => used = used.saturating_add(ENTRY),
-            Ok(None) => return Ok(false),
+            Ok(None) => return Ok(Some(used)),
             Err(error) if walk.is_too_deep() => {
                 tracing::debug!(%error, "a run hides what it writes");
-                return Ok(true);
+                return Ok(None);
             }
             // A folder that is closed to us hides what it holds, and must not hide the rest.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -64,7 +76,7 @@ fn exceeds(folder: impl AsFd, limit: u64) -> io::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// A file with several names is counted once over all of them.

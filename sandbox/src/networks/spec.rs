@@ -75,6 +75,12 @@ pub(super) fn separates(network: &Network) -> bool {
     is_bridge && option.is_some_and(|value| value == "false")
 }
 
+/// Whether a network was made here.
+pub(super) fn is_own(network: &Network) -> bool {
+    let kind = network.labels.as_ref().and_then(|labels| labels.get(KIND));
+    kind.is_some_and(|kind| kind == "network")
+}
+
 /// The engine's form of addresses.
 pub(super) fn ipam(ipam: &Ipam) -> Result<EngineIpam, SandboxError> {
     cidr("ipam.subnet", ipam.subnet.as_deref())?;

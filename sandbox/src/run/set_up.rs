@@ -100,11 +100,13 @@ impl Run {
     pub(super) async fn fill(&self, belongings: &Belongings) -> Result<(), Halt> {
         let (Some(staged), Some(seed)) = (&belongings.staged, self.files()) else { return Ok(()) };
         let ignored = self.core.options.seed_ignore.clone();
-        let fill = async {
-            let filled = staged.fill(seed, ignored, self.spec.user.owner).await;
-            filled.map_err(seed_failed)
-        };
-        self.unless_cancelled(fill.instrument(info_span!("container.seed"))).await
+        let (owner, stop) = (self.spec.user.owner, self.live.kill_child());
+        let filled = staged.fill(seed, ignored, owner, stop).instrument(info_span!("container.seed")).await;
+        match filled {
+            // Nothing is written any more.
+            Err(_) if self.live.is_killed() => Err(Halt::Cancelled),
+            filled => filled.map_err(|error| seed_failed(error).into()),
+        }
     }
 
     async fn make_folder(&self) -> Result<Option<Staged>, Halt> {

@@ -16,10 +16,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::gate::{Gate, pass};
+use super::networks::Networks;
 use super::refusal::Refusal;
 use super::runs::Runs;
 use crate::{RunId, Sandbox};
 
+pub(crate) use health::Pulse;
 pub use openapi::document;
 
 /// Characters of a parameter of a path.
@@ -29,6 +31,8 @@ const MAX_PARAMETER: usize = 100;
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     pub(crate) runs: Runs,
+    pub(crate) networks: Networks,
+    pub(crate) pulse: Pulse,
     pub(crate) limits: Limits,
     pub(crate) drain: runtime::Drain,
 }

@@ -8,18 +8,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use runtime::Drain;
+use runtime::port::Port;
 use runtime::tls::ClientTls;
 
-use super::api::{Api, Limits, router};
+use super::api::{Api, Limits, Pulse, router};
 use super::artifacts::Artifacts;
 use super::callbacks::Callbacks;
 use super::disk;
 use super::error::StartError;
 use super::gate::Gate;
-use super::listen::Port;
+use super::listen;
 use super::maintenance;
 use super::metrics::Metrics;
+use super::networks::Networks;
 use super::records::Records;
+use super::room::Room;
 use super::runs::{Parts, Runs};
 use super::settings::Settings;
 use super::slots::Slots;
@@ -83,11 +86,13 @@ impl App {
             callbacks: callbacks.clone(),
             metrics,
             slots: Slots::new(settings.concurrency, settings.queue),
+            room: Room::new(settings.queue_bytes),
             drain: drain.clone(),
         });
         let gate = Gate::new(settings.token.as_ref(), settings.listen.ip().is_loopback(), drain);
         let limits = Limits { body: settings.body_limit, private_callbacks: settings.private_callbacks };
-        let api = Api { runs: runs.clone(), limits, drain: drain.clone() };
+        let networks = Networks::new(&settings.networks);
+        let api = Api { runs: runs.clone(), networks, pulse: Pulse::default(), limits, drain: drain.clone() };
         Ok(Self { port, router: router(api, gate), runs, callbacks, locks: [records_lock, artifacts_lock] })
     }
 
@@ -109,7 +114,7 @@ impl App {
             tracing::error!(%error, "cannot find the runs of earlier processes");
         }
         drain.spawn_companion("maintenance", maintenance::keep(runs, drain.clone()));
-        drain.spawn_companion("server", port.serve(router, drain.clone()));
+        drain.spawn_companion("server", listen::serve(port, router, drain.clone()));
         Running { address, _locks: locks }
     }
 }

@@ -274,7 +274,79 @@ fn pause(attempts: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::records::{Recipient, Record};
     use super::*;
+
+    /// Takes every message, and keeps its body.
+    async fn receiver() -> (String, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let bodies = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&bodies);
+        drop(Drain::new().spawn("receiver", async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut text = String::new();
+                while !text.ends_with('}') {
+                    let mut piece = [0; 4096];
+                    let count = stream.read(&mut piece).await.unwrap();
+                    text.push_str(std::str::from_utf8(&piece[..count]).unwrap());
+                }
+                kept.lock().unwrap().push(text.rsplit_once("\r\n\r\n").unwrap().1.to_owned());
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            }
+        }));
+        (url, bodies)
+    }
+
+    /// Whoever puts a run away, whoever adopts it, and whoever does so again later: all of them send.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn however_many_send_at_once_a_run_is_told_of_once() {
+        const RUNS: usize = 20;
+        let folder = tempfile::tempdir().unwrap();
+        let records = Arc::new(Records::open(folder.path().join("records")).unwrap());
+        let (url, bodies) = receiver().await;
+        let (tls, drain) = (ClientTls::load(None, None).unwrap(), Drain::new());
+        let (of, metrics) = (folder.path().join("callbacks"), Arc::new(Metrics::new()));
+        let callbacks = Callbacks::open(of, tls, true, Arc::clone(&records), metrics, &drain).unwrap();
+        let ids: Vec<RunId> = (0..RUNS).map(|_| RunId::new()).collect();
+        for id in &ids {
+            let mut record = Record::new(id.clone(), uuid::Uuid::nil());
+            record.callback = Some(Recipient { url: url.clone(), secret: None, told: None });
+            records.put(&record).unwrap();
+        }
+        let all = Arc::new(std::sync::Barrier::new(8));
+        let senders = (0..8).map(|_| {
+            let (callbacks, ids, all) = (callbacks.clone(), ids.clone(), Arc::clone(&all));
+            tokio::task::spawn_blocking(move || {
+                for id in &ids {
+                    all.wait();
+                    // Until it was told, and once more.
+                    while callbacks.0.records.get(id).unwrap().unwrap().is_untold() {
+                        callbacks.send(id, || Ok(format!("{{\"id\":\"{id}\"}}"))).unwrap();
+                    }
+                    callbacks.send(id, || panic!("it was told already")).unwrap();
+                }
+            })
+        });
+        for sender in senders.collect::<Vec<_>>() {
+            sender.await.unwrap();
+        }
+        let over = async {
+            while !callbacks.0.under_way().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), over).await.unwrap();
+        let mut seen = bodies.lock().unwrap().clone();
+        let mut expected: Vec<String> = ids.iter().map(|id| format!("{{\"id\":\"{id}\"}}")).collect();
+        seen.sort();
+        expected.sort();
+        assert_eq!(seen, expected);
+        assert_eq!(std::fs::read_dir(folder.path().join("callbacks")).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_message_is_signed_as_the_other_side_expects() {

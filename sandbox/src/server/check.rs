@@ -5,16 +5,22 @@
 //! containers with a network that were to have none.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use axum::body::Bytes;
 use runtime::spelling::closest;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::refusal::Refusal;
+
+/// Keys of a body that are looked at. There are far fewer that mean something.
+const MOST_KEYS: usize = 1000;
+/// Bytes of a value that is a number or a short word, in JSON.
+const SCALAR_BYTES: usize = 64;
 
 /// One thing that is wrong with a body.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -63,9 +69,9 @@ impl Fields {
             };
         }
         let value: &RawValue = serde_json::from_slice(body).map_err(|error| Refusal::malformed(&error))?;
-        match serde_json::from_str(value.get()) {
-            Ok(fields) => Ok(Self::new(fields)),
-            Err(_) => Err(not_an_object(kind_of(value.get()))),
+        match first(value, Entries(MOST_KEYS)) {
+            Some((fields, _)) => Ok(Self::new(fields)),
+            None => Err(not_an_object(kind_of(value.get()))),
         }
     }
 
@@ -90,6 +96,22 @@ impl Fields {
             self.wrong_type(&[name.into()], expected, kind_of(raw.get()));
         }
         parsed
+    }
+
+    /// Takes a value that is a number or a short word.
+    pub(crate) fn scalar(&mut self, name: &str, expected: &'static str) -> Option<Value> {
+        let raw = self.raw(name)?;
+        let parsed = Some(raw.get()).filter(|json| json.len() <= SCALAR_BYTES);
+        let parsed = parsed.and_then(|json| serde_json::from_str(json).ok());
+        if parsed.is_none() {
+            self.wrong_type(&[name.into()], expected, kind_of(raw.get()));
+        }
+        parsed
+    }
+
+    /// Takes an object of at most so many entries, each as it was written.
+    pub(crate) fn entries(&mut self, name: &str, most: usize) -> Option<BTreeMap<String, Box<RawValue>>> {
+        self.first(name, Entries(most), most, "object")
     }
 
     /// Takes a text of `range` characters.
@@ -129,45 +151,59 @@ impl Fields {
         least: usize,
         most: usize,
     ) -> Option<Vec<String>> {
-        let values: Vec<Value> = self.typed(name, "array")?;
-        if values.len() > items {
-            let message = format!("Array must contain at most {items} element(s)");
-            self.note(
-                Issue { code: "too_big", ..Issue::custom(vec![name.into()], message) }
-                    .with("maximum", items)
-                    .with("type", "array")
-                    .with("inclusive", true),
-            );
-            return None;
-        }
+        let values = self.first(name, Items(items), items, "array")?;
         let before = self.issues.len();
         let texts = values.into_iter().enumerate().filter_map(|(index, value)| {
             let path = [name.into(), index.into()];
-            match value {
-                Value::String(text) => self.length(&path, &text, least, most).then_some(text),
-                other => {
-                    self.wrong_type(&path, "string", kind_of(&other.to_string()));
-                    None
-                }
-            }
+            let text = self.own_text(&path, &value)?;
+            self.length(&path, &text, least, most).then_some(text)
         });
         let texts = texts.collect();
         (self.issues.len() == before).then_some(texts)
     }
 
-    /// Takes an object of texts.
-    pub(crate) fn map(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
-        let values: BTreeMap<String, Value> = self.typed(name, "object")?;
+    /// Takes an object of at most so many texts.
+    pub(crate) fn map(&mut self, name: &str, most: usize) -> Option<BTreeMap<String, String>> {
+        let values = self.entries(name, most)?;
         let before = self.issues.len();
-        let texts = values.into_iter().filter_map(|(key, value)| match value {
-            Value::String(text) => Some((key, text)),
-            other => {
-                self.wrong_type(&[name.into(), key.into()], "string", kind_of(&other.to_string()));
-                None
-            }
+        let texts = values.into_iter().filter_map(|(key, value)| {
+            let text = self.own_text(&[name.into(), key.as_str().into()], &value)?;
+            Some((key, text))
         });
         let texts = texts.collect();
         (self.issues.len() == before).then_some(texts)
+    }
+
+    fn own_text(&mut self, path: &[Value], value: &RawValue) -> Option<String> {
+        let text = serde_json::from_str(value.get()).ok();
+        if text.is_none() {
+            self.wrong_type(path, "string", kind_of(value.get()));
+        }
+        text
+    }
+
+    /// Takes what `seed` reads of a field: no more than `most` of what there is, or the field is wrong.
+    fn first<T, S>(&mut self, name: &str, seed: S, most: usize, kind: &'static str) -> Option<T>
+    where
+        S: for<'a> DeserializeSeed<'a, Value = (T, usize)>,
+    {
+        let raw = self.raw(name)?;
+        let Some((values, count)) = first(&raw, seed) else {
+            self.wrong_type(&[name.into()], kind, kind_of(raw.get()));
+            return None;
+        };
+        if count <= most {
+            return Some(values);
+        }
+        let (noun, shown) = if kind == "array" { ("Array", "element(s)") } else { ("Object", "key(s)") };
+        let message = format!("{noun} must contain at most {most} {shown}");
+        self.note(
+            Issue { code: "too_big", ..Issue::custom(vec![name.into()], message) }
+                .with("maximum", most)
+                .with("type", kind)
+                .with("inclusive", true),
+        );
+        None
     }
 
     /// Takes an object, to be given back by [`close`](Self::close).
@@ -255,6 +291,80 @@ impl Fields {
     }
 }
 
+/// What `seed` reads of a value. None for one of another type.
+fn first<'de, S: DeserializeSeed<'de>>(value: &'de RawValue, seed: S) -> Option<S::Value> {
+    seed.deserialize(&mut serde_json::Deserializer::from_str(value.get())).ok()
+}
+
+/// The first entries of an object, each as it was written, and how many there are. What a value would take in memory can
+/// be many times what it takes in a body, so no more are kept than anybody wants.
+struct Entries(usize);
+
+impl<'de> DeserializeSeed<'de> for Entries {
+    type Value = (BTreeMap<String, Box<RawValue>>, usize);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = (BTreeMap<String, Box<RawValue>>, usize);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        let mut count = 0_usize;
+        while count < self.0
+            && let Some((key, value)) = map.next_entry()?
+        {
+            entries.insert(key, value);
+            count += 1;
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            count = count.saturating_add(1);
+        }
+        Ok((entries, count))
+    }
+}
+
+/// The same of a list.
+struct Items(usize);
+
+impl<'de> DeserializeSeed<'de> for Items {
+    type Value = (Vec<Box<RawValue>>, usize);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items {
+    type Value = (Vec<Box<RawValue>>, usize);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        let mut count = 0_usize;
+        while count < self.0
+            && let Some(item) = list.next_element()?
+        {
+            items.push(item);
+            count += 1;
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {
+            count = count.saturating_add(1);
+        }
+        Ok((items, count))
+    }
+}
+
 /// JSON without the blanks between its parts, which is what a program that writes the value anew sends.
 pub(crate) fn compact(json: &RawValue) -> Vec<u8> {
     let mut inside = false;
@@ -323,7 +433,7 @@ mod tests {
         assert_eq!(body.text("image", 1, 300), None);
         assert_eq!(body.whole("timeout", 1, 100), None);
         assert_eq!(body.texts("list", 3, 1, 5), None);
-        assert_eq!(body.map("map"), None);
+        assert_eq!(body.map("map", 3), None);
         body.missing("files", "object");
         let issues = issues(body);
         let told: Vec<(&str, &Value)> = issues
@@ -361,6 +471,26 @@ mod tests {
             assert_eq!(body.whole("timeout", 1, 100), taken, "{number}");
             assert_eq!(body.is_good(), taken.is_some());
         }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_anybody_wants() {
+        let list = json!({"list": vec![0; 1000], "map": {"a": "1", "b": "2", "c": "3"}, "n": vec![0; 1000]});
+        let mut body = fields(&list);
+        assert_eq!(body.texts("list", 3, 1, 5), None);
+        assert_eq!(body.map("map", 2), None);
+        assert_eq!(body.scalar("n", "number"), None);
+        let told = json!(body.issues);
+        assert_eq!(told[0]["message"], "Array must contain at most 3 element(s)");
+        assert_eq!(
+            (&told[1]["message"], &told[1]["maximum"]),
+            (&json!("Object must contain at most 2 key(s)"), &json!(2))
+        );
+        assert_eq!((told.as_array().unwrap().len(), &told[2]["received"]), (3, &json!("array")));
+        let many: Map<String, Value> = (0..5000).map(|number| (number.to_string(), json!(0))).collect();
+        let body = fields(&Value::Object(many));
+        assert_eq!(body.left.len(), MOST_KEYS);
+        assert!(body.finish(&[], &[]).is_err());
     }
 
     #[test]

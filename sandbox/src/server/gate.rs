@@ -1,8 +1,7 @@
 //! What lies before every handler: an id for the request, the token, and no new work once the server is about to stop.
 //!
 //! The token is looked at before anything of a body is read. Without one the server is for this machine alone, and then a
-//! request must name this machine: a page that a browser has loaded from elsewhere could otherwise reach it by a name of
-//! its own.
+//! request must name this machine, and come from no page that a browser has loaded from elsewhere.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,12 +12,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ring::digest::{SHA256, digest};
-use runtime::Secret;
+use runtime::body::discard;
+use runtime::{Drain, Secret};
 use tracing::Instrument as _;
 
-use super::body;
 use super::refusal::Refusal;
-use runtime::Drain;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -45,7 +43,7 @@ impl Gate {
     /// Whether a request may pass.
     fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         match &self.0.token {
-            None if self.0.only_here && !names_this_machine(headers) => Err(Refusal::ForbiddenHost),
+            None if self.0.only_here && !is_from_here(headers) => Err(Refusal::ForbiddenHost),
             None => Ok(()),
             // Hashes are of one length, and are compared to the end whatever they are.
             Some(token) if bearer(headers).is_some_and(|shown| same(&hash(shown), token)) => Ok(()),
@@ -88,7 +86,7 @@ fn refusal(gate: &Gate, request: &Request) -> Option<Refusal> {
 
 /// Refuses, and lets a body that is on its way arrive: who still writes would otherwise never see the refusal.
 async fn turn_away(body: Body, refused: Refusal) -> Response {
-    body::discard(body).await;
+    discard(body).await;
     refused.into_response()
 }
 
@@ -106,9 +104,16 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     std::hint::black_box(difference) == 0 && a.len() == b.len()
 }
 
+/// A page could reach this port by a name of its own, which `Host` tells, or send what needs no leave to any address, which
+/// `Origin` tells.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let named = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| names_this_machine(host));
+    named(header::HOST).is_none_or(names_this_machine) && named(header::ORIGIN).is_none_or(origin)
+}
+
 /// `localhost` or an address: no name that somebody else could point here.
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return true };
+fn names_this_machine(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -166,5 +171,21 @@ mod tests {
             assert_eq!(named(elsewhere), Err(Refusal::ForbiddenHost), "{elsewhere}");
         }
         assert_eq!(Gate::new(None, false, &Drain::new()).admit(&headers(&[(header::HOST, "a.b")])), Ok(()));
+    }
+
+    #[test]
+    fn without_a_token_no_page_from_elsewhere_gets_in() {
+        let gate = Gate::new(None, true, &Drain::new());
+        let from = |origin: &str| {
+            gate.admit(&headers(&[(header::HOST, "127.0.0.1:3000"), (header::ORIGIN, origin)]))
+        };
+        for here in ["http://localhost:8080", "https://127.0.0.1", "http://[::1]:3000"] {
+            assert_eq!(from(here), Ok(()), "{here}");
+        }
+        for elsewhere in
+            ["http://evil.example", "https://localhost.evil.example:3000", "null", "", "localhost"]
+        {
+            assert_eq!(from(elsewhere), Err(Refusal::ForbiddenHost), "{elsewhere}");
+        }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     evicted: Counter,
     running: Gauge<i64>,
     queued: Gauge<i64>,
+    held_bytes: Gauge<i64>,
     artifact_bytes: Gauge<u64, AtomicU64>,
 }
 
@@ -42,6 +43,7 @@ struct CalledBack {
 pub(crate) struct Now {
     pub(crate) running: usize,
     pub(crate) queued: usize,
+    pub(crate) held_bytes: usize,
     pub(crate) artifact_bytes: u64,
 }
 
@@ -56,17 +58,34 @@ impl Metrics {
         let evicted = Counter::default();
         let running = Gauge::default();
         let queued = Gauge::default();
+        let held_bytes = Gauge::default();
         let artifact_bytes = Gauge::default();
         let registry = all.registry();
         registry.register("runs", "Runs that have ended", runs.clone());
         registry.register("run_duration_seconds", "From a process's start to its end", durations.clone());
-        registry.register("queue_refusals", "Runs refused because the queue was full", refused.clone());
+        registry.register(
+            "queue_refusals",
+            "Runs refused because the queue was full, by its length or its bytes",
+            refused.clone(),
+        );
         registry.register("callbacks", "Callbacks that are over", callbacks.clone());
         registry.register("evictions", "Runs removed to make room for newer artifacts", evicted.clone());
         registry.register("runs_running", "Runs under way", running.clone());
         registry.register("runs_queued", "Requests that wait for a run to end", queued.clone());
+        registry.register("queue_bytes", "Bytes of requests that arrive or wait", held_bytes.clone());
         registry.register("artifact_bytes", "Bytes of all artifacts", artifact_bytes.clone());
-        Self { all, runs, durations, refused, callbacks, evicted, running, queued, artifact_bytes }
+        Self {
+            all,
+            runs,
+            durations,
+            refused,
+            callbacks,
+            evicted,
+            running,
+            queued,
+            held_bytes,
+            artifact_bytes,
+        }
     }
 
     /// A run has ended.
@@ -95,6 +114,7 @@ impl Metrics {
     pub(crate) fn encode(&self, now: Now) -> String {
         self.running.set(i64::try_from(now.running).unwrap_or(i64::MAX));
         self.queued.set(i64::try_from(now.queued).unwrap_or(i64::MAX));
+        self.held_bytes.set(i64::try_from(now.held_bytes).unwrap_or(i64::MAX));
         self.artifact_bytes.set(now.artifact_bytes);
         self.all.encode()
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use reach::Reach;
 use runtime::Secret;
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +14,6 @@ use serde_json::value::RawValue;
 use url::Url;
 use utoipa::ToSchema;
 
-use super::address::is_public;
 use super::check::{Fields, compact};
 use super::refusal::Refusal;
 use super::settings::parse_bytes;
@@ -55,6 +55,11 @@ const HINTS: [(&str, &str); 6] = [
 const MAX_TIMEOUT_MS: u64 = 3_600_000;
 const MAX_FILE_NAME: usize = 1024;
 const MAX_ITEMS: usize = 20;
+/// As many as come out of a container for one entry of `extract`.
+const MAX_FILES: usize = 100_000;
+const MAX_VARIABLES: usize = 10_000;
+/// What keeping a file takes beside its name and content.
+const FILE_BYTES: usize = 160;
 const MAX_ARGUMENTS: usize = 1000;
 
 /// A run that may be started.
@@ -105,6 +110,14 @@ impl Order {
         fields.finish(&KNOWN, &HINTS)?;
         Ok(Self { request, extract, callback })
     }
+
+    /// Bytes that it takes beside those of the body that it came in: any number of empty files is not nothing.
+    pub(crate) fn weight(&self) -> usize {
+        match &self.request.seed {
+            Some(Seed::Files(files)) => files.len().saturating_mul(FILE_BYTES),
+            Some(Seed::Dir(_)) | None => 0,
+        }
+    }
 }
 
 fn command(fields: &mut Fields) -> Command {
@@ -126,8 +139,9 @@ fn command(fields: &mut Fields) -> Command {
 }
 
 /// A file's content as it stands in a body.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "described, never built")]
 pub(crate) enum Content {
     /// Text.
     Text(String),
@@ -143,7 +157,7 @@ pub(crate) struct Encoded {
 }
 
 fn files(fields: &mut Fields) -> Option<BTreeMap<String, Bytes>> {
-    let Some(values) = fields.typed::<BTreeMap<String, Box<RawValue>>>("files", "object") else {
+    let Some(values) = fields.entries("files", MAX_FILES) else {
         if fields.is_good() {
             fields.missing("files", "object");
         }
@@ -170,13 +184,12 @@ fn files(fields: &mut Fields) -> Option<BTreeMap<String, Bytes>> {
 
 fn content(name: &str, value: &RawValue) -> Result<Bytes, String> {
     check_name(name)?;
-    match serde_json::from_str(value.get()) {
-        Ok(Content::Text(text)) => Ok(text.into()),
-        Ok(Content::Encoded(Encoded { base64 })) => {
-            STANDARD.decode(base64).map(Bytes::from).map_err(|_| "expected base64 with padding".to_owned())
-        }
-        Err(_) => Err("expected text, or {\"base64\": \"…\"}".to_owned()),
+    if let Ok(text) = serde_json::from_str::<String>(value.get()) {
+        return Ok(text.into());
     }
+    let encoded = serde_json::from_str::<Encoded>(value.get());
+    let Encoded { base64 } = encoded.map_err(|_| "expected text, or {\"base64\": \"…\"}".to_owned())?;
+    STANDARD.decode(base64).map(Bytes::from).map_err(|_| "expected base64 with padding".to_owned())
 }
 
 /// A path below the workdir and nowhere else.
@@ -230,7 +243,7 @@ fn networks(fields: &mut Fields) -> Vec<String> {
 }
 
 fn environment(fields: &mut Fields) -> BTreeMap<String, String> {
-    let variables = fields.map("env").unwrap_or_default();
+    let variables = fields.map("env", MAX_VARIABLES).unwrap_or_default();
     for (name, value) in &variables {
         if !is_variable(name) {
             fields.mistake(&["env", name], "env var names match ^[A-Za-z_][A-Za-z0-9_]*$");
@@ -247,7 +260,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 fn limits(fields: &mut Fields) -> Overrides {
-    let memory = fields.typed::<Value>("memory", "string").and_then(|value| {
+    let memory = fields.scalar("memory", "string").and_then(|value| {
         let bytes = match &value {
             Value::String(text) => parse_bytes(text),
             other => other.as_u64(),
@@ -257,7 +270,7 @@ fn limits(fields: &mut Fields) -> Overrides {
         }
         bytes
     });
-    let cpus = fields.typed::<Value>("cpus", "number").and_then(|value| {
+    let cpus = fields.scalar("cpus", "number").and_then(|value| {
         let cpus = value.as_f64().or_else(|| value.as_str()?.parse().ok());
         let cpus = cpus.filter(|cpus| cpus.is_finite() && *cpus > 0.0);
         if cpus.is_none() {
@@ -299,8 +312,8 @@ fn callback_url(text: &str, private_callbacks: bool) -> Result<Url, &'static str
     let private = match url.host() {
         None => return Err("callbackUrl: expected a host"),
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => !is_public(address.into()),
-        Some(url::Host::Ipv6(address)) => !is_public(address.into()),
+        Some(url::Host::Ipv4(address)) => !Reach::of(address.into()).is_public(),
+        Some(url::Host::Ipv6(address)) => !Reach::of(address.into()).is_public(),
     };
     if private && !private_callbacks {
         return Err("callbackUrl: expected a public address; private ones must be allowed by the server");
@@ -421,6 +434,19 @@ mod tests {
         ] {
             assert_eq!(refused_at(change.clone()), place, "{change}");
         }
+    }
+
+    #[test]
+    fn many_files_weigh_something_and_too_many_are_refused() {
+        let files = |count: usize| -> Value {
+            (0..count)
+                .map(|number| (format!("{number:x}"), json!("")))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        assert_eq!(order(json!({"files": files(100)})).unwrap().weight(), 100 * FILE_BYTES);
+        let issues = order(json!({"files": files(MAX_FILES + 1)})).unwrap_err();
+        assert_eq!(issues[0].0, "files");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{SandboxError, SandboxErrorCode};
 pub(crate) enum Refusal {
     /// 401.
     Unauthorized,
-    /// 403: the name in `Host` is not one of this machine.
+    /// 403: the name in `Host` is not one of this machine, or the page in `Origin` is from elsewhere.
     ForbiddenHost,
     /// 400: what is wrong with which field.
     BadRequest(Vec<Issue>),
@@ -104,7 +104,7 @@ impl Refusal {
             Self::Unauthorized => json!({"error": "unauthorized"}),
             Self::ForbiddenHost => json!({
                 "error": "forbidden_host",
-                "message": "without a token, requests must name this machine: localhost, 127.0.0.1 or [::1]",
+                "message": "without a token, requests must name this machine (localhost, 127.0.0.1 or [::1]) and come from no page of another",
             }),
             Self::BadRequest(issues) => json!({"error": "bad_request", "details": issues}),
             Self::Coded(_, code, None) | Self::Busy(code, _) => json!({"error": code}),

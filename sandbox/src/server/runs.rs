@@ -21,6 +21,7 @@ use super::metrics::{Metrics, Now};
 use super::order::Order;
 use super::records::{Recipient, Record, Records};
 use super::refusal::Refusal;
+use super::room::{Held, Room};
 use super::slots::{Slot, Slots};
 use super::view::RunView;
 use crate::{
@@ -47,6 +48,7 @@ struct Shared {
     callbacks: Callbacks,
     metrics: Arc<Metrics>,
     slots: Slots,
+    room: Room,
     drain: Drain,
     live: Mutex<HashMap<RunId, Live>>,
     /// Something is left to [`adopt`](Runs::adopt).
@@ -64,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) callbacks: Callbacks,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) slots: Slots,
+    pub(crate) room: Room,
     pub(crate) drain: Drain,
 }
 
@@ -119,7 +122,7 @@ impl Started {
 impl Runs {
     /// Runs of these parts.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { sandbox, artifacts, records, callbacks, metrics, slots, drain } = parts;
+        let Parts { sandbox, artifacts, records, callbacks, metrics, slots, room, drain } = parts;
         let live = Mutex::default();
         let server = Uuid::new_v4();
         let unfinished = Notify::new();
@@ -130,6 +133,7 @@ impl Runs {
             callbacks,
             metrics,
             slots,
+            room,
             drain,
             live,
             unfinished,
@@ -142,15 +146,32 @@ impl Runs {
         &self.0.sandbox
     }
 
-    /// Starts a run as soon as there is a place for it.
-    pub(crate) async fn start(&self, order: Order) -> Result<Started, Refusal> {
-        let Some(slot) = self.0.slots.take().await else {
-            self.0.metrics.refused();
-            return Err(Refusal::Busy("queue_full", RETRY_AFTER));
-        };
-        if self.0.drain.refusing().is_cancelled() {
+    /// What a new order takes, which is nothing yet.
+    pub(crate) fn room(&self) -> Held {
+        self.0.room.nothing()
+    }
+
+    /// Refuses an order for which there is no room.
+    pub(crate) fn full(&self) -> Refusal {
+        self.0.metrics.refused();
+        Refusal::Busy("queue_full", RETRY_AFTER)
+    }
+
+    /// Starts a run as soon as there is a place for it. Until then it holds what it takes.
+    pub(crate) async fn start(&self, order: Order, held: Held) -> Result<Started, Refusal> {
+        let refusing = self.0.drain.refusing();
+        // Who waits when the server begins to stop is told at once, and may go elsewhere.
+        let taken = refusing.run_until_cancelled(self.0.slots.take()).await;
+        let slot = taken.ok_or_else(Refusal::draining)?.ok_or_else(|| self.full())?;
+        if refusing.is_cancelled() {
             return Err(Refusal::draining());
         }
+        let started = self.begin(order, slot);
+        drop(held);
+        started
+    }
+
+    fn begin(&self, order: Order, slot: Slot) -> Result<Started, Refusal> {
         let Order { mut request, extract, callback } = order;
         let detached = request.detached;
         let pending = (!extract.is_empty()).then(|| self.0.artifacts.pending());
@@ -522,6 +543,7 @@ impl Runs {
         self.0.metrics.encode(Now {
             running: self.0.slots.taken(),
             queued: self.0.slots.waiting(),
+            held_bytes: self.0.room.held(),
             artifact_bytes: self.0.artifacts.bytes(),
         })
     }

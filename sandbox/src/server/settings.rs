@@ -21,6 +21,7 @@ const MAX_BODY_LIMIT: usize = 1024 * 1024 * 1024;
 const DEFAULT_CONCURRENCY: usize = 64;
 const DEFAULT_QUEUE: usize = 256;
 const MAX_QUEUE: usize = 100_000;
+const DEFAULT_QUEUE_BYTES: usize = 256 * 1024 * 1024;
 const DEFAULT_ARTIFACT_BYTES: u64 = 20 * 1024 * 1024 * 1024;
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const MIN_TOKEN: usize = 8;
@@ -55,6 +56,13 @@ pub struct ServeFlags {
     /// Requests that may wait for a run to end [env: SEMILAYER_SANDBOX_QUEUE] [default: 256]
     #[arg(long, value_name = "N")]
     pub queue: Option<String>,
+    /// Bytes of requests that arrive or wait [env: SEMILAYER_SANDBOX_QUEUE_BYTES] [default: 256m, or the body limit]
+    #[arg(long, value_name = "BYTES")]
+    pub queue_bytes: Option<String>,
+    /// Let runs join this network, or any with *; those made through this server need no word; can be given more than
+    /// once [env: SEMILAYER_SANDBOX_ALLOW_NETWORK, with commas]
+    #[arg(long, value_name = "NAME")]
+    pub allow_network: Vec<String>,
     /// Keep N containers of an image ready; can be given more than once [env: SEMILAYER_SANDBOX_WARM, with commas]
     #[arg(long, value_name = "IMAGE=N")]
     pub warm: Vec<String>,
@@ -128,6 +136,10 @@ pub struct Settings {
     pub concurrency: usize,
     /// Requests that may wait for one of them to end.
     pub queue: usize,
+    /// Bytes of all requests that arrive or wait.
+    pub queue_bytes: usize,
+    /// Networks that runs may join beside those made through this server; `*` for any.
+    pub networks: Vec<String>,
     /// Whether callbacks may reach this machine and private networks.
     pub private_callbacks: bool,
     /// Where artifacts are kept.
@@ -167,14 +179,17 @@ impl Settings {
         let traces = TraceSettings::load(&mut reader, "semilayer-sandbox", env!("CARGO_PKG_VERSION"));
         let options = options(&mut reader, flags);
         let token = token(&mut reader, flags);
+        let body_limit = number(&mut reader, BODY_LIMIT, &flags.body_limit, 1..=MAX_BODY_LIMIT)
+            .unwrap_or(DEFAULT_BODY_LIMIT);
         let settings = Self {
             listen: listen(&mut reader, flags, token.is_some()),
             token,
-            body_limit: number(&mut reader, BODY_LIMIT, &flags.body_limit, 1..=MAX_BODY_LIMIT)
-                .unwrap_or(DEFAULT_BODY_LIMIT),
+            body_limit,
             concurrency: number(&mut reader, CONCURRENCY, &flags.concurrency, 1..=10_000)
                 .unwrap_or(DEFAULT_CONCURRENCY),
             queue: number(&mut reader, QUEUE, &flags.queue, 0..=MAX_QUEUE).unwrap_or(DEFAULT_QUEUE),
+            queue_bytes: queue_bytes(&mut reader, flags, body_limit),
+            networks: networks(&mut reader, flags),
             private_callbacks: flags.allow_private_callbacks
                 || reader.flag("SEMILAYER_SANDBOX_ALLOW_PRIVATE_CALLBACKS").unwrap_or_default(),
             artifacts: reader
@@ -224,6 +239,8 @@ const BODY_LIMIT: Name =
     Name::new("SEMILAYER_SANDBOX_BODY_LIMIT", Some("LIGHT_RUN_BODY_LIMIT"), "--body-limit");
 const CONCURRENCY: Name = Name::new("SEMILAYER_SANDBOX_CONCURRENCY", None, "--concurrency");
 const QUEUE: Name = Name::new("SEMILAYER_SANDBOX_QUEUE", None, "--queue");
+const QUEUE_BYTES: Name = Name::new("SEMILAYER_SANDBOX_QUEUE_BYTES", None, "--queue-bytes");
+const ALLOW_NETWORK: &str = "SEMILAYER_SANDBOX_ALLOW_NETWORK";
 const MEMORY: Name = Name::new("SEMILAYER_SANDBOX_MEMORY", None, "--memory");
 const CPUS: Name = Name::new("SEMILAYER_SANDBOX_CPUS", None, "--cpus");
 const PIDS: Name = Name::new("SEMILAYER_SANDBOX_PIDS", None, "--pids");
@@ -316,6 +333,28 @@ fn token(reader: &mut Reader<'_>, flags: &ServeFlags) -> Option<Secret> {
         reader.mistake(TOKEN.own, "expected printable ASCII without blanks, as a header carries it");
     }
     Some(Secret::new(trimmed))
+}
+
+/// At least one body, or the largest could never come.
+fn queue_bytes(reader: &mut Reader<'_>, flags: &ServeFlags, body_limit: usize) -> usize {
+    let enough = |text: &str| {
+        let bytes = usize::try_from(parse_bytes(text)?).ok()?;
+        (bytes >= body_limit).then_some(bytes)
+    };
+    let expected = format!("{BYTES}, and no fewer than a body may have, which is {body_limit}");
+    let bytes = reader.parsed_by(QUEUE_BYTES.key(flags.queue_bytes.clone()), &expected, enough);
+    bytes.unwrap_or(DEFAULT_QUEUE_BYTES.max(body_limit))
+}
+
+fn networks(reader: &mut Reader<'_>, flags: &ServeFlags) -> Vec<String> {
+    let names = match flags.allow_network.as_slice() {
+        [] => list(&reader.text(ALLOW_NETWORK).unwrap_or_default()),
+        names => names.to_vec(),
+    };
+    if names.iter().any(|name| name == "host") {
+        reader.mistake(ALLOW_NETWORK, "expected networks of containers: the machine's own is never given");
+    }
+    names
 }
 
 fn warm(reader: &mut Reader<'_>, flags: &ServeFlags) -> Vec<(String, usize)> {
@@ -437,6 +476,7 @@ mod tests {
         let settings = load(&ServeFlags::default(), &[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
         assert_eq!((settings.body_limit, settings.artifact_bytes), (10_485_760, 20 << 30));
+        assert_eq!((settings.queue_bytes, settings.networks.len()), (256 << 20, 0));
         assert_eq!(settings.options.state_dir, PathBuf::from("/h/.local/state/semilayer/sandbox"));
         assert_eq!(settings.artifacts, settings.options.state_dir.join("artifacts"));
         assert!(settings.token.is_none() && !settings.private_callbacks && settings.options.warm.is_empty());
@@ -502,6 +542,8 @@ mod tests {
             ("SEMILAYER_SANDBOX_BODY_LIMIT", "many"),
             ("SEMILAYER_SANDBOX_CONCURRENCY", "0"),
             ("SEMILAYER_SANDBOX_QUEUE", "-1"),
+            ("SEMILAYER_SANDBOX_QUEUE_BYTES", "1m"),
+            ("SEMILAYER_SANDBOX_ALLOW_NETWORK", "db, host"),
             ("SEMILAYER_SANDBOX_MEMORY", "1.5g"),
             ("SEMILAYER_SANDBOX_CPUS", "nan"),
             ("SEMILAYER_SANDBOX_PIDS", "0"),
@@ -515,6 +557,22 @@ mod tests {
             assert!(mistakes.contains(&format!("{key}: ")), "{key}: {mistakes}");
         }
         assert!(!mistakes.contains("hunter2"), "{mistakes}");
+    }
+
+    #[test]
+    fn the_line_has_room_for_the_largest_body() {
+        let large = [("LIGHT_RUN_BODY_LIMIT", "1073741824")];
+        assert_eq!(load(&ServeFlags::default(), &large).unwrap().queue_bytes, 1 << 30);
+        let small = [("SEMILAYER_SANDBOX_BODY_LIMIT", "1024"), ("SEMILAYER_SANDBOX_QUEUE_BYTES", "1k")];
+        assert_eq!(load(&ServeFlags::default(), &small).unwrap().queue_bytes, 1024);
+    }
+
+    #[test]
+    fn networks_are_allowed_one_by_one() {
+        let environment = [("SEMILAYER_SANDBOX_ALLOW_NETWORK", "db, bridge,")];
+        assert_eq!(load(&ServeFlags::default(), &environment).unwrap().networks, ["db", "bridge"]);
+        let flags = ServeFlags { allow_network: vec!["*".to_owned()], ..ServeFlags::default() };
+        assert_eq!(load(&flags, &environment).unwrap().networks, ["*"]);
     }
 
     #[test]

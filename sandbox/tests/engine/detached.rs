@@ -197,6 +197,45 @@ async fn a_sweep_of_another_process_touches_nothing_of_a_living_one() {
     assert!(to.join("f").exists());
 }
 
+const FILL: &str = "i=0; while true; do head -c 1000000 /dev/zero > f$i; i=$((i+1)); sleep 0.01; done";
+
+/// A root that can be written is that of an engine whose files can be seen.
+#[tokio::test]
+async fn whoever_takes_a_run_over_watches_what_it_writes_wherever_that_is() {
+    let results = House::new();
+    let kept = vec![Extract { from: "/tmp/f".to_owned(), to: results.folder("results") }];
+    for transfer in [Transfer::Shared, Transfer::Archive] {
+        for (extract, writable_root, folder) in
+            [(vec![], false, "/app"), (kept.clone(), false, "/tmp"), (vec![], true, "/full")]
+        {
+            let house = House::new();
+            let mut options = Options::new(house.folder("of-two"));
+            (options.docker_host, options.transfer) = (Some(docker_host()), transfer);
+            options.disk = 16 << 20;
+            let line =
+                format!("while [ ! -e go ]; do sleep 0.1; done; mkdir -p {folder}; cd {folder}; {FILL}");
+            let user = Some("root".to_owned());
+            let drain = runtime::Drain::new();
+            let first = Sandbox::open(options.clone(), &drain).unwrap();
+            let begun = first.start(Request { extract, writable_root, user, ..detached(&line) }).unwrap();
+            house.until_running(begun.id()).await;
+            drain.run(secs(10), std::future::pending()).await;
+            drop(first);
+            let next = Sandbox::open(options, &house.drain).unwrap();
+            let taken = next.attach(begun.id()).await.unwrap().unwrap();
+            let go = bollard::models::ExecConfig {
+                cmd: Some(vec!["touch".to_owned(), "/app/go".to_owned()]),
+                ..Default::default()
+            };
+            let exec = house.docker.create_exec(begun.id().as_str(), go).await.unwrap();
+            house.docker.start_exec(&exec.id, None::<bollard::exec::StartExecOptions>).await.unwrap();
+            let outcome = within(secs(60), taken.outcome()).await.unwrap();
+            assert!(outcome.disk_exceeded && !outcome.success(), "{folder}, {transfer:?}: {outcome:?}");
+            house.assert_nothing_left(begun.id()).await;
+        }
+    }
+}
+
 /// The age is far beyond that of anything that other tests have at the same engine.
 #[tokio::test]
 async fn an_old_container_and_an_old_volume_that_nobody_knows_are_removed_and_young_ones_are_not() {

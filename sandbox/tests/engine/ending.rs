@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use sandbox::{Request, SandboxErrorCode, Transfer};
 
-use crate::support::{House, secs, shell, within};
+use crate::support::{House, docker_host, secs, shell, until, within};
+use crate::way::{Mood, Way};
 
 #[tokio::test]
 async fn a_run_that_is_cancelled_at_once_never_begins() {
@@ -82,6 +83,32 @@ async fn a_program_without_a_trap_ends_by_the_signal() {
     execution.stop("TERM", secs(30)).await.unwrap();
     assert!(begun.elapsed() < secs(10));
     assert_eq!(execution.outcome().await.unwrap().exit_code, 143);
+}
+
+/// The engine says that a container runs before its start call has been answered.
+#[tokio::test]
+async fn a_run_that_is_stopped_in_the_moment_of_its_start_is_asked_and_not_killed() {
+    let way = Way::to(&docker_host());
+    let house = House::with(|options| options.docker_host = Some(way.host()));
+    let execution = house.start(shell("trap 'exit 42' TERM; touch /tmp/on; sleep 60 & wait"));
+    // The request arrives, its answer does not.
+    way.set(Mood::HeldAt("204 No Content"));
+    within(secs(20), way.until_held()).await;
+    let direct = House::new();
+    until("it runs", secs(20), async || {
+        direct.container_status(execution.id()).await.as_deref() == Some("running")
+    })
+    .await;
+    let open = async {
+        tokio::time::sleep(secs(1)).await;
+        way.set(Mood::Open);
+    };
+    let (stopped, ()) =
+        within(secs(20), async { tokio::join!(execution.stop("TERM", secs(30)), open) }).await;
+    stopped.unwrap();
+    let outcome = execution.outcome().await.unwrap();
+    assert_eq!((outcome.exit_code, outcome.cancelled), (42, true));
+    house.assert_nothing_left(execution.id()).await;
 }
 
 #[tokio::test]

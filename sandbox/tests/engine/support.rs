@@ -63,8 +63,16 @@ impl House {
 
     /// The same with each way of moving files.
     pub(crate) fn each_transfer() -> [Self; 2] {
-        [Transfer::Shared, Transfer::Archive]
-            .map(|transfer| Self::with(|options| options.transfer = transfer))
+        Self::each_transfer_with(|_| {})
+    }
+
+    pub(crate) fn each_transfer_with(change: impl Fn(&mut Options)) -> [Self; 2] {
+        [Transfer::Shared, Transfer::Archive].map(|transfer| {
+            Self::with(|options| {
+                options.transfer = transfer;
+                change(options);
+            })
+        })
     }
 
     /// A folder that goes with the test.
@@ -151,6 +159,24 @@ pub(crate) async fn until(what: &str, limit: Duration, mut is_so: impl AsyncFnMu
     while !is_so().await {
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Bytes of memory of this process.
+pub(crate) fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// Runs something and tells by how many bytes this process has grown meanwhile, at most.
+pub(crate) async fn growth_of<T>(work: impl Future<Output = T>) -> (T, u64) {
+    let (before, mut most) = (resident(), 0);
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return (done, most.max(resident()).saturating_sub(before)),
+            () = tokio::time::sleep(Duration::from_millis(20)) => most = most.max(resident()),
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use bollard::models::{ContainerConfig, ContainerCreateBody};
+use bollard::query_parameters::{CommitContainerOptionsBuilder, RemoveImageOptionsBuilder};
 use sandbox::{ContainerRuntime, Overrides, Request, Transfer};
 use tokio::sync::mpsc;
 
-use crate::support::{House, secs, shell, until, within};
+use crate::support::{House, IMAGE, resident, secs, shell, until, within};
 
 const MIB: u64 = 1 << 20;
 
@@ -140,6 +142,59 @@ async fn a_root_that_can_be_written_is_bounded_too() {
     }
 }
 
+/// An image of one test, made from the usual one.
+struct Declaring {
+    name: String,
+}
+
+impl Declaring {
+    async fn volumes(house: &House, targets: &[&str]) -> Self {
+        let body = ContainerCreateBody { image: Some(IMAGE.to_owned()), ..ContainerCreateBody::default() };
+        let container = house.docker.create_container(None, body).await.unwrap().id;
+        let name = format!("semilayer-test/volumes-{}", uuid::Uuid::new_v4().simple());
+        let changes: Vec<String> = targets.iter().map(|target| format!("VOLUME {target}")).collect();
+        let options = CommitContainerOptionsBuilder::default()
+            .container(&container)
+            .repo(&name)
+            .tag("latest")
+            .changes(&changes.join("\n"));
+        let config = ContainerConfig::default();
+        house.docker.commit_container(options.build(), config).await.unwrap();
+        house.docker.remove_container(&container, None).await.unwrap();
+        Self { name }
+    }
+
+    async fn remove(self, house: &House) {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        house.docker.remove_image(&self.name, Some(options), None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn volumes_that_an_image_declares_are_bounded_with_the_rest_and_go_with_the_run() {
+    for house in House::each_transfer_with(|options| options.disk = 16 * MIB) {
+        let image = Declaring::volumes(&house, &["/data", "/srv/more/", "/tmp", "/app"]).await;
+        let request =
+            |line: &str| Request { image: image.name.clone(), user: Some("root".to_owned()), ..shell(line) };
+        let seen = "grep -cE ' (/data|/srv/more) ' /proc/mounts; touch /app/a /tmp/b /data/c";
+        let fill = format!("cd /data; {FILL}");
+        let three = "head -c 6000000 /dev/zero > f; cp f /data; cp f /srv/more; sleep 60";
+        let two = "head -c 6000000 /dev/zero > f; cp f /data; sleep 2";
+        let mut told = Vec::new();
+        for line in [seen, fill.as_str(), three, two] {
+            told.push(within(secs(90), house.run(request(line))).await);
+        }
+        image.remove(&house).await;
+        assert!(told[0].outcome.success() && told[0].text() == "2\n", "{:?}", told[0]);
+        assert_eq!(
+            [1, 2, 3].map(|at: usize| told[at].outcome.disk_exceeded),
+            [true, true, false],
+            "{told:?}"
+        );
+        assert!(told[3].outcome.success(), "{:?}", told[3]);
+    }
+}
+
 #[tokio::test]
 async fn a_flood_of_output_takes_no_memory_of_ours() {
     flood(512 * MIB).await;
@@ -171,12 +226,6 @@ async fn flood(bytes: u64) {
     assert_eq!(read, bytes);
     assert!(execution.outcome().await.unwrap().success());
     assert!(most.saturating_sub(before) < 64 * MIB, "{before} bytes before, {most} at most");
-}
-
-/// Other tests of this process count too, which the bound leaves room for.
-fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 #[tokio::test]

@@ -20,7 +20,9 @@ fn line(line: &str) -> Request {
 /// The containers of this house that run.
 async fn running(house: &House) -> Vec<RunId> {
     let owners = std::fs::read_dir(house.state_dir().join("owners")).unwrap();
-    let owner = owners.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+    let names = owners.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+    // The others are claims on single runs.
+    let owner = names.filter(|name| !name.starts_with(RunId::PREFIX));
     let labels = owner.map(|owner| format!("light-runner.owner={owner}")).collect();
     let filters =
         HashMap::from([("label".to_owned(), labels), ("status".to_owned(), vec!["running".to_owned()])]);

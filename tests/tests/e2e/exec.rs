@@ -8,6 +8,7 @@ use harness::gateway::{ADMIN, Credentials, Gateway};
 use harness::http::{Answer, Request, Streaming};
 use harness::runner::{Runner, Settings};
 use harness::wait::{secs, until, within};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A gateway with one runner that runs commands.
@@ -47,6 +48,13 @@ impl Stage {
     async fn stream(&self, command: &str) -> Streaming {
         let body = json!({"target": "edge", "command": command, "timeout_secs": 60});
         let request = Request::post("/api/exec", &body).bearer(ADMIN).header("accept", "text/event-stream");
+        request.open(self.gateway.address()).await
+    }
+
+    /// The same of an application with this key.
+    async fn stream_with(&self, key: &str, command: &str) -> Streaming {
+        let body = json!({"target": "edge", "command": command, "timeout_secs": 60});
+        let request = Request::post("/api/exec", &body).bearer(key).header("accept", "text/event-stream");
         request.open(self.gateway.address()).await
     }
 
@@ -161,14 +169,103 @@ async fn a_command_that_is_late_is_ended() {
 }
 
 #[tokio::test]
+async fn a_revoked_key_ends_the_processes_that_it_has_begun() {
+    within(secs(60), async {
+        let stage = Stage::new("full", &["exec.full"]).await;
+        let key = json!({"kind": "secret", "name": "robot", "scopes": ["exec"]});
+        let key = stage.gateway.admin("POST", "/api/keys", key).await.ok();
+        let mut events = stage.stream_with(key["token"].as_str().unwrap(), "echo $$; sleep 1000").await;
+        let pid = event_with(&mut events, "data").await["data"].as_str().unwrap().trim().to_owned();
+        let revoke = format!("/api/keys/{}/revoke", key["id"].as_str().unwrap());
+        stage.gateway.admin("POST", &revoke, Value::Null).await.ok();
+        let error = event_with(&mut events, "event: error").await;
+        assert_eq!((&error["code"], &error["rule"]), (&json!("CANCELLED"), &json!("key.revoked")), "{error}");
+        is_gone(&pid).await;
+        until("it is audited", secs(10), async || {
+            stage.audit().await.first().is_some_and(|row| row["rule"] == "key.revoked")
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_runner_that_loses_a_capability_loses_the_processes_that_needed_it() {
+    within(secs(60), async {
+        let stage = Stage::new("full,readonly", &["exec.full"]).await;
+        let mut events = stage.stream("echo $$; trap '' TERM; sleep 1000").await;
+        let pid = event_with(&mut events, "data").await["data"].as_str().unwrap().trim().to_owned();
+        let path = format!("/api/runners/{}", stage.credentials.id);
+        stage.gateway.admin("PATCH", &path, json!({"capabilities": ["exec.readonly"]})).await.ok();
+        let error = event_with(&mut events, "event: error").await;
+        assert_eq!(
+            (&error["code"], &error["rule"]),
+            (&json!("CANCELLED"), &json!("capability.exec.full")),
+            "{error}"
+        );
+        assert!(!lives(&pid), "told before it was gone");
+        assert_eq!(stage.run("uname -s").await["stdout"], "Linux\n");
+    })
+    .await;
+}
+
+/// A namespace of processes of its own, in which the program that is started is the first one.
+fn alone() -> Vec<&'static str> {
+    let mut command = vec!["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    if !rustix::process::geteuid().is_root() {
+        command.extend(["--user", "--map-root-user"]);
+    }
+    command
+}
+
+#[tokio::test]
+async fn a_runner_that_is_the_first_process_waits_for_what_commands_leave_behind() {
+    within(secs(90), async {
+        let mut stage = Stage::with("full", &["exec.full"], |settings| settings.through(&alone())).await;
+        let first = stage.run("cat /proc/1/comm; grep -c '^PPid:.1$' /proc/$PPID/status").await;
+        assert_eq!(first["stdout"], "semilayer-runne\n1\n", "the runner is the first one's child");
+        for _ in 0..5 {
+            stage.run("setsid sleep 0.1 & (setsid sleep 1000 >/dev/null 2>&1 &)").await;
+        }
+        until("nobody is left among the dead", secs(10), async || {
+            let states = stage.run("grep -h '^State:' /proc/[0-9]*/status").await;
+            !states["stdout"].as_str().unwrap().contains("zombie")
+        })
+        .await;
+        // A signal to the first process is one to the runner, and its end that of the first.
+        let pid = stage.runner.process.pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let first = Pid::from_raw(children.trim().parse().unwrap()).unwrap();
+        kill_process(first, Signal::TERM).unwrap();
+        assert_eq!(stage.runner.process.wait(secs(20)).await.code(), Some(0));
+        assert!(stage.runner.process.stderr.text().contains("draining; a second signal aborts"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_killed_takes_its_commands_along() {
     within(secs(90), async {
         let mut stage = Stage::new("full", &["exec.full"]).await;
         let mut events = stage.stream("echo $$; sleep 1000").await;
         let pid = event_with(&mut events, "data").await["data"].as_str().unwrap().trim().to_owned();
+        until("its begin is in the log", secs(10), async || {
+            let begun = stage.gateway.admin_get("/api/audit?action=exec.begin").await;
+            begun["entries"].as_array().unwrap().len() == 1
+        })
+        .await;
         stage.gateway.process.kill().await;
         is_gone(&pid).await;
         assert!(stage.runner.process.is_running());
+        // What ran then is in the log, and said to have no known end.
+        stage.gateway.restart().await;
+        let rows = stage.audit().await;
+        assert_eq!((rows.len(), &rows[0]["outcome"]), (1, &json!("gateway_lost")), "{rows:?}");
+        assert_eq!(rows[0]["exec"]["command"], "echo $$; sleep 1000");
+        let job = stage.gateway.admin_get(&format!("/api/jobs/{}", rows[0]["jobId"].as_str().unwrap())).await;
+        assert_eq!(job["status"], "failed", "{job}");
+        stage.runner.connected().await;
+        assert_eq!(stage.run("echo on").await["stdout"], "on\n");
     })
     .await;
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use harness::folder::Folder;
 use harness::plugins::guest;
-use harness::process::{Finished, program, run};
+use harness::process::{Finished, bare, program, run};
 use harness::runner::RUNNER;
 use harness::wait::secs;
 use serde_json::{Value, json};
@@ -53,6 +53,24 @@ impl Desk {
     /// Builds as the user of this machine does, with what is on the machine already.
     async fn build(&self, project: &str) -> Finished {
         let mut command = self.command(&["build", project]);
+        Self::with_tools(&mut command);
+        run(RUNNER, command, secs(600)).await
+    }
+
+    /// Types a line into a shell, as the user of this machine does.
+    async fn types(&self, line: &str) -> Finished {
+        let mut shell = bare("sh");
+        shell.args(["-c", line]).env("HOME", self.folder.path()).current_dir(self.folder.path());
+        let own = program(RUNNER);
+        let own = Path::new(own.as_std().get_program()).parent().unwrap().to_owned();
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([own].into_iter().chain(env::split_paths(&path))).unwrap();
+        shell.env("PATH", path);
+        Self::with_tools(&mut shell);
+        run(line, shell, secs(600)).await
+    }
+
+    fn with_tools(command: &mut Command) {
         for (name, below) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
             let usual = || env::var_os("HOME").map(|home| PathBuf::from(home).join(below).into_os_string());
             command.envs(env::var_os(name).or_else(usual).map(|value| (name, value)));
@@ -61,7 +79,6 @@ impl Desk {
         // What a plugin depends on is built once, and not with every run of this test.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-plugins");
         command.env("CARGO_TARGET_DIR", target).env("CARGO_NET_OFFLINE", "true");
-        run(RUNNER, command, secs(600)).await
     }
 
     /// A folder with nothing but a program of that name, which does what the script says.
@@ -79,15 +96,22 @@ impl Desk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_plugin_builds_at_once_and_passes_when_it_is_written() {
     let desk = Desk::new();
-    let (project, checkout) = (desk.path("things"), checkout());
+    let (project, checkout) = (desk.path("my things"), checkout());
     let sdk = checkout.join("plugins-sdk");
     let made = ["new", "@acme/bridge-things", "--dir", &project, "--sdk", sdk.to_str().unwrap()];
     let made = desk.run(&made).await.ok();
-    assert!(made.contains("semilayer-runner plugin build"), "{made}");
     // The versions that this checkout was tested with; a new plugin without the file takes the newest.
     fs::copy(checkout.join("Cargo.lock"), Path::new(&project).join("Cargo.lock")).unwrap();
 
-    let shown = desk.build(&project).await.ok();
+    // What is printed is typed.
+    let (_, next) = made.split_once("next:\n").unwrap();
+    let next: Vec<&str> = next.lines().take_while(|line| line.starts_with("  ")).collect();
+    let [tools, build, test] = next[..] else { panic!("{made}") };
+    desk.types(tools).await.ok();
+    let shown = desk.types(build).await.ok();
+    let told = desk.types(test).await;
+    assert_eq!(told.code, Some(1), "{}", told.both());
+    assert!(told.stdout.contains("read is still to be written, in src/lib.rs"), "{}", told.both());
     assert!(shown.starts_with("@acme/bridge-things 0.1.0, Things\n"), "{shown}");
     assert!(shown.contains("connects to   the host in baseUrl, and what the operator allows"), "{shown}");
     let component = format!("{project}/bridge-things.wasm");

@@ -1,8 +1,10 @@
 //! A body that is wrong is refused at its place, and nothing is made of it.
 
 use harness::http::Request;
-use harness::sandbox::{Door, order};
+use harness::sandbox::{Door, TOKEN, order};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn wrong_fields_are_refused_one_by_one() {
@@ -86,6 +88,16 @@ async fn a_body_has_a_limit_whether_or_not_its_length_is_told() {
     let large = order("true", json!({"files": {"a": "x".repeat(2000)}}));
     let answer = door.post_json("/run", &large).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("FST_ERR_CTP_BODY_TOO_LARGE")));
+    let mut stream = TcpStream::connect(door.address()).await.unwrap();
+    let head = format!(
+        "POST /run HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\
+         content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n7d0\r\n{}\r\n0\r\n\r\n",
+        "x".repeat(2000)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert_eq!(door.get("/runs").await.ok(), json!([]));
     assert_eq!(door.shell("true", Value::Null).await["status"], "succeeded");
 }

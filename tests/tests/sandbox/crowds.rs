@@ -53,6 +53,63 @@ async fn who_leaves_the_line_makes_room_in_it() {
     assert_eq!(door.get("/runs").await.ok().as_array().unwrap().len(), 1);
 }
 
+/// A request with a file of so many bytes, whose run would end at once.
+fn large(bytes: usize) -> Request {
+    Request::post("/run", &order("true", json!({"files": {"a": "x".repeat(bytes)}}))).bearer(TOKEN)
+}
+
+#[tokio::test]
+async fn requests_that_wait_have_so_many_bytes_and_no_more() {
+    let door = Door::start_with(&[
+        ("SEMILAYER_SANDBOX_CONCURRENCY", "1"),
+        ("SEMILAYER_SANDBOX_BODY_LIMIT", "65536"),
+        ("SEMILAYER_SANDBOX_QUEUE_BYTES", "100k"),
+    ])
+    .await;
+    let held = async || {
+        let text = door.get("/metrics").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix("semilayer_sandbox_queue_bytes "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let first = door.detach("echo up; sleep 300", Value::Null).await;
+    door.written(&first, "up").await;
+    assert_eq!(held().await, 0, "a run that has begun waits for nothing");
+    let address = door.address();
+    let second = tokio::spawn(async move { large(60_000).send(address).await });
+    until("the second waits", secs(10), async || held().await > 60_000).await;
+    let third = large(60_000).send(address).await;
+    assert_eq!((third.status, third.json()), (503, json!({"error": "queue_full"})));
+    assert!(third.header("retry-after").is_some());
+    // Its bytes were counted piece by piece and given back.
+    assert!(held().await < 70_000);
+    let fourth = tokio::spawn(async move { large(10_000).send(address).await });
+    until("the fourth waits, too", secs(10), async || held().await > 70_000).await;
+    door.post(&format!("/runs/{first}/cancel")).await;
+    for waited in [second, fourth] {
+        assert_eq!(waited.await.unwrap().ok()["status"], "succeeded");
+    }
+    assert_eq!(held().await, 0);
+}
+
+#[tokio::test]
+async fn who_waits_in_line_when_the_server_stops_is_told_at_once() {
+    let mut door = Door::start_with(&[("SEMILAYER_SANDBOX_CONCURRENCY", "1")]).await;
+    let (address, running) =
+        (door.address(), Request::post("/run", &order("echo up; sleep 3", Value::Null)).bearer(TOKEN));
+    let running = tokio::spawn(async move { running.send(address).await });
+    until("it runs", secs(30), async || door.get("/runs").await.ok()[0]["status"] == "running").await;
+    let waiting = tokio::spawn(async move { large(10).send(address).await });
+    let gauge = async || door.get("/metrics").await.text();
+    until("another waits", secs(10), async || gauge().await.contains("semilayer_sandbox_runs_queued 1\n"))
+        .await;
+    door.process.signal(harness::process::Signal::TERM);
+    let told = waiting.await.unwrap();
+    assert_eq!((told.status, told.json()), (503, json!({"error": "draining"})));
+    assert!(!running.is_finished(), "it waited for the run before it");
+    assert_eq!(running.await.unwrap().ok()["status"], "succeeded");
+    assert_eq!(door.process.wait(secs(30)).await.code(), Some(0));
+}
+
 #[tokio::test]
 async fn many_at_once_do_not_mix() {
     let door = Arc::new(Door::start_with(&[("SEMILAYER_SANDBOX_CONCURRENCY", "4")]).await);

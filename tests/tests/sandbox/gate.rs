@@ -1,11 +1,15 @@
 //! Nobody gets in without the token, and health is open.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use harness::folder::Folder;
 use harness::http::Request;
 use harness::sandbox::{Door, TOKEN, order};
 use harness::wait::secs;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixListener};
 
 #[tokio::test]
 async fn health_is_open_and_says_whether_the_engine_answers() {
@@ -15,6 +19,34 @@ async fn health_is_open_and_says_whether_the_engine_answers() {
     let dead = Door::start_with(&[("SEMILAYER_SANDBOX_DOCKER_HOST", "unix:///nowhere/docker.sock")]).await;
     let answer = Request::get("/health").send(dead.address()).await;
     assert_eq!((answer.status, answer.json()), (503, json!({"status": "degraded", "docker": false})));
+}
+
+/// Who has no token can ask for nothing else, and that as often as they like.
+#[tokio::test]
+async fn a_crowd_that_asks_for_health_does_not_crowd_the_engine() {
+    let folder = Folder::new();
+    let socket = folder.file("engine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let engine = tokio::spawn(async move {
+        while listener.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let host = format!("unix://{socket}");
+    let door = Door::start_with(&[("SEMILAYER_SANDBOX_DOCKER_HOST", &host)]).await;
+    assert_eq!(Request::get("/health").send(door.address()).await.status, 503);
+    let before = asked.load(Ordering::Relaxed);
+    assert!(before > 0);
+    let address = door.address();
+    let crowd = (0..200).map(|_| tokio::spawn(Request::get("/health").send(address)));
+    for one in crowd.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap().status, 503);
+    }
+    let more = asked.load(Ordering::Relaxed) - before;
+    assert!(more < 50, "the engine was asked {more} times");
+    engine.abort();
 }
 
 #[tokio::test]
@@ -72,6 +104,9 @@ async fn without_a_token_no_foreign_name_leads_here() {
     let answer = Request::get("/runs").send(door.address()).await;
     assert_eq!(answer.ok(), json!([]));
     let answer = raw(&door, "GET /runs HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let page = "POST /networks/cleanup HTTP/1.1\r\nhost: localhost\r\norigin: https://evil.example\r\nconnection: close\r\n\r\n";
+    let answer = raw(&door, page).await;
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     // What a page of a browser can send without asking first.
     let form = Request::new("POST", "/run").header("content-type", "text/plain");

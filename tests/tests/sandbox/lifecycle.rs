@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use harness::http::Request;
-use harness::sandbox::Door;
+use harness::sandbox::{Door, TOKEN};
 use harness::wait::{secs, until};
 use serde_json::{Value, json};
 
@@ -63,6 +63,21 @@ async fn who_ignores_the_request_is_killed_after_the_grace() {
     assert_eq!(door.post_json(&format!("/runs/{id}/stop"), &json!({"grace": 1000})).await.status, 204);
     assert!(begun.elapsed() >= secs(1) && begun.elapsed() < secs(20), "{:?}", begun.elapsed());
     assert_eq!(door.run(&id).await["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn the_kill_comes_also_where_nobody_waits_for_it_any_more() {
+    let door = Door::start().await;
+    let id =
+        door.detach("trap 'echo asked' TERM; echo up; while true; do sleep 0.1; done", Value::Null).await;
+    door.written(&id, "up").await;
+    let stop = Request::post(format!("/runs/{id}/stop"), &json!({"grace": 3000})).bearer(TOKEN);
+    let address = door.address();
+    let caller = tokio::spawn(async move { stop.try_send(address).await });
+    door.written(&id, "asked").await;
+    caller.abort();
+    assert_eq!(door.run(&id).await["status"], "running");
+    assert_eq!(door.ended(&id).await["status"], "cancelled");
 }
 
 #[tokio::test]

@@ -94,6 +94,23 @@ async fn who_comes_back_goes_on_after_the_last_line_that_was_seen() {
 }
 
 #[tokio::test]
+async fn who_follows_a_run_does_not_keep_the_server_from_stopping() {
+    let mut door = Door::start().await;
+    let id = door.detach("echo up; sleep 300", Value::Null).await;
+    door.written(&id, "up").await;
+    let mut stream = follow(&door, &id, None).await;
+    events(&mut stream, |events| !events.is_empty()).await;
+    // Half of the 30 s that runs have: nobody waits for one.
+    assert_eq!(door.process.terminate(secs(15)).await, Some(0));
+    let rest = events(&mut stream, |_| false).await;
+    assert!(rest.iter().all(|event| event.name != "end"), "{rest:?}");
+    door.restart().await;
+    assert_eq!(door.post(&format!("/runs/{id}/cancel")).await.status, 204);
+    let all = events(&mut follow(&door, &id, None).await, |_| false).await;
+    assert_eq!((lines(&all), all.last().unwrap().name.as_str()), (vec!["up".to_owned()], "end"));
+}
+
+#[tokio::test]
 async fn a_flood_keeps_its_beginning_and_its_end_and_the_server_stays_small() {
     let door = Door::start().await;
     let run = door.shell("echo first; yes 0123456789 | head -n 3000000; printf last", Value::Null).await;

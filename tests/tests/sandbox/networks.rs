@@ -1,7 +1,8 @@
 //! Networks that callers make.
 
 use harness::http::Request;
-use harness::sandbox::{Door, order};
+use harness::sandbox::{Door, TOKEN, order};
+use harness::wait::{secs, until};
 use serde_json::{Value, json};
 
 fn name() -> String {
@@ -72,16 +73,97 @@ async fn unused_networks_are_cleaned_up_by_their_prefix() {
     assert_eq!(door.post_json("/networks/cleanup", &json!({"maxAgeMs": -1})).await.status, 400);
 }
 
+/// A network that somebody else has made, with others on it.
+async fn foreign(door: &Door, name: &str) -> String {
+    let made = Request::post("/networks/create", &json!({"Name": name, "CheckDuplicate": true}));
+    door.engine.ask(made).await["Id"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
-async fn a_network_that_is_not_there_fails_the_run_and_not_the_server() {
+async fn a_network_of_somebody_else_is_joined_only_where_the_operator_allows_it() {
+    let name = name();
     let door = Door::start().await;
-    let run = door.shell("true", json!({"network": name()})).await;
+    let id = foreign(&door, &name).await;
+    let ours = format!("{name}-ours");
+    door.post_json("/networks", &json!({"name": ours})).await.check();
+    for asked in [
+        json!({"network": name}),
+        json!({"network": id}),
+        json!({"network": &id[..12]}),
+        json!({"network": "bridge"}),
+        json!({"network": "default"}),
+    ] {
+        let refused = door.post_json("/run", &order("true", asked.clone())).await;
+        assert_eq!(
+            (refused.status, &refused.json()["error"]),
+            (403, &json!("network_not_allowed")),
+            "{asked}"
+        );
+        assert!(refused.json()["message"].as_str().unwrap().contains("--allow-network"), "{asked}");
+    }
+    let mut both = order("true", json!({"networks": [ours, name]}));
+    both.as_object_mut().unwrap().remove("network");
+    assert_eq!(door.post_json("/run", &both).await.status, 403);
+    let claimed = door.post_json("/networks", &json!({"name": name, "iccEnabled": true})).await;
+    assert_eq!(
+        (claimed.status, door.post_json("/run", &order("true", json!({"network": name}))).await.status),
+        (201, 403)
+    );
+    assert_eq!(door.get("/runs").await.ok(), json!([]));
+    for allowed in [format!("other,{name}"), "*".to_owned()] {
+        let door = Door::start_with(&[("SEMILAYER_SANDBOX_ALLOW_NETWORK", &allowed)]).await;
+        let run = door.shell("true", json!({"network": name})).await;
+        assert_eq!(run["status"], "succeeded", "{allowed}: {run}");
+    }
+    for network in [name, ours] {
+        assert_eq!(door.delete(&format!("/networks/{network}")).await.status, 204);
+    }
+}
+
+/// The name is the caller's to give away while the run is made, the network behind it is not.
+#[tokio::test]
+async fn a_run_joins_the_network_that_had_the_name_when_it_was_asked_for() {
+    let name = name();
+    let door = Door::start_with(&[("SEMILAYER_SANDBOX_CONCURRENCY", "1")]).await;
+    let first = door.detach("echo up; sleep 300", Value::Null).await;
+    door.written(&first, "up").await;
+    door.post_json("/networks", &json!({"name": name})).await.check();
+    let (address, waiting) =
+        (door.address(), Request::post("/run", &order("true", json!({"network": name}))));
+    let waiting = tokio::spawn(async move { waiting.bearer(TOKEN).send(address).await });
+    let gauge = async || door.get("/metrics").await.text();
+    until("it waits", secs(10), async || gauge().await.contains("semilayer_sandbox_runs_queued 1\n")).await;
+    assert_eq!(door.delete(&format!("/networks/{name}")).await.status, 204);
+    foreign(&door, &name).await;
+    door.post(&format!("/runs/{first}/cancel")).await;
+    let run = waiting.await.unwrap().ok();
     assert_eq!(
         (&run["status"], &run["errorCode"]),
         (&json!("failed"), &json!("NETWORK_CONNECT_FAILED")),
         "{run}"
     );
-    let both = order("true", json!({"network": "none", "networks": [name()]}));
+    assert_eq!(door.delete(&format!("/networks/{name}")).await.status, 204);
+}
+
+#[tokio::test]
+async fn nobody_opens_the_network_that_all_others_are_on() {
+    let door = Door::start().await;
+    let open = json!({"name": "light-runner-isolated", "iccEnabled": true});
+    let refused = door.post_json("/networks", &open).await;
+    assert_eq!((refused.status, &refused.json()["details"][0]["path"]), (400, &json!(["iccEnabled"])));
+}
+
+#[tokio::test]
+async fn a_network_that_is_not_there_fails_the_run_and_not_the_server() {
+    let name = name();
+    let door = Door::start_with(&[("SEMILAYER_SANDBOX_ALLOW_NETWORK", &name)]).await;
+    let run = door.shell("true", json!({"network": name})).await;
+    assert_eq!(
+        (&run["status"], &run["errorCode"]),
+        (&json!("failed"), &json!("NETWORK_CONNECT_FAILED")),
+        "{run}"
+    );
+    let both = order("true", json!({"network": "none", "networks": [name]}));
     assert_eq!(door.post_json("/run", &both).await.status, 400);
     assert_eq!(door.shell("true", Value::Null).await["status"], "succeeded");
 }

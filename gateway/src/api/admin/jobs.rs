@@ -14,7 +14,7 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::schema::Envelope;
 use crate::audit::JobFilter;
-use crate::jobs::{JobState, LiveJob, Work};
+use crate::jobs::{Ending, JobState, LiveJob, Work};
 use crate::model::{JobId, RunnerId};
 use crate::shell::record::JobStatus;
 
@@ -93,7 +93,7 @@ pub(super) async fn cancel(
     Path(job): Path<String>,
 ) -> Result<Json<JobView>, ApiError> {
     let live = api.gateway.jobs.find(id(&job)?).ok_or_else(missing)?;
-    live.cancel();
+    live.end(Ending::Operator);
     tracing::info!(job = %live.id, kind = live.work.kind(), "an operator ends a job");
     Ok(Json(JobView::from(live.as_ref())))
 }

@@ -18,7 +18,7 @@ use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::schema::Envelope;
 use crate::control::{ChangedSource, NewSource, SourceChange};
-use crate::dispatch::{Job, Step, Trace};
+use crate::dispatch::{Asked, Job, Step};
 use crate::model::Source;
 use crate::names;
 use crate::plan::PlainPlan;
@@ -176,7 +176,7 @@ pub(super) async fn test(
     let source = find(&api.control.snapshot(), &source)?;
     let plan =
         Arc::new(PlainPlan { source: source.name.clone(), kind: JobKind::Test, target: String::new() });
-    let mut job = Job::start(&api.gateway, source, plan, Trace::default())?;
+    let mut job = Job::start(&api.gateway, source, plan, Asked::default())?;
     let mut runner = None;
     loop {
         runner = job.live().runner().or(runner);

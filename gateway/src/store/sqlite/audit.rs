@@ -30,7 +30,11 @@ const SELECT: &str = "SELECT id, at, request_id, actor_kind, actor_id, action, o
 
 const SELECT_JOB: &str = "SELECT id, at, request_id, actor_kind, actor_id, action, outcome, lens, source, target, \
      runner_id, runner_instance, attempts, params_hash, row_count, byte_count, duration_ms, occurrences, job_id, rule, \
-     record, output FROM audit WHERE job_id = ?1";
+     record, output FROM audit WHERE job_id = ?1 AND action = 'exec'";
+
+/// The second word on the action is for the index, which has everything but queries.
+const UNENDED: &str = "action = 'exec.begin' AND action <> 'query' AND job_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit AS ended \
+     WHERE ended.job_id = audit.job_id AND ended.job_id IS NOT NULL AND ended.action = 'exec') ORDER BY id LIMIT ";
 
 pub(super) async fn append(db: &mut SqliteConnection, rows: &[AuditRow]) -> Result<(), StoreError> {
     for some in rows.chunks(ROWS_PER_INSERT) {
@@ -91,7 +95,7 @@ pub(super) async fn select(pool: &SqlitePool, filter: &AuditFilter) -> Result<Ve
 
 pub(super) async fn select_jobs(pool: &SqlitePool, filter: &JobFilter) -> Result<Vec<AuditRow>, StoreError> {
     let mut query = QueryBuilder::new(SELECT);
-    query.push("job_id IS NOT NULL");
+    query.push("job_id IS NOT NULL AND action = 'exec'");
     if let Some(before) = filter.before {
         query.push(" AND job_id < ").push_bind(bytes(before.uuid()));
     }
@@ -114,6 +118,13 @@ pub(super) async fn select_jobs(pool: &SqlitePool, filter: &JobFilter) -> Result
 pub(super) async fn select_job(pool: &SqlitePool, job: JobId) -> Result<Option<AuditRow>, StoreError> {
     let query = sqlx::query(SELECT_JOB).bind(bytes(job.uuid()));
     query.fetch_optional(pool).await?.as_ref().map(row).transpose()
+}
+
+pub(super) async fn select_unended_jobs(pool: &SqlitePool, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(UNENDED).push_bind(i64::from(limit));
+    let rows: Vec<SqliteRow> = query.build().fetch_all(pool).await?;
+    rows.iter().map(row).collect()
 }
 
 /// The statement of a page: what is looked for and nothing else, so that SQLite can choose an index by it.

@@ -9,9 +9,12 @@ use runtime::Exit;
 use super::error::Refusal;
 use super::name::Name;
 use super::template;
-use crate::cli::NewPlugin;
+use crate::cli::{Language, NewPlugin};
 use crate::command::print;
 use crate::registry::{FAMILY, Registry};
+
+/// What every template needs to be told; nothing answers there, and nothing asks before `read` is written.
+const SETTING: &str = "baseUrl=http://localhost:8080";
 
 pub(super) fn run(
     new: &NewPlugin,
@@ -34,7 +37,7 @@ pub(super) fn run(
         }
         fs::write(&path, file.text).map_err(Refusal::io("write", &path))?;
     }
-    Ok(print(out, &next_steps(&folder, &name)))
+    Ok(print(out, &next_steps(new.lang, &folder, &name)))
 }
 
 /// Makes the folder, or takes an empty one.
@@ -55,13 +58,36 @@ fn sdk_folder(folder: &Path) -> Result<PathBuf, Refusal> {
     folder.map_err(Refusal::NoSdk)
 }
 
-fn next_steps(folder: &Path, name: &Name) -> String {
-    let (folder, file) = (folder.display(), format!("{}.wasm", name.project));
+fn next_steps(language: Language, folder: &Path, name: &Name) -> String {
+    let quoted = |path: &Path| shown(&path.to_string_lossy());
+    let (own, file) = (quoted(folder), quoted(&folder.join(format!("{}.wasm", name.project))));
+    let tools = match language {
+        Language::Rust => "rustup target add wasm32-wasip2".to_owned(),
+        Language::Python => {
+            let (venv, wanted) = (folder.join(".venv"), folder.join("requirements.txt"));
+            let pip = quoted(&venv.join("bin/pip"));
+            format!("python3 -m venv {} && {pip} install -r {}", quoted(&venv), quoted(&wanted))
+        }
+        Language::Js => format!("npm ci --prefix {own}"),
+    };
     format!(
-        "made {} in {folder}\n\nnext:\n  semilayer-runner plugin build {folder}\n  semilayer-runner plugin test \
-         {folder}/{file}      what is still to be written, see {folder}/README.md",
-        name.package
+        "made {} in {own}\n\nnext:\n  {tools}   # once\n  semilayer-runner plugin build {own}\n  semilayer-runner plugin \
+         test {file} --config {SETTING}   # says what is still to be written\n\nmore in {}",
+        name.package,
+        quoted(&folder.join("README.md"))
     )
+}
+
+/// As a shell takes it for one word.
+fn shown(text: &str) -> String {
+    let is_plain = |c: char| {
+        c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ',' | ':' | '@' | '%' | '=')
+    };
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +123,19 @@ mod tests {
                 refusal(&new(name, folder.path().join("x"))).contains("compiled into the runner"),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn a_folder_with_blanks_is_one_word_of_the_printed_commands() {
+        let name = Name::parse("@acme/bridge-things").unwrap();
+        let steps = next_steps(Language::Python, Path::new("my plugin's"), &name);
+        for line in [
+            r"  python3 -m venv 'my plugin'\''s/.venv' && 'my plugin'\''s/.venv/bin/pip' install -r 'my plugin'\''s/requirements.txt'",
+            r"  semilayer-runner plugin build 'my plugin'\''s'",
+            r"  semilayer-runner plugin test 'my plugin'\''s/bridge-things.wasm' --config baseUrl=",
+        ] {
+            assert!(steps.contains(line), "{line}\n{steps}");
         }
     }
 

@@ -60,6 +60,7 @@ static TEMPLATES: &[Template] = &[
         language: Language::Js,
         files: &[
             ("package.json", include_str!("../../../../plugins-sdk/templates/js/package.json")),
+            ("package-lock.json", include_str!("../../../../plugins-sdk/templates/js/package-lock.json")),
             ("README.md", include_str!("../../../../plugins-sdk/templates/js/README.md")),
             (".gitignore", include_str!("../../../../plugins-sdk/templates/js/.gitignore")),
             ("app.js", include_str!("../../../../plugins-sdk/templates/js/app.js")),

@@ -10,7 +10,9 @@ use tar::{Builder, EntryType, Header};
 use tempfile::TempDir;
 
 use super::*;
+use crate::files::clear_stages;
 
+const RUN: &str = "light-runner-01234567-89a";
 const LIMITS: ExtractLimits = ExtractLimits { bytes: 1 << 30, entries: 100_000 };
 
 /// A shared folder with a secret beside it, and a folder for results.
@@ -41,13 +43,11 @@ impl Rig {
     }
 
     fn take_within(&self, from: &str, limits: ExtractLimits) -> io::Result<Taken> {
-        take_shared(
-            &self.path("app"),
-            Path::new(from),
-            &self.path("results"),
-            limits,
-            &CancellationToken::new(),
-        )
+        take_shared(&self.path("app"), Path::new(from), &self.place(limits))
+    }
+
+    fn place(&self, limits: ExtractLimits) -> Place {
+        Place { run: RUN.to_owned(), to: self.path("results"), limits, stop: CancellationToken::new() }
     }
 
     /// Results by name with their content; folders end with a slash.
@@ -81,7 +81,7 @@ fn named(results: &[(&str, &str)]) -> Vec<(String, String)> {
 
 fn bytes(taken: io::Result<Taken>) -> u64 {
     match taken.unwrap() {
-        Taken::Bytes(bytes) => bytes,
+        Taken::All(used) => used.bytes,
         Taken::Missing => panic!("it is missing"),
     }
 }
@@ -207,7 +207,8 @@ fn a_place_that_is_a_file_is_refused_and_a_deep_one_is_made() {
     rig.file("results", "file");
     assert!(rig.take("a").err().unwrap().to_string().starts_with("to: "));
     let deep = rig.path("other/x/y/");
-    take_shared(&rig.path("app"), Path::new("a"), &deep, LIMITS, &CancellationToken::new()).unwrap();
+    let place = Place { to: deep.clone(), ..rig.place(LIMITS) };
+    take_shared(&rig.path("app"), Path::new("a"), &place).unwrap();
     assert_eq!(fs::read_to_string(deep.join("a")).unwrap(), "one");
 }
 
@@ -319,9 +320,7 @@ fn header(kind: EntryType, size: u64) -> Header {
 async fn land(rig: &Rig, archive: Vec<u8>, limits: ExtractLimits) -> io::Result<Taken> {
     let pieces: Vec<Result<Bytes, ()>> =
         archive.chunks(1000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-    land_archive(Bytes::new(), stream::iter(pieces), rig.path("results"), limits, &CancellationToken::new())
-        .await
-        .unwrap()
+    land_archive(Bytes::new(), stream::iter(pieces), rig.place(limits)).await.unwrap()
 }
 
 #[tokio::test]
@@ -379,8 +378,7 @@ async fn a_stream_that_breaks_is_told_after_what_it_left_is_gone() {
         tar.append_data(&mut header(EntryType::Regular, 3000), "file", &[1; 3000][..]).unwrap();
     });
     let pieces = stream::iter([Ok(Bytes::copy_from_slice(&whole[..2000])), Err("broken")]);
-    let broken =
-        land_archive(Bytes::new(), pieces, rig.path("results"), LIMITS, &CancellationToken::new()).await;
+    let broken = land_archive(Bytes::new(), pieces, rig.place(LIMITS)).await;
     assert_eq!(broken.err(), Some("broken"));
     assert!(!rig.path("results").exists());
 }
@@ -391,9 +389,10 @@ async fn an_archive_that_stands_still_is_left_at_once_when_the_run_is_cancelled_
     let whole = archive(|tar| {
         tar.append_data(&mut header(EntryType::Regular, 3000), "file", &[1; 3000][..]).unwrap();
     });
-    let stop = CancellationToken::new();
+    let place = rig.place(LIMITS);
+    let stop = place.stop.clone();
     let rest = stream::iter([Ok::<_, ()>(Bytes::copy_from_slice(&whole[..2000]))]).chain(stream::pending());
-    let landing = land_archive(Bytes::new(), rest, rig.path("results"), LIMITS, &stop);
+    let landing = land_archive(Bytes::new(), rest, place);
     let cancel = async {
         while !rig.path("results").exists() {
             tokio::task::yield_now().await;
@@ -405,13 +404,23 @@ async fn an_archive_that_stands_still_is_left_at_once_when_the_run_is_cancelled_
     assert!(!rig.path("results").exists());
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_archive_that_stands_still_is_given_up_after_a_while() {
+    let piece = || Ok(Bytes::from_static(b"piece"));
+    let mut archive = in_time(stream::iter([piece(), piece()]).chain(stream::pending()).boxed()).boxed();
+    assert!(archive.next().await.unwrap().is_ok() && archive.next().await.unwrap().is_ok());
+    let given_up = tokio::time::timeout(SILENCE * 2, archive.next()).await.unwrap();
+    assert!(matches!(given_up, Some(Err(EngineError::RequestTimeoutError))));
+    assert!(archive.next().await.is_none());
+}
+
 #[test]
 fn a_cancelled_run_leaves_no_part_of_a_shared_folder_behind() {
     let rig = Rig::new();
     rig.file("app/file", "content");
-    let stop = CancellationToken::new();
-    stop.cancel();
-    assert!(take_shared(&rig.path("app"), Path::new("file"), &rig.path("results"), LIMITS, &stop).is_err());
+    let place = rig.place(LIMITS);
+    place.stop.cancel();
+    assert!(take_shared(&rig.path("app"), Path::new("file"), &place).is_err());
     assert!(!rig.path("results").exists());
 }
 
@@ -446,10 +455,29 @@ async fn a_large_file_passes_through_a_few_pieces() {
         Ok::<_, ()>(Bytes::from_owner(Piece(Arc::clone(&alive), vec![0; 1 << 16])))
     });
     let head = Bytes::copy_from_slice(header.as_bytes());
-    let taken =
-        land_archive(head, pieces, rig.path("results"), LIMITS, &CancellationToken::new()).await.unwrap();
+    let taken = land_archive(head, pieces, rig.place(LIMITS)).await.unwrap();
     assert_eq!(bytes(taken), SIZE as u64);
     assert!(most.load(Ordering::Relaxed) <= 1 << 20, "{most:?}");
+}
+
+#[tokio::test]
+async fn what_a_killed_extraction_has_left_is_cleared_and_nothing_else_is() {
+    let rig = Rig::new();
+    rig.file("app/file", "content");
+    let killed = Landing::at(&rig.path("results"), RUN).unwrap();
+    fs::write(rig.path("results").join(killed.name()).join("half"), "half").unwrap();
+    std::mem::forget(killed);
+    let others = [".light-runner-89012345-67a-0123", ".light-runner", "light-runner-01234567-89a-own"];
+    for name in others {
+        rig.file(&format!("results/{name}"), "kept");
+    }
+    assert_eq!(fs::read_dir(rig.path("results")).unwrap().count(), 4);
+    let entry = |to: &str| Extract { from: "file".to_owned(), to: rig.path(to) };
+    clear_stages(RUN, &[entry("results"), entry("results/"), entry("no/such/place"), entry("secrets/key")])
+        .await;
+    let mut left = others.map(|name| (name.to_owned(), "kept".to_owned()));
+    left.sort();
+    assert_eq!(rig.results(), left);
 }
 
 #[test]

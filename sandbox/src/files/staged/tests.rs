@@ -43,9 +43,31 @@ async fn a_seed_is_written_as_an_archive_would_be() {
     let staged = Staged::create(state.path(), &RunId::new(), ourselves(), false).unwrap();
     let files =
         BTreeMap::from([("a/b".to_owned(), Bytes::from_static(b"1")), ("c".to_owned(), Bytes::new())]);
-    staged.fill(Seed::Files(files), Vec::new(), ourselves()).await.unwrap();
+    staged.fill(Seed::Files(files), Vec::new(), ourselves(), CancellationToken::new()).await.unwrap();
     assert_eq!(fs::read_to_string(staged.workdir().join("a/b")).unwrap(), "1");
     assert_eq!((mode(&staged.workdir().join("a")), mode(&staged.workdir().join("a/b"))), (0o755, 0o644));
+}
+
+#[tokio::test]
+async fn filling_ends_soon_when_it_is_stopped_and_writes_nothing_afterwards() {
+    let state = state_dir();
+    let staged = Staged::create(state.path(), &RunId::new(), ourselves(), false).unwrap();
+    let many = (0..20_000).map(|number| (format!("{number:05}"), Bytes::from_static(b"1")));
+    let stop = CancellationToken::new();
+    let fill = staged.fill(Seed::Files(many.collect()), Vec::new(), ourselves(), stop.clone());
+    let count = || fs::read_dir(staged.workdir()).unwrap().count();
+    let cancel = async {
+        while count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let (filled, ()) = tokio::join!(fill, cancel);
+    assert!(filled.unwrap_err().to_string().contains("cancelled"));
+    let written = count();
+    assert!(written < 20_000);
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(count(), written);
 }
 
 #[tokio::test]
@@ -68,7 +90,10 @@ async fn files_are_given_to_the_account_of_the_run_where_we_may() {
         .unwrap()
         .set_modified(SystemTime::UNIX_EPOCH)
         .unwrap();
-    staged.fill(Seed::Dir(source.path().to_owned()), Vec::new(), owner).await.unwrap();
+    staged
+        .fill(Seed::Dir(source.path().to_owned()), Vec::new(), owner, CancellationToken::new())
+        .await
+        .unwrap();
     for below in ["", "d", "d/tool"] {
         let metadata = fs::metadata(staged.workdir().join(below)).unwrap();
         assert_eq!((metadata.uid(), metadata.gid()), (65534, 65533), "{below}");
@@ -85,7 +110,10 @@ async fn a_file_system_that_refuses_a_seed_leaves_the_files_that_were_there() {
     symlink("/etc", staged.workdir().join("etc")).unwrap();
     for name in ["a", "etc/of-a-test"] {
         let files = BTreeMap::from([(name.to_owned(), Bytes::from_static(b"second"))]);
-        assert!(staged.fill(Seed::Files(files), Vec::new(), ourselves()).await.is_err(), "{name}");
+        assert!(
+            staged.fill(Seed::Files(files), Vec::new(), ourselves(), CancellationToken::new()).await.is_err(),
+            "{name}"
+        );
     }
     assert_eq!(fs::read_to_string(staged.workdir().join("a")).unwrap(), "first");
     assert!(!Path::new("/etc/of-a-test").exists());

@@ -212,6 +212,18 @@ fn a_header_with_a_wrong_sum_is_refused() {
 }
 
 #[test]
+fn a_size_that_is_no_number_is_refused_in_few_words() {
+    let mut archive = archive(&[(EntryType::Directory, "root/", "", b"")]);
+    archive[124..136]
+        .copy_from_slice(&[b'7', b'7', 0xcd, 0xff, b'z', 0xcd, 0xff, b'z', 0xcd, 0xff, b'z', 0xcd]);
+    let mut header = Header::from_byte_slice(&archive[..BLOCK]).clone();
+    header.set_cksum();
+    archive[..BLOCK].copy_from_slice(header.as_bytes());
+    let refusal = unpacked(&archive).unwrap_err().to_string();
+    assert_eq!(refusal, "the engine's archive cannot be read: a size is no number");
+}
+
+#[test]
 fn a_size_of_the_largest_number_reads_no_further_than_the_archive() {
     let mut archive = archive(&[FOLDER]);
     archive.truncate(BLOCK);

@@ -7,7 +7,7 @@ use super::*;
 const MIB: usize = 1 << 20;
 
 fn beyond(folder: &Path, limit: u64) -> bool {
-    is_beyond(folder, limit).unwrap()
+    used(folder, limit).unwrap().is_none()
 }
 
 #[test]
@@ -42,6 +42,19 @@ fn what_is_hidden_too_deeply_is_taken_for_too_much() {
     assert!(beyond(folder.path(), u64::MAX - 1));
 }
 
+#[test]
+fn several_folders_count_together_and_one_that_is_gone_hides_none() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in &folders {
+        fs::write(folder.path().join("file"), vec![1; 2 * MIB]).unwrap();
+    }
+    let [one, other] = folders.each_ref().map(|folder| folder.path().to_owned());
+    let gone = one.join("gone");
+    assert!(!are_beyond(std::slice::from_ref(&one), 3 << 20));
+    assert!(are_beyond(&[one.clone(), gone.clone(), other.clone()], 3 << 20));
+    assert!(!are_beyond(&[one, gone, other], 5 << 20));
+}
+
 #[tokio::test]
 async fn the_watch_ends_when_there_is_too_much_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,7 +68,7 @@ async fn the_watch_ends_when_there_is_too_much_and_not_before() {
     };
     let watched = tokio::time::timeout(Duration::from_secs(20), async {
         tokio::select! {
-            () = watch(folder.path().to_owned(), 1 << 20) => {}
+            () = watch(vec![folder.path().to_owned()], 1 << 20) => {}
             () = fill => {}
         }
     });
@@ -66,5 +79,5 @@ async fn the_watch_ends_when_there_is_too_much_and_not_before() {
 #[tokio::test(start_paused = true)]
 async fn a_folder_that_is_gone_ends_nothing() {
     let gone = tempfile::tempdir().unwrap().path().join("gone");
-    assert!(tokio::time::timeout(Duration::from_secs(5), watch(gone, 1)).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(5), watch(vec![gone], 1)).await.is_err());
 }

@@ -9,12 +9,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Api, MAX_PARAMETER};
+use crate::networks::ISOLATED;
 use crate::server::body;
 use crate::server::check::Fields;
 use crate::server::refusal::{FrameworkBody, Refusal, RefusalBody};
 use crate::{Ipam, NetworkSpec, Removal, RunId};
 
 const MAX_ADDRESS: usize = 64;
+const MAX_LABELS: usize = 1000;
 const DEFAULT_AGE: Duration = Duration::from_secs(30 * 60);
 /// A hundred years: whole numbers of JSON may be larger than any age.
 const MAX_AGE_MS: u64 = 100 * 366 * 24 * 60 * 60 * 1000;
@@ -94,7 +96,7 @@ pub(super) async fn create(
     State(api): State<Api>,
     request: Request,
 ) -> Result<(StatusCode, Json<Created>), Refusal> {
-    let body = body::json(request, body::SMALL).await?;
+    let body = body::small(request).await?;
     let spec = spec(Fields::of_body(&body, false)?)?;
     let created = api.sandbox().create_network(&spec).await?;
     Ok((StatusCode::CREATED, Json(Created { name: spec.name, created })))
@@ -123,9 +125,14 @@ fn spec(mut fields: Fields) -> Result<NetworkSpec, Refusal> {
         driver,
         icc_enabled: fields.flag("iccEnabled").unwrap_or_default(),
         exclusive: fields.flag("exclusive").unwrap_or_default(),
-        labels: fields.map("labels").unwrap_or_default(),
+        labels: fields.map("labels", MAX_LABELS).unwrap_or_default(),
         ipam,
     };
+    if spec.name == ISOLATED && spec.icc_enabled {
+        // Nobody who names no network could run anything any more.
+        fields
+            .mistake(&["iccEnabled"], format!("iccEnabled: not of {ISOLATED}, on which every other run is"));
+    }
     fields.finish(&["name", "driver", "iccEnabled", "exclusive", "labels", "ipam"], &[])?;
     Ok(spec)
 }
@@ -171,7 +178,7 @@ pub(super) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> 
         (status = 401, description = "No token, or a wrong one", body = RefusalBody)),
     security(("token" = [])))]
 pub(super) async fn cleanup(State(api): State<Api>, request: Request) -> Result<Json<Removed>, Refusal> {
-    let body = body::json(request, body::SMALL).await?;
+    let body = body::small(request).await?;
     let mut fields = Fields::of_body(&body, true)?;
     let prefix = fields.text("prefix", 0, MAX_PARAMETER).unwrap_or_else(|| RunId::PREFIX.to_owned());
     let age = fields.whole("maxAgeMs", 0, MAX_AGE_MS).map_or(DEFAULT_AGE, Duration::from_millis);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,10 +12,13 @@ use utoipa::ToSchema;
 use super::{Api, Id};
 use crate::server::body;
 use crate::server::check::Fields;
+use crate::server::disk;
 use crate::server::order::{Content, Order};
 use crate::server::refusal::{FrameworkBody, Refusal, RefusalBody};
 use crate::server::view::{RunView, StartedView, Status};
 
+/// Bytes of a body that takes its time to be read.
+const LARGE: usize = 256 * 1024;
 const DEFAULT_SIGNAL: &str = "SIGTERM";
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 const MAX_GRACE_MS: u64 = 300_000;
@@ -41,7 +45,8 @@ pub(super) struct RunBody {
     input: Option<serde_json::Value>,
     /// Milliseconds until the process is killed, 1 to 3600000; 20 minutes unless the server says otherwise.
     timeout: Option<u64>,
-    /// One network; `none` for no network at all. Without, an isolated bridge that reaches the outside.
+    /// One network that was made here, or that the server allows; `none` for no network at all. Without, an isolated
+    /// bridge that reaches the outside.
     network: Option<String>,
     /// The same for more than one, the first of which is the primary one. Not with `network`.
     networks: Option<Vec<String>>,
@@ -89,16 +94,21 @@ pub(super) struct StopBody {
         (status = 202, description = "With `detached`: the run has begun", body = StartedView),
         (status = 400, description = "The body is wrong", body = RefusalBody),
         (status = 401, description = "No token, or a wrong one", body = RefusalBody),
+        (status = 403, description = "`network_not_allowed`", body = RefusalBody),
         (status = 413, description = "The body is too large", body = FrameworkBody),
         (status = 415, description = "The body is not JSON", body = FrameworkBody),
-        (status = 503, description = "The queue is full, or the server is about to stop", body = RefusalBody)),
+        (status = 503, description = "`queue_full`, also by its bytes, or `draining`", body = RefusalBody)),
     security(("token" = [])))]
 pub(super) async fn run(State(api): State<Api>, request: Request) -> Result<Response, Refusal> {
-    let body = body::json(request, api.limits.body).await?;
-    let order = Order::parse(&body, api.limits.private_callbacks)?;
-    drop(body);
+    let mut held = api.runs.room();
+    let room = |bytes| if held.grow(bytes) { Ok(()) } else { Err(api.runs.full()) };
+    let body = body::json(request, api.limits.body, room).await?;
+    let mut order = parse(body, api.limits.private_callbacks).await?;
+    held.grow_anyway(order.weight());
+    let names = std::mem::take(&mut order.request.networks);
+    order.request.networks = api.networks.resolve(api.sandbox(), names).await?;
     let detached = order.request.detached;
-    let started = api.runs.start(order).await?;
+    let started = api.runs.start(order, held).await?;
     if detached {
         let id = started.id().to_string();
         let url = format!("/runs/{id}");
@@ -108,6 +118,16 @@ pub(super) async fn run(State(api): State<Api>, request: Request) -> Result<Resp
     }
     let id = started.over().await;
     Ok(Json(api.runs.view(&id).await?).into_response())
+}
+
+/// Reads an order; a large one where it holds up nobody else.
+async fn parse(body: Bytes, private_callbacks: bool) -> Result<Order, Refusal> {
+    if body.len() <= LARGE {
+        return Order::parse(&body, private_callbacks);
+    }
+    disk::blocking(move || Order::parse(&body, private_callbacks))
+        .await
+        .map_err(|error| Refusal::internal(&error))?
 }
 
 /// All runs that are known, oldest first, without what they have written.
@@ -162,13 +182,17 @@ pub(super) async fn cancel(State(api): State<Api>, id: Id) -> Result<StatusCode,
 pub(super) async fn stop(State(api): State<Api>, id: Id, request: Request) -> Result<StatusCode, Refusal> {
     let (signal, grace) = stop_of(request).await?;
     let id = id.or("not_found_or_done")?;
-    api.runs.execution(&id).await?.stop(&signal, grace).await?;
+    let (execution, stopping) = (api.runs.execution(&id).await?, api.drain.stopping());
+    // In a task of its own: a caller who goes away within the grace does not keep the process from being killed after it.
+    let stop = async move { stopping.run_until_cancelled(execution.stop(&signal, grace)).await };
+    let stopped = api.drain.spawn("stop", stop).await.map_err(|error| Refusal::internal(&error))?;
+    stopped.ok_or_else(Refusal::draining)??;
     api.runs.put_away_of(&id, PUT_AWAY).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn stop_of(request: Request) -> Result<(String, Duration), Refusal> {
-    let body = body::json(request, body::SMALL).await?;
+    let body = body::small(request).await?;
     let mut fields = Fields::of_body(&body, true)?;
     let signal = fields.text("signal", 1, 20);
     let grace = fields.whole("grace", 0, MAX_GRACE_MS).map(Duration::from_millis);

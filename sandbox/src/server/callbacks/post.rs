@@ -14,12 +14,11 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use reach::Reach;
 use runtime::tls::ClientTls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::{Host, Position, Url};
-
-use crate::server::address::is_public;
 
 /// How long one try may take, from the name to the status.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -93,7 +92,8 @@ impl Poster {
                 found.map_err(|error| Failure::Passing(format!("cannot resolve {name}: {error}")))?.collect()
             }
         };
-        let allowed = found.iter().copied().filter(|address| self.private || is_public(address.ip()));
+        let allowed =
+            found.iter().copied().filter(|address| self.private || Reach::of(address.ip()).is_public());
         let allowed: Vec<SocketAddr> = allowed.take(ADDRESSES).collect();
         match (allowed.is_empty(), found.is_empty()) {
             (false, _) => Ok(allowed),

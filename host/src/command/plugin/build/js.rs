@@ -35,7 +35,10 @@ pub(super) async fn build(project: &Project) -> Result<PathBuf, Refusal> {
         return Err(problem("there is no script \"build\"".to_owned()));
     }
     if !project.folder.join("node_modules").is_dir() {
-        let command = format!("npm install --prefix {}", project.folder.display());
+        // With a lock file, what it names and nothing else.
+        let is_locked = project.folder.join("package-lock.json").is_file();
+        let install = if is_locked { "ci" } else { "install" };
+        let command = format!("npm {install} --prefix {}", project.folder.display());
         return Err(Refusal::Missing { what: "what package.json depends on", command });
     }
     // Without the scope, and as `plugin new` has said it.

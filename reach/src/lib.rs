@@ -1,13 +1,16 @@
 //! What an address is good for.
+//!
+//! Whoever is told by a stranger where to connect (a plugin, the sender of a callback) asks here first. Looking names up and
+//! dialing exactly an address that was judged is theirs.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Who can be behind an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub enum Reach {
     /// Anyone on the internet.
     Public,
-    /// This machine, its network, or whoever a range is set aside for: for plugins only where the operator says so.
+    /// This machine, its network, or whoever a range is set aside for: only where the operator says so.
     Private,
     /// Nobody in particular: unspecified, multicast, broadcast. Connecting to `0.0.0.0` would reach this machine.
     Nobody,
@@ -15,11 +18,16 @@ pub(crate) enum Reach {
 
 impl Reach {
     /// By the special-purpose registries of IANA; what is not known to be public is private.
-    pub(crate) fn of(address: IpAddr) -> Self {
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => of_v4(address),
             IpAddr::V6(address) => of_v6(address),
         }
+    }
+
+    /// Whether anyone on the internet can be behind it.
+    pub fn is_public(self) -> bool {
+        self == Self::Public
     }
 }
 
