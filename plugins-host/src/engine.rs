@@ -9,8 +9,9 @@ use bridge_net::{Pem, Roots};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, EngineWeak, OptLevel};
 
+use crate::about::About;
 use crate::bindings::{BridgePluginPre, host};
-use crate::cache::Cache;
+use crate::cache::{Cache, Place};
 use crate::error::{EngineError, LoadError};
 use crate::inspect::{Inspection, inspect, is_async};
 use crate::limits::{BACKTRACE_FRAMES, FIBER_BYTES, STACK_BYTES, TICK};
@@ -56,7 +57,7 @@ impl Engine {
         Self { roots: Roots::SystemAnd(Pem::File(ca_file)), ..self }
     }
 
-    /// Compiles a component, or takes it from the cache, and asks it what it is. `grants` says what a plugin of that name
+    /// Compiles a component and asks it what it is, or takes both from the cache. `grants` says what a plugin of that name
     /// may do; until then it may do nothing.
     ///
     /// # Errors
@@ -68,21 +69,42 @@ impl Engine {
     ) -> Result<Arc<Plugin>, LoadError> {
         let this = self.clone();
         let prepared = tokio::task::spawn_blocking(move || this.prepare(&component)).await;
-        let prepared = prepared.map_err(|ended| LoadError::Compile(ended.to_string()))??;
-        Plugin::describe(prepared, grants).await.map(Arc::new)
+        let mut prepared = prepared.map_err(|ended| LoadError::Compile(ended.to_string()))??;
+        let Some(about) = prepared.about.take() else { return self.load_unknown(prepared, grants).await };
+        Plugin::new(prepared, about.into_description(), grants).map(Arc::new)
+    }
+
+    /// Asks a component what it is, and keeps its answer when it makes sense.
+    async fn load_unknown(
+        &self,
+        mut prepared: Prepared,
+        grants: impl FnOnce(&str) -> Grants + Send,
+    ) -> Result<Arc<Plugin>, LoadError> {
+        let description = prepared.describe().await?;
+        let (place, about) = (prepared.place.take(), About::new(prepared.hash.clone(), &description));
+        let plugin = Plugin::new(prepared, description, grants)?;
+        if let (Some(cache), Some(place)) = (self.cache.clone(), place) {
+            let _either_way = tokio::task::spawn_blocking(move || cache.remember(&place, &about)).await;
+        }
+        Ok(Arc::new(plugin))
     }
 
     fn prepare(&self, component: &[u8]) -> Result<Prepared, LoadError> {
         let inspection = inspect(component)?;
-        let hash = sha256(component);
-        let compiled = match &self.cache {
-            Some(cache) => cache.component(&self.wasm, component, &hash)?,
-            None => compile(&self.wasm, component)?,
+        let (compiled, place, about) = match &self.cache {
+            Some(cache) => {
+                let place = cache.place(component);
+                let compiled = cache.component(&self.wasm, component, &place)?;
+                let about = cache.about(&place);
+                (compiled, Some(place), about)
+            }
+            None => (compile(&self.wasm, component)?, None, None),
         };
+        let hash = about.as_ref().map_or_else(|| sha256(component), |about| about.hash.clone());
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let linked = self.linker.instantiate_pre(&compiled).map_err(link)?;
         let guest = BridgePluginPre::new(linked).map_err(link)?;
-        Ok(Prepared { guest, hash, inspection, roots: self.roots.clone() })
+        Ok(Prepared { guest, hash, inspection, roots: self.roots.clone(), place, about })
     }
 }
 
@@ -100,6 +122,10 @@ pub(crate) struct Prepared {
     pub(crate) inspection: Inspection,
     /// Whom the plugin trusts if it does not say.
     pub(crate) roots: Roots,
+    /// Where the cache has it.
+    place: Option<Place>,
+    /// What the cache knows of it.
+    about: Option<About>,
 }
 
 /// Compiles without a cache.
@@ -111,7 +137,8 @@ pub(crate) fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<Com
 }
 
 /// Epochs and no fuel: they cost a third as much. No concurrency: interfaces of WASI 0.2 have none, and calls take a
-/// quarter of the time without. Instances are allocated as they come, because they live as long as a connection.
+/// quarter of the time without. Instances are allocated as they come, because they live as long as a connection. No tables
+/// for other programs' unwinders: backtraces of traps do without, and a component loads faster.
 pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
@@ -123,6 +150,7 @@ pub(crate) fn config() -> Config {
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(FIBER_BYTES)
         .cranelift_opt_level(OptLevel::Speed)
+        .native_unwind_info(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES))
         .memory_init_cow(true);
     config

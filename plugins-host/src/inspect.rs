@@ -1,7 +1,7 @@
 //! What a component says of itself before anything of it runs: its imports, its exports, and for which version of the
 //! interface it was built.
 
-use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{Chunk, Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use crate::error::LoadError;
 use crate::limits::COMPONENT_BYTES;
@@ -49,34 +49,45 @@ pub(crate) fn is_async(component: &[u8]) -> bool {
     valid(with) && !valid(without)
 }
 
-/// The names of the outermost component's imports and exports.
+/// The names of the outermost component's imports and exports. What is inside of it is stepped over: whoever compiles it
+/// looks at all of it.
 fn outside(component: &[u8]) -> Result<(Vec<String>, Vec<String>), LoadError> {
     let broken = |error: wasmparser::BinaryReaderError| LoadError::NotWasm(error.to_string());
     let mut imports = Vec::new();
     let mut exports = Vec::new();
-    // Sections of the components and modules inside come in between.
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(component) {
-        match payload.map_err(broken)? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                return Err(LoadError::CoreModule);
+    let mut parser = Parser::new(0);
+    let mut rest = component;
+    loop {
+        let (consumed, payload) = match parser.parse(rest, true).map_err(broken)? {
+            Chunk::Parsed { consumed, payload } => (consumed, payload),
+            Chunk::NeedMoreData(_) => return Err(torn()),
+        };
+        rest = rest.get(consumed..).ok_or_else(torn)?;
+        match payload {
+            Payload::Version { encoding: Encoding::Module, .. } => return Err(LoadError::CoreModule),
+            Payload::ModuleSection { unchecked_range: inside, .. }
+            | Payload::ComponentSection { unchecked_range: inside, .. } => {
+                rest = rest.get(inside.len()..).ok_or_else(torn)?;
             }
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(section) if depth == 1 => {
+            Payload::ComponentImportSection(section) => {
                 for import in section {
                     imports.push(import.map_err(broken)?.name.name.to_owned());
                 }
             }
-            Payload::ComponentExportSection(section) if depth == 1 => {
+            Payload::ComponentExportSection(section) => {
                 for export in section {
                     exports.push(export.map_err(broken)?.name.name.to_owned());
                 }
             }
+            Payload::End(_) => break,
             _ => {}
         }
     }
     Ok((imports, exports))
+}
+
+fn torn() -> LoadError {
+    LoadError::NotWasm("it ends in the middle of a section".to_owned())
 }
 
 fn version(exports: &[String]) -> Result<String, LoadError> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use protocol::Secret;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::{Answer, Ask, Failed};
@@ -71,7 +71,7 @@ impl Instance {
             }
         };
         let first = Some(first);
-        Alive { id, guest, blueprint, home, first, messages, closing, lost: false, _seat: seat }
+        Alive { id, guest, blueprint, home, first, messages, closing, lost: false, released: None, seat }
             .serve()
             .await;
     }
@@ -90,7 +90,9 @@ struct Alive {
     closing: CancellationToken,
     /// Its connection is of no more use: it ends with its job.
     lost: bool,
-    _seat: Seat,
+    /// What its last job gave back, until its pool has it.
+    released: Option<(Handle, OwnedSemaphorePermit)>,
+    seat: Seat,
 }
 
 /// The instance cannot be called any more.
@@ -106,10 +108,15 @@ impl Alive {
                 let _either_way = Box::pin(self.tidy(Farewell::Connection)).await;
             }
         }
+        let Self { guest, mut messages, released, seat, .. } = self;
+        messages.close();
+        // Before its place in the pool is free: the next job's instance comes after this one, not beside it.
+        drop(guest);
+        drop(seat);
+        drop(released);
         // A release that is on its way at this moment has a handle with it: left in the channel it would keep that open, and
         // its place in the pool taken, for ever.
-        self.messages.close();
-        while self.messages.recv().await.is_some() {}
+        while messages.recv().await.is_some() {}
     }
 
     async fn serve_until_broken(&mut self) -> Result<(), Broken> {
@@ -118,12 +125,15 @@ impl Alive {
             match *message {
                 Message::Ask(call, ask) => Box::pin(self.answer(&call, ask)).await?,
                 Message::Release(handle, place) => {
+                    self.released = Some((handle, place));
                     Box::pin(self.tidy(Farewell::Cursor)).await?;
                     let Some(home) = self.home.upgrade() else { break };
                     if self.lost || !self.guest.is_connected() {
                         break;
                     }
-                    home.take_back(handle, place);
+                    if let Some((handle, place)) = self.released.take() {
+                        home.take_back(handle, place);
+                    }
                 }
             }
         }

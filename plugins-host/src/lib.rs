@@ -5,6 +5,7 @@
 //! that it failed in and nobody else. What a plugin answers is checked before it is believed, and it reaches no host that
 //! the operator or the source's own settings do not name.
 
+mod about;
 mod aggregates;
 mod allow;
 mod answer;

@@ -9,6 +9,7 @@ use protocol::{AggregateCapabilities, Capabilities, JobKind, Manifest, SourceCon
 
 use crate::allow::Allowlist;
 use crate::answer::Asked;
+use crate::bindings::bridge::Description;
 use crate::bindings::types::Provides;
 use crate::bridge::Source;
 use crate::call::CallState;
@@ -96,32 +97,19 @@ impl Plugin {
         self.blueprint.stats.now()
     }
 
-    /// Asks a component that has been compiled what it is, in an instance without any network.
-    pub(crate) async fn describe(
+    /// A component that has been compiled, with what it says of itself.
+    pub(crate) fn new(
         prepared: Prepared,
-        grants: impl FnOnce(&str) -> Grants + Send,
+        description: Description,
+        grants: impl FnOnce(&str) -> Grants,
     ) -> Result<Self, LoadError> {
-        let Prepared { guest, hash, inspection, roots } = prepared;
-        let stats = Arc::new(Stats::default());
-        let nameless =
-            blueprint(guest, "(loading)".into(), Grants::default(), roots.clone(), Arc::clone(&stats));
-        let call = CallState::within(DESCRIBE_TIME);
-        let asked = async {
-            Guest::start(Arc::clone(&nameless), Vec::new(), Vec::new(), call.clone()).await?.describe().await
-        };
-        // Nobody waits for it to unwind.
-        let description = within(&call, std::time::Duration::ZERO, asked).await;
-        let description = description.map_err(|failure| {
-            LoadError::Describe(match failure {
-                PluginFailure::Unresponsive { .. } => PluginFailure::Computing { limit: DESCRIBE_TIME },
-                other => other,
-            })
-        })?;
         let described = Described::read(description)?;
         let name: Arc<str> = described.manifest.package_name.as_str().into();
         let grants = grants(&name);
+        let stats = Arc::new(Stats::default());
         let crowd = Crowd::new(grants.limits.instances, Arc::clone(&stats));
-        let blueprint = blueprint(nameless.component.clone(), name, grants, roots, stats);
+        let Prepared { guest, hash, inspection, roots, .. } = prepared;
+        let blueprint = blueprint(guest, name, grants, roots, stats);
         Ok(Self { described: Arc::new(described), blueprint, crowd, hash, inspection })
     }
 
@@ -142,6 +130,25 @@ impl Plugin {
         let asked = Asked { plugin: Arc::clone(&plugin), kind: JobKind::Test, target: String::new() };
         drop(first.map_err(|failed| asked.failure(failed))?);
         Ok(Box::new(Source::new(Arc::clone(&self.described), plugin, pool)))
+    }
+}
+
+impl Prepared {
+    /// Asks it what it is, in an instance without any network.
+    pub(crate) async fn describe(&self) -> Result<Description, LoadError> {
+        let (guest, roots) = (self.guest.clone(), self.roots.clone());
+        let nameless = blueprint(guest, "(loading)".into(), Grants::default(), roots, Arc::default());
+        let call = CallState::within(DESCRIBE_TIME);
+        let asked =
+            async { Guest::start(nameless, Vec::new(), Vec::new(), call.clone()).await?.describe().await };
+        // Nobody waits for it to unwind.
+        let description = within(&call, std::time::Duration::ZERO, asked).await;
+        description.map_err(|failure| {
+            LoadError::Describe(match failure {
+                PluginFailure::Unresponsive { .. } => PluginFailure::Computing { limit: DESCRIBE_TIME },
+                other => other,
+            })
+        })
     }
 }
 

@@ -85,7 +85,9 @@ fn read_value(fields: &mut ConfigFields<'_>, config: &SourceConfig, field: &Fiel
     let Some(given) = given else { return Read::Unset };
     let value = match (field.kind, given) {
         // Where a file of settings says with structure what a form says with text.
-        (FieldKind::String, Value::Array(_) | Value::Object(_)) => Some(Value::String(given.to_string())),
+        (FieldKind::String, Value::Array(_) | Value::Object(_)) | (FieldKind::Password, Value::Object(_)) => {
+            Some(Value::String(given.to_string()))
+        }
         (FieldKind::String | FieldKind::Password, _) => fields.text(&[key]).map(Value::String),
         (FieldKind::Boolean, _) => fields.flag(&[key]).map(Value::Bool),
         (FieldKind::Number, Value::Number(number)) => Some(Value::Number(number.clone())),
@@ -269,6 +271,9 @@ mod tests {
             mistakes, "host: expected a URL, or a host with an optional port",
             "it is no host, but it is text"
         );
+        let settings = read(false, json!({"host": "db", "password": {"key": "pem"}})).unwrap();
+        assert_eq!(told(&settings)["password"], r#"{"key":"pem"}"#);
+        assert_eq!(settings.secrets, [Secret::new(r#"{"key":"pem"}"#)]);
     }
 
     #[test]

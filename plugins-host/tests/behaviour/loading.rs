@@ -109,7 +109,7 @@ async fn a_compiled_plugin_is_taken_from_the_cache_and_made_again_when_it_is_bro
     };
     let files = || {
         let entries = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
-        entries.collect::<Vec<_>>()
+        entries.filter(|file| file.extension().is_some_and(|found| found == "cwasm")).collect::<Vec<_>>()
     };
     load().await.unwrap();
     let [file] = &files()[..] else { panic!("one file: {:?}", files()) };
@@ -128,6 +128,29 @@ async fn a_compiled_plugin_is_taken_from_the_cache_and_made_again_when_it_is_bro
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o666)).unwrap();
     load().await.unwrap();
     assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "made again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_has_described_itself_once_is_not_started_to_be_asked_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("compiled");
+    let load = async || {
+        let engine = Engine::new(EngineSettings { cache: Some(cache.clone()) }).unwrap();
+        engine.load(guest("hostile"), |_| Grants::default()).await.unwrap()
+    };
+    let asked = load().await;
+    let mut files = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+    let kept = files.find(|file| file.extension().is_some_and(|found| found == "json")).unwrap();
+    let known = load().await;
+    assert_eq!(format!("{:?}", known.manifest()), format!("{:?}", asked.manifest()));
+    assert_eq!((known.hash(), known.provides()), (asked.hash(), asked.provides()));
+
+    let text = std::fs::read_to_string(&kept).unwrap();
+    std::fs::write(&kept, text.replace(r#""sdk":"none""#, r#""sdk":"kept""#)).unwrap();
+    assert_eq!(load().await.sdk(), "kept", "nobody was asked");
+    std::fs::set_permissions(&kept, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(load().await.sdk(), "none", "a file that is not ours alone is nothing to go by");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), text, "made again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

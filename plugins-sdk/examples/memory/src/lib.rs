@@ -74,9 +74,10 @@ impl Bridge for Memory {
         if self.is_people(target) {
             let page = Page::new(people::columns(), self.people, &options)?;
             let mut maker = Maker::default();
-            return Ok(page.rows(move |index, columns, table| {
-                let person = maker.person(index);
-                columns.iter().for_each(|column| person.push(*column, table));
+            let all = options.projection.pairs().is_none();
+            return Ok(page.rows(move |index, columns, table| match maker.person(index) {
+                person if all => person.push_all(table),
+                person => columns.iter().for_each(|column| person.push(*column, table)),
             }));
         }
         let stored = Rc::clone(self.stored(target)?);

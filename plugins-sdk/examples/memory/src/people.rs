@@ -31,6 +31,14 @@ const LAST_NAMES: [&str; 16] = [
 const FIRST_INSTANT: i64 = 1_577_836_800_000_000;
 /// Between two people, in microseconds: 61 seconds and a bit, so that no two have the same time of day.
 const STEP: i64 = 61_000_250;
+/// The last person whose instant there is.
+const LAST_WITH_INSTANT: i64 = (i64::MAX - FIRST_INSTANT) / STEP;
+/// Two bytes in front of what is meant, since eight are written at once.
+const EMAIL_START: [u8; 8] = *b"  person";
+const EMAIL_END: &[u8] = b"@example.com";
+
+/// One in each byte.
+const ONES: u64 = 0x0101_0101_0101_0101;
 
 /// The columns, in order.
 pub fn columns() -> Vec<Column> {
@@ -53,85 +61,109 @@ pub struct Person<'a> {
     pub id: i64,
     /// First and last name.
     pub name: &'a str,
-    /// One in five has none.
-    pub email: Option<&'a str>,
+    /// ASCII, as bytes. One in five has none.
+    pub email: Option<&'a [u8]>,
     /// In [0, 100).
     pub score: f64,
     /// Two in three are.
     pub active: bool,
     /// Grows with the id.
     pub created_at: Timestamp,
-    /// Digits with two behind the point.
-    pub balance: &'a str,
-    /// A UUID.
-    pub device: &'a str,
+    /// Digits with two behind the point, as bytes.
+    pub balance: &'a [u8],
+    /// The text of a UUID, as bytes.
+    pub device: &'a [u8],
 }
 
 /// Makes rows, and keeps the room for their texts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Maker {
-    name: String,
-    email: String,
-    balance: String,
-    device: Vec<u8>,
+    /// Each first name with each last name.
+    names: Vec<String>,
+    email: Backwards<28>,
+    balance: Backwards<37>,
+    device: [u8; 36],
+}
+
+impl Default for Maker {
+    fn default() -> Self {
+        let name = |last: &'static str| FIRST_NAMES.map(|first| format!("{first} {last}"));
+        Self {
+            names: LAST_NAMES.into_iter().flat_map(name).collect(),
+            email: Backwards::before(EMAIL_END),
+            balance: Backwards::before(b".00"),
+            device: [b'-'; 36],
+        }
+    }
 }
 
 impl Maker {
     /// The person at `index`, from 0.
     pub fn person(&mut self, index: u64) -> Person<'_> {
         let noise = mix(index);
-        let first = pick(&FIRST_NAMES, noise);
-        let last = pick(&LAST_NAMES, noise >> 4);
-        self.write_texts(index, noise, first, last);
+        self.write_texts(index, noise);
         let id = i64::try_from(index).unwrap_or(i64::MAX - 1) + 1;
         let thousandths = u32::try_from((noise >> 8) % 100_000).unwrap_or(0);
+        let instant = if id > LAST_WITH_INSTANT { i64::MAX } else { FIRST_INSTANT + id * STEP };
         Person {
             id,
-            name: &self.name,
-            email: (!noise.is_multiple_of(5)).then_some(self.email.as_str()),
+            name: self.name(noise),
+            email: (!noise.is_multiple_of(5)).then_some(self.email.text()),
             score: f64::from(thousandths) / 1_000.0,
             active: !noise.is_multiple_of(3),
-            created_at: Timestamp::from_micros(FIRST_INSTANT.saturating_add(id.saturating_mul(STEP))),
-            balance: &self.balance,
-            device: str::from_utf8(&self.device).unwrap_or_default(),
+            created_at: Timestamp::from_micros(instant),
+            balance: self.balance.text(),
+            device: &self.device,
         }
     }
 
-    fn write_texts(&mut self, index: u64, noise: u64, first: &str, last: &str) {
-        self.name.clear();
-        self.name.extend([first, " ", last]);
-        let mut digits = itoa::Buffer::new();
-        self.email.clear();
-        self.email.extend(["person", digits.format(index), "@example.com"]);
-        self.balance.clear();
-        self.balance.push_str(digits.format(u32::try_from((noise >> 20) % 10_000_000).unwrap_or(0)));
-        self.balance.push('.');
-        self.balance.push(digit((noise >> 44) % 10));
-        self.balance.push(digit((noise >> 48) % 10));
-        self.device.clear();
-        self.device.extend_from_slice(&uuid(noise, mix(noise)));
+    fn name(&self, noise: u64) -> &str {
+        let index = usize::try_from(noise % 256).unwrap_or(0);
+        self.names.get(index).map(String::as_str).unwrap_or_default()
+    }
+
+    fn write_texts(&mut self, index: u64, noise: u64) {
+        self.email.restart();
+        self.email.digits(index);
+        self.email.word(EMAIL_START, 6);
+        self.balance.restart();
+        self.balance.set_end(&[b'.', digit(noise >> 44), digit(noise >> 48)]);
+        self.balance.digits((noise >> 20) % 10_000_000);
+        write_uuid(&mut self.device, noise, mix(noise));
     }
 }
 
 impl Person<'_> {
+    /// Pushes the values of all columns.
+    #[inline]
+    pub(crate) fn push_all(&self, table: &mut Table) {
+        table.push(self.id).push(self.name);
+        self.push_email(table);
+        table.push(self.score).push(self.active).push(self.created_at).utf8(self.balance).utf8(self.device);
+    }
+
     /// Pushes the value of the column at `position`.
     #[inline]
     pub(crate) fn push(&self, position: usize, table: &mut Table) {
         match position {
             0 => table.push(self.id),
             1 => table.push(self.name),
-            2 => table.push(self.email),
+            2 => self.push_email(table),
             3 => table.push(self.score),
             4 => table.push(self.active),
             5 => table.push(self.created_at),
-            6 => table.push(self.balance),
-            _ => table.push(self.device),
+            6 => table.utf8(self.balance),
+            _ => table.utf8(self.device),
         };
     }
-}
 
-fn pick<'a>(names: &[&'a str; 16], noise: u64) -> &'a str {
-    names.get(usize::try_from(noise % 16).unwrap_or(0)).copied().unwrap_or_default()
+    #[inline]
+    fn push_email<'t>(&self, table: &'t mut Table) -> &'t mut Table {
+        match self.email {
+            Some(email) => table.utf8(email),
+            None => table.null(),
+        }
+    }
 }
 
 /// Spreads the bits of an index over all of the result; no two indexes have the same (the finalizer of splitmix64).
@@ -142,15 +174,13 @@ fn mix(index: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// Digits are made eight at a time: what is measured is the way of rows to the caller, not how they come about.
-fn uuid(high: u64, low: u64) -> [u8; 36] {
+/// Digits are made eight at a time: what is measured is the way of rows to the caller, not how they come about. Dashes stand
+/// in the text already.
+fn write_uuid(text: &mut [u8; 36], high: u64, low: u64) {
     // Version 8: bits of one's own making.
     let high = (high & !0xf000) | 0x8000;
     let low = (low & !(0xf << 60)) | (0xa << 60);
-    let halves =
-        [high >> 32, high, low >> 32, low].map(|half| u32::try_from(half & 0xffff_ffff).unwrap_or(0));
-    let [first, middle, rest, last] = halves.map(hex);
-    let mut text = [b'-'; 36];
+    let [first, middle, rest, last] = [high >> 32, high & 0xffff_ffff, low >> 32, low & 0xffff_ffff].map(hex);
     let mut put = |at: usize, digits: &[u8]| {
         if let Some(place) = text.get_mut(at..at + digits.len()) {
             place.copy_from_slice(digits);
@@ -164,23 +194,85 @@ fn uuid(high: u64, low: u64) -> [u8; 36] {
     put(19, one);
     put(24, other);
     put(28, &last);
-    text
 }
 
-/// All digits of a number.
-fn hex(value: u32) -> [u8; 8] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // One digit a byte.
-    let mut digits = u64::from(value);
-    digits = (digits | (digits << 16)) & 0x0000_ffff_0000_ffff;
-    digits = (digits | (digits << 8)) & 0x00ff_00ff_00ff_00ff;
-    digits = (digits | (digits << 4)) & (ONES * 0x0f);
+/// All digits of a number of 32 bits. Halves change places at each step, so that the first digit is the lowest byte.
+fn hex(value: u64) -> [u8; 8] {
+    let mut digits = ((value >> 16) | (value << 32)) & 0x0000_ffff_0000_ffff;
+    digits = ((digits >> 8) & 0x0000_00ff_0000_00ff) | ((digits & 0x0000_00ff_0000_00ff) << 16);
+    digits = ((digits >> 4) & 0x000f_000f_000f_000f) | ((digits & 0x000f_000f_000f_000f) << 8);
     let letters = ((digits + ONES * 6) >> 4) & ONES;
-    (digits + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
+    (digits + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_le_bytes()
 }
 
-fn digit(value: u64) -> char {
-    char::from_digit(u32::try_from(value).unwrap_or(0), 10).unwrap_or('0')
+/// The last decimal digit.
+fn digit(value: u64) -> u8 {
+    b'0' + u8::try_from(value % 10).unwrap_or(0)
+}
+
+/// A text of at most 40 bytes whose end, from `END` on, stands, and whose start is written eight bytes at a time, from there
+/// to the front.
+#[derive(Debug)]
+struct Backwards<const END: usize> {
+    bytes: [u8; 40],
+    start: usize,
+}
+
+impl<const END: usize> Backwards<END> {
+    fn before(end: &[u8]) -> Self {
+        let mut this = Self { bytes: [0; 40], start: END };
+        this.set_end(end);
+        this
+    }
+
+    fn text(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// Leaves the end alone.
+    fn restart(&mut self) {
+        self.start = END;
+    }
+
+    fn set_end(&mut self, end: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(END..).filter(|place| place.len() == end.len()) {
+            place.copy_from_slice(end);
+        }
+    }
+
+    /// The last bytes of a word. Without the remainder, which is always the same, there would be a case in which it does not
+    /// fit.
+    fn word(&mut self, word: [u8; 8], length: usize) {
+        let at = self.start.wrapping_sub(8) % 32;
+        if let Some(place) = self.bytes.get_mut(at..at + 8) {
+            place.copy_from_slice(&word);
+        }
+        self.start = self.start.wrapping_sub(length);
+    }
+
+    fn digits(&mut self, mut value: u64) {
+        while value >= 100_000_000 {
+            self.word(ascii(eight_digits(value % 100_000_000)), 8);
+            value /= 100_000_000;
+        }
+        let digits = eight_digits(value);
+        let zeros = usize::try_from(digits.trailing_zeros() / 8).unwrap_or(0);
+        self.word(ascii(digits), 8 - zeros.min(7));
+    }
+}
+
+/// The digits of a number below 100 000 000, one a byte, the first one lowest.
+fn eight_digits(value: u64) -> u64 {
+    let mut digits = (value / 10_000) | ((value % 10_000) << 32);
+    // Hundreds, then tens, of all parts at once, by multiplying instead of dividing.
+    let hundreds = ((digits * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    digits = hundreds | ((digits - hundreds * 100) << 16);
+    let tens = ((digits * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((digits - tens * 10) << 8)
+}
+
+fn ascii(digits: u64) -> [u8; 8] {
+    (digits + ONES * u64::from(b'0')).to_le_bytes()
 }
 
 #[cfg(test)]
@@ -197,7 +289,7 @@ mod tests {
         let person = one.person(0);
         assert_eq!(person.id, 1);
         assert_eq!(person.created_at.to_string(), "2020-01-01T00:01:01.000250Z");
-        assert_eq!(person.device, "e220a839-7b1d-8daf-a706-dd2f4d197e6f");
+        assert_eq!(person.device, b"e220a839-7b1d-8daf-a706-dd2f4d197e6f");
     }
 
     #[test]
@@ -206,12 +298,26 @@ mod tests {
         let mut without_email = 0;
         for index in 0..1_000 {
             let person = maker.person(index);
-            let dashes: Vec<usize> = person.device.match_indices('-').map(|(at, _)| at).collect();
-            assert_eq!((person.device.len(), dashes.as_slice()), (36, &[8, 13, 18, 23][..]));
-            assert_eq!(person.balance.rsplit_once('.').unwrap().1.len(), 2);
+            let device = str::from_utf8(person.device).unwrap();
+            let dashes: Vec<usize> = device.match_indices('-').map(|(at, _)| at).collect();
+            assert_eq!((device.len(), dashes.as_slice()), (36, &[8, 13, 18, 23][..]));
+            let (whole, cents) = str::from_utf8(person.balance).unwrap().split_once('.').unwrap();
+            assert_eq!((whole.parse::<u32>().unwrap().to_string().as_str(), cents.len()), (whole, 2));
             assert!((0.0..100.0).contains(&person.score));
             without_email += u32::from(person.email.is_none());
         }
         assert!((150..250).contains(&without_email), "{without_email}");
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_written_from_their_end() {
+        let mut text = Backwards::<28>::before(EMAIL_END);
+        let numbers = [0, 7, 10, 99, 100, 12_345_678, 99_999_999, 100_000_000, 100_000_007, u64::MAX];
+        for number in numbers.into_iter().chain((0..1_000).map(mix)).chain((0..1_000).map(|n| mix(n) >> 40)) {
+            text.restart();
+            text.digits(number);
+            text.word(EMAIL_START, 6);
+            assert_eq!(text.text(), format!("person{number}@example.com").as_bytes());
+        }
     }
 }
