@@ -45,7 +45,7 @@ class Connection extends Plugin {
 
   /**
    * At most options.limit rows in the order of the key, from options.cursor on. With a service that gives things behind
-   * an id:
+   * an id, as many as it is asked for:
    *
    *   const after = encodeURIComponent(options.cursor ?? "0");
    *   const things = this.get(`/${target}?after=${after}&limit=${options.limit}`);

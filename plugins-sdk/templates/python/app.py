@@ -49,7 +49,7 @@ class Connection(Plugin):
 
     def read(self, target: str, options: ReadOptions) -> Rows:
         """At most options.limit rows in the order of the key, from options.cursor on. With a service that gives things
-        behind an id:
+        behind an id, as many as it is asked for:
 
             after = urllib.parse.quote(options.cursor or "0", safe="")
             things = self.get(f"/{target}?after={after}&limit={options.limit}")

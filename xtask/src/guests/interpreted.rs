@@ -98,16 +98,20 @@ fn componentize_python(tools: &Path, component: &Path) -> Command {
 }
 
 fn javascript_tools() -> Result<PathBuf, Error> {
-    // Everything in it is named by its exact version.
-    let package = include_str!("../../../plugins-sdk/examples/javascript/package.json");
-    let folder = cached(&Account::Own, "javascript-guests", &package, |folder| {
-        let path = folder.join("package.json");
-        fs::write(&path, package).map_err(Error::io("write", path))?;
+    let files = [
+        ("package.json", include_str!("../../../plugins-sdk/examples/javascript/package.json")),
+        // Versions and what they must hash to, of everything.
+        ("package-lock.json", include_str!("../../../plugins-sdk/examples/javascript/package-lock.json")),
+    ];
+    let folder = cached(&Account::Own, "javascript-guests", &files, |folder| {
+        for (name, text) in files {
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(Error::io("write", path))?;
+        }
         println!("fetching what builds guests in JavaScript");
         let mut command = Command::new(npm()?);
-        command.args(["install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]);
-        command.current_dir(folder);
-        Run::new(command, "npm install", FETCH_LIMIT).capture().map(drop)
+        command.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder);
+        Run::new(command, "npm ci", FETCH_LIMIT).capture().map(drop)
     })?;
     Ok(folder.join("node_modules/.bin"))
 }

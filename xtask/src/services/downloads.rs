@@ -139,12 +139,15 @@ impl Python {
         find_file(&root.join("lib"), name)?.ok_or_else(missing)
     }
 
+    /// The packages by name and version, without what they must hash to.
+    fn wanted(&self) -> String {
+        let packages = self.requirements.lines().filter(|line| !line.starts_with(['#', ' ']));
+        packages.map(|line| line.trim_end_matches([' ', '\\'])).collect::<Vec<_>>().join(", ")
+    }
+
     fn install(&self, account: &Account, folder: &Path) -> Result<(), Error> {
         let python = python(account)?;
-        println!(
-            "fetching {}",
-            self.requirements.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(", ")
-        );
+        println!("fetching {}", self.wanted());
         let mut command = Command::new(python);
         command.args(["-m", "venv"]).arg(folder);
         Run::new(command, "python3 -m venv", UNPACK_LIMIT).capture()?;

@@ -10,6 +10,10 @@ use serde::Deserialize;
 const ALWAYS_VERIFIED: &str =
     "true, or nothing: certificates are always verified; name the authority that signed yours in \"ca\"";
 
+/// Nodes of both kinds would send the password in the clear as soon as those that encrypt cannot be reached.
+const NODES: &str =
+    "a URL that begins with http:// or https://, or several of one kind with commas between them";
+
 /// Where the cluster is, and who asks.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -82,9 +86,12 @@ impl Config {
     pub(crate) fn mistakes(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         let mut wrong = |field: &str, expected: &str| mistakes.push(Mistake::new(field, expected));
-        let is_url = |node: &str| ["http://", "https://"].iter().any(|scheme| node.starts_with(scheme));
-        if self.nodes().next().is_none() || !self.nodes().all(is_url) {
-            wrong("node", "a URL that begins with http:// or https://, or several with commas between them");
+        let all_begin = |scheme: &str| self.nodes().all(|node| node.starts_with(scheme));
+        let is_encrypted = all_begin("https://");
+        if self.nodes().next().is_none() || !(is_encrypted || all_begin("http://")) {
+            wrong("node", NODES);
+        } else if !is_encrypted && self.has_tls_settings() {
+            wrong("node", "a URL that begins with https://, because there are settings of TLS");
         }
         if self.reject_unauthorized == Some(false) {
             wrong("rejectUnauthorized", ALWAYS_VERIFIED);
@@ -119,6 +126,15 @@ impl Config {
                 Ok(if node.starts_with("https://") { client.tls(tls.clone()) } else { client })
             })
             .collect()
+    }
+
+    /// Whether there are settings that mean nothing without TLS. `rejectUnauthorized` has a default and says nothing.
+    fn has_tls_settings(&self) -> bool {
+        let object = self.tls().unwrap_or_default();
+        let own = [&self.ca, &self.client_certificate, &self.client_key, &self.server_name];
+        own.into_iter()
+            .chain([&object.ca, &object.cert, &object.key, &object.servername])
+            .any(Option::is_some)
     }
 
     fn nodes(&self) -> impl Iterator<Item = &str> {
@@ -195,7 +211,8 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named() {
-        assert!(at("https://a:9200, http://b").mistakes().is_empty());
+        assert!(at("https://a:9200, https://b").mistakes().is_empty());
+        assert!(at("http://a:9200,http://b").mistakes().is_empty());
         assert_eq!(fields(&at("")), ["node"]);
         assert_eq!(fields(&at("https://a, b:9200")), ["node"]);
         let config = Config {
@@ -209,6 +226,19 @@ mod tests {
         assert_eq!(fields(&tls(r#"{"rejectUnauthorized":false}"#)), ["tls"]);
         assert_eq!(fields(&tls(r#"{"cert":"x","key":"y"}"#)), [""; 0]);
         assert_eq!(fields(&tls("true")), ["tls"]);
+    }
+
+    #[test]
+    fn nothing_goes_in_the_clear_that_was_meant_to_be_encrypted() {
+        assert_eq!(fields(&at("https://a:9200, http://b")), ["node"]);
+        let ca = |node: &str| Config { ca: Some("pem".to_owned()), ..at(node) };
+        assert_eq!(fields(&ca("http://a")), ["node"]);
+        assert_eq!(fields(&ca("https://a")), [""; 0]);
+        let object = Config { tls: Some(r#"{"servername":"search"}"#.to_owned()), ..at("http://a") };
+        assert_eq!(fields(&object), ["node"]);
+        // A default that every source has.
+        let always = Config { reject_unauthorized: Some(true), tls: Some("{}".to_owned()), ..at("http://a") };
+        assert_eq!(fields(&always), [""; 0]);
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Server {
         succeeded(self.send(request)?)?.json()
     }
 
-    /// Sends a request to the node that answered last, and to the others when that cannot be reached.
+    /// Sends a request to the node that answered last, and to the others when that cannot be reached or is not well.
     fn send(&self, request: impl Fn(&Client) -> Request) -> Result<Response, Error> {
         let mut failure = Error::invalid_config("node", "a URL");
         for offset in 0..self.nodes.len() {
@@ -165,6 +165,8 @@ impl Server {
             let others = self.nodes.len() > 1;
             let node = if others { node.clone().retries(1) } else { node.clone() };
             match request(&node).timeout(remaining().unwrap_or(TIMEOUT)).send() {
+                // What stands before this node, or the node itself, cannot answer now; another one may.
+                Ok(response) if matches!(response.status(), 502 | 503) && offset + 1 < self.nodes.len() => {}
                 Ok(response) => {
                     self.at.set(at);
                     return Ok(response);

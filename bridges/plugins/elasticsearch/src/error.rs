@@ -8,6 +8,8 @@ use serde_json::Value as Json;
 const MESSAGE_CHARACTERS: usize = 500;
 /// A scan whose place at the server is gone.
 const CONTEXT_MISSING: &str = "search_context_missing_exception";
+/// How both engines begin to say so; the type is that of many other mistakes.
+const PAGE_TOO_LARGE: &str = "Result window is too large";
 
 /// The answer, when it says success.
 pub(crate) fn succeeded(response: Response) -> Result<Response, Error> {
@@ -27,6 +29,11 @@ pub(crate) fn succeeded(response: Response) -> Result<Response, Error> {
 /// Whether the place of a scan at the server is gone: it was closed, or nobody asked for too long.
 pub(crate) fn is_context_missing(error: &Error) -> bool {
     error.native() == Some(CONTEXT_MISSING)
+}
+
+/// Whether more documents were asked for at once than the index allows (`index.max_result_window`).
+pub(crate) fn is_page_too_large(error: &Error) -> bool {
+    error.code() == ErrorCode::QueryFailed && error.message().contains(PAGE_TOO_LARGE)
 }
 
 /// Why a search that was answered is no answer: a part of the index is missing in it, or the server gave up.

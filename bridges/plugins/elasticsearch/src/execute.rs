@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 
 use crate::connect::{Answer, Body, Hit, KEEP_ALIVE, LONG_KEEP_ALIVE, Place, Server, Source};
-use crate::error::is_context_missing;
+use crate::error::{is_context_missing, is_page_too_large};
 use crate::introspect::Index;
 use crate::position::{Position, refusal};
 use crate::values::{Columns, Residual};
 
 /// Documents of the first request; those of later ones depend on how long they are.
 const FIRST_PAGE: u64 = 1_000;
-/// Documents that one request may have (`index.max_result_window`).
+/// Documents that one request may have (`index.max_result_window`), where no operator has said otherwise.
 const LARGEST_PAGE: u64 = 10_000;
 const SMALLEST_PAGE: u64 = 10;
 /// How long an answer should be.
@@ -66,6 +66,8 @@ pub(crate) struct Scan {
     server: Server,
     plan: Plan,
     source: Source,
+    /// Dates that documents have in a form of their own.
+    dates: Vec<Json>,
     /// The keys by which requests follow one another.
     sort: Vec<Json>,
     after: Vec<Box<RawValue>>,
@@ -73,6 +75,8 @@ pub(crate) struct Scan {
     hits: VecDeque<Hit>,
     /// Documents of the next request.
     page: u64,
+    /// Documents that one request of this target may have.
+    largest_page: u64,
     skip: u64,
     left: Option<u64>,
     is_started: bool,
@@ -97,17 +101,20 @@ impl Plan {
 impl Scan {
     pub(crate) fn new(server: Server, plan: Plan) -> Self {
         let source = plan.columns.source(plan.residual.as_ref());
+        let dates = plan.columns.dates(plan.residual.as_ref(), &plan.index);
         let total = match plan.total {
             Total::Known(total) => Some(total),
             Total::Asked | Total::Unasked => None,
         };
         Self {
             source,
+            dates,
             sort: plan.sort.clone(),
             after: plan.after.clone(),
             place: None,
             hits: VecDeque::new(),
             page: FIRST_PAGE,
+            largest_page: LARGEST_PAGE,
             skip: plan.offset,
             left: plan.limit,
             is_started: false,
@@ -170,6 +177,12 @@ impl Scan {
                 self.is_single = false;
                 return self.ensure_place();
             }
+            Err(error) if is_page_too_large(&error) && size > 1 => {
+                self.largest_page = (size / 4).max(1);
+                self.page = self.page.min(self.largest_page);
+                self.is_single = false;
+                return self.ensure_place();
+            }
             Err(error) => return Err(self.explained(error)),
         };
         self.take(answer, size)
@@ -225,7 +238,7 @@ impl Scan {
     }
 
     fn size(&self) -> u64 {
-        let most = if self.skips_unseen() { self.skip.min(LARGEST_PAGE) } else { self.page };
+        let most = if self.skips_unseen() { self.skip.min(self.largest_page) } else { self.page };
         match (self.left, &self.plan.residual) {
             (Some(left), None) => {
                 let skip = if self.is_single { 0 } else { self.skip };
@@ -242,8 +255,10 @@ impl Scan {
 
     fn search(&self, size: u64) -> Result<Answer, Error> {
         let more = Map::new();
-        let source = if self.skips_unseen() { &Source::None } else { &self.source };
+        let is_seen = !self.skips_unseen();
+        let source = if is_seen { &self.source } else { &Source::None };
         let mut body = Body::new(&self.plan.query, size, source, &more);
+        body.docvalue_fields = if is_seen { &self.dates } else { &[] };
         body.from = if self.is_single { self.plan.offset } else { 0 };
         body.sort = &self.sort;
         body.search_after = (!self.after.is_empty()).then_some(self.after.as_slice());
@@ -278,8 +293,8 @@ impl Scan {
             self.skip = 0;
         }
         let bytes = (answer.bytes as u64 / found.max(1)).max(1);
-        self.page =
-            (ANSWER_BYTES / bytes).clamp(SMALLEST_PAGE, LARGEST_PAGE).min(self.page.saturating_mul(10));
+        let page = (ANSWER_BYTES / bytes).max(SMALLEST_PAGE).min(self.page.saturating_mul(10));
+        self.page = page.min(self.largest_page);
         self.hits.extend(answer.hits);
         Ok(())
     }

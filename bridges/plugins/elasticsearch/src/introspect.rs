@@ -28,6 +28,8 @@ pub(crate) struct Index {
     /// The indices that the target stands for.
     names: Vec<String>,
     fields: BTreeMap<String, Field>,
+    /// Whether some of them forget documents once they have been indexed (`_source` is switched off).
+    is_forgetful: bool,
 }
 
 /// A field, and how it can be asked for.
@@ -48,7 +50,7 @@ pub(crate) struct Field {
     pub(crate) has_null_value: bool,
     /// Whether some indices of the target do not have it.
     pub(crate) partial: bool,
-    /// Whether dates are in a format of their own.
+    /// Whether dates may be written in a form that is not ISO 8601.
     pub(crate) has_format: bool,
     /// Whether numbers of a date are seconds.
     pub(crate) in_seconds: bool,
@@ -121,7 +123,19 @@ impl Index {
         for index in indices {
             mapping::unite(&mut fields, read(index));
         }
-        Self { names, fields }
+        let mut mappings =
+            answer.as_object().into_iter().flat_map(|it| it.values()).filter_map(|it| it.get("mappings"));
+        Self { names, fields, is_forgetful: mappings.any(mapping::is_forgetful) }
+    }
+
+    /// Refuses to read columns where there are no documents to read them from.
+    pub(crate) fn check_documents(&self) -> Result<(), Error> {
+        match self.is_forgetful {
+            true => Err(Error::query_failed(
+                "the index keeps no documents (_source is switched off): only _id can be read",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Whether this is one of the indices that the target stands for.

@@ -108,10 +108,11 @@ impl Ranking<'_> {
     }
 
     fn ask(&self, search: &Json, columns: &Columns) -> Result<Answer, Error> {
-        let source = columns.source(None);
+        let (source, dates) = (columns.source(None), columns.dates(None, self.index));
         let more: Map<String, Json> = search.as_object().cloned().unwrap_or_default();
         // A search by vectors has no query beside it, which would add a score of its own; that of text is among the rest.
-        let body = Body { query: None, ..Body::new(&Json::Null, self.limit, &source, &more) };
+        let body = Body::new(&Json::Null, self.limit, &source, &more);
+        let body = Body { query: None, docvalue_fields: &dates, ..body };
         self.server.search(self.target, &body)
     }
 }

@@ -220,6 +220,36 @@ fn longer_documents_come_in_shorter_requests() {
 }
 
 #[test]
+fn an_index_with_a_smaller_window_is_read_in_smaller_pages() {
+    for text in ["{}", r#"{"limit":400}"#, r#"{"offset":250,"limit":20}"#] {
+        let (mut bridge, log) = answering(elasticsearch(), |request, body| {
+            let size = body["size"].as_u64().unwrap_or(0) + body["from"].as_u64().unwrap_or(0);
+            if request.ends_with("/_search") && size > 100 {
+                let reason = format!(
+                    "Result window is too large, from + size must be less than or equal to: [100] but was [{size}]."
+                );
+                let cause = json!({"type": "illegal_argument_exception", "reason": reason});
+                let error =
+                    json!({"error": {"type": "search_phase_execution_exception", "root_cause": [cause]}});
+                return Ok(Incoming::new(400).json(&error));
+            }
+            Ok(Incoming::new(200).json(&counting(300)(request, body)))
+        });
+        let rows = testing::json(bridge.query("things", query(text)).unwrap()).unwrap();
+        let (first, most) = if text.contains("offset") { ("251", 20) } else { ("1", 300) };
+        assert_eq!((ids(&rows)[0], rows.len()), (first, most), "{text}");
+        let refused = |(request, body): &&(String, Json)| {
+            request.ends_with("/_search")
+                && body["size"].as_u64().unwrap() + body["from"].as_u64().unwrap_or(0) > 100
+        };
+        assert!(
+            log.borrow().iter().filter(refused).count() <= 3,
+            "{text}: what was refused is not asked again"
+        );
+    }
+}
+
+#[test]
 fn half_an_answer_is_none() {
     for (answer, code) in [
         (json!({"timed_out": true, "hits": {"hits": []}}), ErrorCode::Timeout),
@@ -260,6 +290,23 @@ fn another_node_answers_where_one_does_not() {
     let server = Server::with_nodes(vec![dead.clone(), live]).unwrap();
     assert_eq!(server.flavour().version, (8, 19));
     assert_eq!(Server::with_nodes(vec![dead]).unwrap_err().code(), ErrorCode::Unreachable);
+}
+
+#[test]
+fn another_node_answers_where_one_is_not_well() {
+    let node = |status: u16| {
+        let client = Client::new("http://a").unwrap().retries(0);
+        client.over(move |_: &Outgoing| {
+            Ok(Incoming::new(status).json(&json!({"version": {"number": "9.1.0"}})))
+        })
+    };
+    assert_eq!(Server::with_nodes(vec![node(503), node(502), node(200)]).unwrap().flavour().version, (9, 1));
+    assert_eq!(Server::with_nodes(vec![node(502), node(503)]).unwrap_err().native(), Some("503"));
+    // What one node refuses, all of them refuse.
+    assert_eq!(
+        Server::with_nodes(vec![node(401), node(200)]).unwrap_err().code(),
+        ErrorCode::Unauthenticated
+    );
 }
 
 #[test]

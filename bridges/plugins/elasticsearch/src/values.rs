@@ -3,21 +3,28 @@
 //! A row has what the document has, as it is stored: where the mapping says that it is an instant, in the form that all
 //! bridges give instants; a whole number that not every reader takes as a string of digits.
 
+mod residual;
+
 use std::borrow::Cow;
 use std::fmt;
 
-use bridge_reduce::{Layout, Matcher, Schema};
 use semilayer_plugin::Error;
-use semilayer_plugin::options::{Filter, Projection, SCORE, Timestamp};
+use semilayer_plugin::options::{Projection, SCORE, Timestamp};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+
+pub(crate) use residual::Residual;
 
 use crate::connect::{Hit, Source};
 use crate::introspect::{Field, ID, Index, Kind};
+use crate::translate::{MILLIS_FORMAT, NANOS_FORMAT};
 
 /// The largest integer that every JSON reader takes exactly: 2^53 - 1.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+/// Dates that one request may ask the index for (`index.max_docvalue_fields_search`).
+const MOST_DATES: usize = 100;
 
 /// The columns of rows.
 #[derive(Debug, Clone)]
@@ -25,14 +32,6 @@ pub(crate) enum Columns {
     /// The key, and all that a document has.
     All,
     These(Vec<Field>),
-}
-
-/// A test of rows that the engine has not made, or has made only roughly.
-#[derive(Debug, Clone)]
-pub(crate) struct Residual {
-    layout: Layout,
-    matcher: Matcher,
-    fields: Vec<Field>,
 }
 
 /// A row on its way out.
@@ -52,20 +51,46 @@ struct Document<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 impl Columns {
     /// The columns of a projection, each once.
     pub(crate) fn of(projection: &Projection, index: &Index) -> Result<Self, Error> {
-        let Some(pairs) = projection.pairs() else { return Ok(Self::All) };
+        let Some(pairs) = projection.pairs() else {
+            index.check_documents()?;
+            return Ok(Self::All);
+        };
         let mut fields: Vec<Field> = Vec::with_capacity(pairs.len());
         for (_, name) in pairs {
             if !fields.iter().any(|field| field.name == name) {
                 fields.push(index.expect(name)?);
             }
         }
+        if fields.iter().any(|field| field.kind != Kind::Id) {
+            index.check_documents()?;
+        }
         Ok(Self::These(fields))
+    }
+
+    /// Columns that are to be read from the index, in the form that it gives all of its dates, because in documents
+    /// they may be in any.
+    pub(crate) fn dates(&self, residual: Option<&Residual>, index: &Index) -> Vec<Json> {
+        let fields = match self {
+            Self::All => index.columns(),
+            Self::These(fields) => {
+                fields.iter().chain(residual.map(Residual::fields).into_iter().flatten()).collect()
+            }
+        };
+        let mut names: Vec<(&str, Kind)> =
+            fields.into_iter().filter_map(|field| Some((indexed_date(field)?, field.kind))).collect();
+        names.sort_unstable_by_key(|(name, _)| *name);
+        names.dedup();
+        let date = |(name, kind): (&str, Kind)| {
+            let format = if kind == Kind::DateNanos { NANOS_FORMAT } else { MILLIS_FORMAT };
+            json!({"field": name, "format": format})
+        };
+        names.into_iter().take(MOST_DATES).map(date).collect()
     }
 
     /// What of each document it takes to make rows, and to test them.
     pub(crate) fn source(&self, residual: Option<&Residual>) -> Source {
         let Self::These(fields) = self else { return Source::All };
-        let tested = residual.map(|residual| residual.fields.as_slice()).unwrap_or_default();
+        let tested = residual.map(Residual::fields).unwrap_or_default();
         let paths = fields.iter().chain(tested).filter(|field| field.kind != Kind::Id);
         let mut paths: Vec<String> = paths.map(|field| field.source.clone()).collect();
         paths.sort_unstable();
@@ -90,12 +115,12 @@ impl Columns {
                 let is_kept = |name: &str| name != ID && !(scored && name == SCORE);
                 let values = document.0.into_iter().filter(|(name, _)| is_kept(name));
                 row.0.extend(values.map(|(name, raw)| {
-                    let field = index.declared(&name);
-                    (
-                        name,
-                        field
-                            .map_or(Value::Raw(Cow::Borrowed(raw)), |field| value(field, Cow::Borrowed(raw))),
-                    )
+                    let raw = Cow::Borrowed(raw);
+                    let value = match index.declared(&name) {
+                        Some(field) => value(field, hit, raw),
+                        None => Value::Raw(raw),
+                    };
+                    (name, value)
                 }));
             }
             Self::These(fields) => row.add(fields, hit, &document),
@@ -107,38 +132,13 @@ impl Columns {
     }
 }
 
-impl Residual {
-    /// Makes a filter ready for the documents of an index.
-    pub(crate) fn new(filter: &Filter, index: &Index) -> Result<Self, Error> {
-        let mut fields: Vec<Field> = Vec::new();
-        for name in filter.condition().fields() {
-            if !fields.iter().any(|field| field.name == name) {
-                fields.push(index.expect(name)?);
-            }
-        }
-        let known = |schema: Schema, field: &Field| schema.with(field.name.clone(), field.reduced_kind());
-        let mut layout = Layout::new(fields.iter().fold(Schema::unknown(), known));
-        let matcher = Matcher::new(filter, &mut layout);
-        Ok(Self { layout, matcher, fields })
-    }
-
-    /// Whether the document is one that was asked for.
-    pub(crate) fn matches(&self, hit: &Hit) -> Result<bool, Error> {
-        let mut row = Row(Vec::with_capacity(self.fields.len()));
-        row.add(&self.fields, hit, &Document::of(hit)?);
-        let json = serde_json::to_string(&row)?;
-        let row = self.layout.read(&json).map_err(|error| Error::internal(error.to_string()))?;
-        Ok(self.matcher.matches(&row))
-    }
-}
-
 impl<'a> Row<'a> {
     fn add(&mut self, fields: &'a [Field], hit: &'a Hit, document: &Document<'a>) {
         for field in fields {
             let value = if field.kind == Kind::Id {
                 Value::Text(Cow::Borrowed(hit.id.as_str()))
             } else {
-                document.value(&field.source).map_or(Value::Null, |raw| value(field, raw))
+                document.value(&field.source).map_or(Value::Null, |raw| value(field, hit, raw))
             };
             self.0.push((Cow::Borrowed(field.name.as_str()), value));
         }
@@ -167,13 +167,49 @@ impl Serialize for Value<'_> {
 }
 
 /// A value as rows have it.
-fn value<'a>(field: &Field, raw: Cow<'a, RawValue>) -> Value<'a> {
-    let changed = match field.kind {
-        Kind::Integer { .. } => large_integer(raw.get()),
-        Kind::Date | Kind::DateNanos => instant(field, raw.get()),
-        _ => None,
+fn value<'a>(field: &Field, hit: &Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
+    let told = indexed_date(field).and_then(|name| hit.fields.get(name));
+    let changed = match (told.map(Vec::as_slice), raw.get()) {
+        (_, "null") => None,
+        (Some([one]), text) if !text.starts_with('[') => changed(field, one.get()),
+        (Some(several @ [_, ..]), _) => {
+            return Value::Raw(Cow::Owned(listed(field, several.iter().map(|it| &**it))));
+        }
+        (_, text) if text.starts_with('[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            if items.iter().any(|item| changed(field, item.get()).is_some()) {
+                return Value::Raw(Cow::Owned(listed(field, items.into_iter())));
+            }
+            None
+        }
+        (_, text) => changed(field, text),
     };
     changed.map_or(Value::Raw(raw), |text| Value::Text(Cow::Owned(text)))
+}
+
+/// The field to ask for a date's values as the index has them, where documents may have them in a form of their own.
+fn indexed_date(field: &Field) -> Option<&str> {
+    let is_date = matches!(field.kind, Kind::Date | Kind::DateNanos);
+    let exact = field.exact.as_ref().filter(|exact| is_date && field.has_format && exact.sortable);
+    exact.map(|exact| exact.field.as_str())
+}
+
+/// A list whose values are as those of a column that has one.
+fn listed<'a>(field: &Field, items: impl Iterator<Item = &'a RawValue>) -> Box<RawValue> {
+    let item = |raw: &'a RawValue| {
+        changed(field, raw.get()).map_or(Value::Raw(Cow::Borrowed(raw)), |text| Value::Text(Cow::Owned(text)))
+    };
+    let items: Vec<Value<'a>> = items.map(item).collect();
+    serde_json::value::to_raw_value(&items).unwrap_or_default()
+}
+
+/// The text of a value that rows do not have as documents do.
+fn changed(field: &Field, literal: &str) -> Option<String> {
+    match field.kind {
+        Kind::Integer { .. } => large_integer(literal),
+        Kind::Date | Kind::DateNanos => instant(field, literal),
+        _ => None,
+    }
 }
 
 fn large_integer(literal: &str) -> Option<String> {
@@ -185,13 +221,33 @@ fn large_integer(literal: &str) -> Option<String> {
 
 /// A date that a reader of its usual format reads; any other stays as it is stored.
 fn instant(field: &Field, raw: &str) -> Option<String> {
-    if raw.starts_with('"') {
-        let text: Cow<'_, str> = serde_json::from_str(raw).ok()?;
-        return Some(Timestamp::parse(&text)?.to_string());
+    if !raw.starts_with('"') {
+        return number_of_time(field, raw);
     }
-    let number: i64 = raw.parse().ok()?;
+    let text: Cow<'_, str> = serde_json::from_str(raw).ok()?;
+    // Four digits are a year, more of them a number that is written as text.
+    let is_number = text.len() > 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number {
+        number_of_time(field, &text)
+    } else {
+        Some(Timestamp::parse(&whole_date(&text))?.to_string())
+    }
+}
+
+fn number_of_time(field: &Field, digits: &str) -> Option<String> {
+    let number: i64 = digits.parse().ok()?;
     let micros = number.checked_mul(if field.in_seconds { 1_000_000 } else { 1_000 })?;
     Some(Timestamp::from_micros(micros).to_string())
+}
+
+/// ISO 8601 without what the usual format lets people leave out: `2026`, `2026-01`, `2026-01-02T03`.
+fn whole_date(text: &str) -> Cow<'_, str> {
+    match (text.len(), text.split_once('T')) {
+        (4, None) => Cow::Owned(format!("{text}-01-01")),
+        (7, None) => Cow::Owned(format!("{text}-01")),
+        (_, Some((_, hour))) if hour.len() == 2 => Cow::Owned(format!("{text}:00Z")),
+        _ => Cow::Borrowed(text),
+    }
 }
 
 impl<'a> Document<'a> {

@@ -60,12 +60,13 @@ impl Bridge for Connection {
     }
 
     /// At most `options.limit` rows in the order of the key, from `options.cursor` on. With a `Thing` that derives
-    /// `Deserialize` and `Serialize`, and a service that gives things behind an id:
+    /// `Deserialize` and `Serialize`, and a service that gives things behind an id, as many at once as it likes:
     ///
     /// ```text
     /// let after = options.cursor.unwrap_or_else(|| "0".to_owned());
-    /// let things: Vec<Thing> = self.client.get(target).query("after", after).fetch()?;
-    /// Ok(Rows::page(things.into_iter().map(Ok), options.limit, |thing| thing.id.to_string()))
+    /// let behind = |page: &Vec<Thing>| page.last().map(|thing| thing.id.to_string());
+    /// let pages = self.client.get(target).query("after", after).pages(http::next_cursor("after", behind));
+    /// Ok(Rows::scan(pages, options.limit, |thing| thing.id.to_string()))
     /// ```
     fn read(&mut self, target: &str, options: ReadOptions) -> Result<Rows, Error> {
         self.schema(target)?;

@@ -1,6 +1,7 @@
 //! A search's body and its answer.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use semilayer_plugin::{Error, remaining};
 use serde::{Deserialize, Serialize, Serializer};
@@ -23,6 +24,9 @@ pub(crate) struct Body<'a> {
     pub(crate) search_after: Option<&'a [Box<RawValue>]>,
     #[serde(rename = "_source")]
     pub(crate) source: &'a Source,
+    /// Fields whose values are wanted as the index has them.
+    #[serde(skip_serializing_if = "<[Json]>::is_empty")]
+    pub(crate) docvalue_fields: &'a [Json],
     pub(crate) track_total_hits: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pit: Option<&'a Place>,
@@ -74,6 +78,9 @@ pub(crate) struct Hit {
     pub(crate) source: Option<Box<RawValue>>,
     #[serde(default)]
     pub(crate) sort: Vec<Box<RawValue>>,
+    /// Values as the index has them, of fields that were asked for so.
+    #[serde(default)]
+    pub(crate) fields: HashMap<String, Vec<Box<RawValue>>>,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +128,7 @@ impl<'a> Body<'a> {
             sort: &[],
             search_after: None,
             source,
+            docvalue_fields: &[],
             track_total_hits: false,
             pit: None,
             timeout,

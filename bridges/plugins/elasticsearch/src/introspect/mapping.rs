@@ -82,12 +82,16 @@ fn pointer_of(path: &str) -> String {
 
 fn field(path: &str, property: &Json) -> Field {
     let native = property.get("type").and_then(Json::as_str).unwrap_or("object");
+    if path.contains('*') {
+        // In some places of a request that would be a pattern, and cannot be escaped.
+        return Field::document(path, native);
+    }
     let is = |key: &str, default: bool| flag(property, key).unwrap_or(default);
     let (kind, is_whole) = kind(native, property);
     let base = Field {
         kind,
         has_null_value: property.get("null_value").is_some_and(|value| !value.is_null()),
-        has_format: property.get("format").is_some(),
+        has_format: has_format(property),
         in_seconds: in_seconds(property),
         ..Field::document(path, native)
     };
@@ -179,6 +183,26 @@ fn ignore_above(property: &Json) -> Option<usize> {
     let number = number.as_u64().or_else(|| number.as_str()?.parse().ok())?;
     // What newer servers write for no limit.
     usize::try_from(number).ok().filter(|number| *number < 1 << 30)
+}
+
+/// Whether dates may be written in another form than the usual one, or are not looked up by it.
+fn has_format(property: &Json) -> bool {
+    const READABLE: [&str; 6] = [
+        "strict_date_optional_time",
+        "strict_date_optional_time_nanos",
+        "strict_date_time",
+        "strict_date_time_no_millis",
+        "strict_date",
+        "epoch_millis",
+    ];
+    let Some(format) = property.get("format").and_then(Json::as_str) else { return false };
+    let mut formats = format.split("||").map(str::trim);
+    !(format.contains("strict_date_optional_time") && formats.all(|format| READABLE.contains(&format)))
+}
+
+/// Whether documents are thrown away once they have been indexed.
+pub(super) fn is_forgetful(mappings: &Json) -> bool {
+    mappings.get("_source").and_then(|source| flag(source, "enabled")) == Some(false)
 }
 
 fn in_seconds(property: &Json) -> bool {

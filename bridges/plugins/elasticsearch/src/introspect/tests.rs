@@ -90,3 +90,26 @@ fn a_target_is_one_name() {
         assert!(check_target(target).is_err(), "{target}");
     }
 }
+
+#[test]
+fn a_name_that_would_be_a_pattern_is_only_read() {
+    let index = Index::read(
+        &json!({"t": {"mappings": {"properties": {"a*": {"type": "keyword"}, "ab": {"type": "keyword"}}}}}),
+    );
+    let field = index.field("a*").unwrap();
+    assert_eq!((field.kind, field.exact, field.presence), (Kind::Document, None, None));
+    assert!(index.field("ab").unwrap().exact.is_some());
+}
+
+#[test]
+fn formats_that_everybody_reads_are_the_usual_ones() {
+    let has_format = |format: &str| {
+        let mapping = json!({"t": {"mappings": {"properties": {"at": {"type": "date", "format": format}}}}});
+        Index::read(&mapping).field("at").unwrap().has_format
+    };
+    assert!(!has_format("strict_date_optional_time||epoch_millis"));
+    assert!(!has_format("strict_date_optional_time"));
+    for own in ["epoch_millis", "epoch_second", "yyyy/MM/dd||strict_date_optional_time", "basic_date"] {
+        assert!(has_format(own), "{own}");
+    }
+}

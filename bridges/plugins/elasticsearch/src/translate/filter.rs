@@ -20,8 +20,9 @@ use crate::introspect::{Exact, Field, Index, Kind, is_address};
 
 /// Values that one list of a query may have (`index.max_terms_count`).
 const MAX_TERMS: usize = 65_536;
-const MILLIS_FORMAT: &str = "strict_date_optional_time";
-const NANOS_FORMAT: &str = "strict_date_optional_time_nanos";
+/// The format of instants, which is asked for by name because a field may have another.
+pub(crate) const MILLIS_FORMAT: &str = "strict_date_optional_time";
+pub(crate) const NANOS_FORMAT: &str = "strict_date_optional_time_nanos";
 
 /// What is known of values that are too long for the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Rows as callers see them.
 
+use semilayer_plugin::options::Filter;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -87,4 +88,109 @@ fn what_the_engine_cannot_test_is_tested_by_what_columns_are() {
     assert!(matches(r#"{"n":{"$gt":"9007199254740992"}}"#, json!({"n": 9_007_199_254_740_993_i64})));
     assert!(matches(r#"{"_id":{"$lt":"8"}}"#, json!({})));
     assert!(!matches(r#"{"$not":{"body":"x"}}"#, json!({})));
+}
+
+fn own_format(stored: &Json, told: &[&str]) -> Json {
+    let mapping =
+        json!({"t": {"mappings": {"properties": {"at": {"type": "date", "format": "yyyy/MM/dd"}}}}});
+    let index = Index::read(&mapping);
+    let columns = Columns::of(&Projection::Columns(vec!["at".to_owned()]), &index).unwrap();
+    assert_eq!(columns.dates(None, &index), [json!({"field": "at", "format": "strict_date_optional_time"})]);
+    let hit = json!({"_id": "7", "_source": {"at": stored}, "fields": {"at": told}});
+    let hit: Hit = serde_json::from_str(&hit.to_string()).unwrap();
+    serde_json::to_value(columns.row(&hit, &index, false).unwrap()).unwrap()["at"].clone()
+}
+
+#[test]
+fn dates_in_a_form_of_their_own_are_as_the_index_has_them() {
+    assert_eq!(own_format(&json!("2026/01/02"), &["2026-01-02T00:00:00.000Z"]), "2026-01-02T00:00:00.000Z");
+    let two = ["2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z"];
+    assert_eq!(own_format(&json!(["2026/01/02", "2026/01/01"]), &two), json!(two));
+    assert_eq!(own_format(&json!(["2026/01/02"]), &two[1..]), json!([two[1]]));
+    assert_eq!(own_format(&json!("not one"), &[]), "not one");
+    assert_eq!(own_format(&Json::Null, &[]), Json::Null);
+}
+
+#[test]
+fn every_date_of_the_usual_form_is_an_instant() {
+    for (stored, instant) in [
+        ("2026", "2026-01-01T00:00:00.000Z"),
+        ("2026-03", "2026-03-01T00:00:00.000Z"),
+        ("2026-03-04T05", "2026-03-04T05:00:00.000Z"),
+        ("1767225600000", "2026-01-01T00:00:00.000Z"),
+    ] {
+        assert_eq!(picked(&["at"], &json!({"at": stored})), json!({"at": instant}), "{stored}");
+    }
+}
+
+#[test]
+fn values_of_lists_have_the_same_forms() {
+    let source = json!({"n": [1, 9_007_199_254_740_993_i64], "at": ["2026-01-01", null]});
+    let row = json!({"n": [1, "9007199254740993"], "at": ["2026-01-01T00:00:00.000Z", null]});
+    assert_eq!(picked(&["n", "at"], &source), row);
+    assert_eq!(picked(&["n"], &json!({"n": [1, 2]})), json!({"n": [1, 2]}));
+}
+
+fn passes(filter: &str, source: &Json) -> bool {
+    let filter = Filter::from_json(filter).unwrap();
+    Residual::new(&filter, &index()).unwrap().matches(&hit(source)).unwrap()
+}
+
+#[test]
+fn a_list_is_looked_at_as_the_engine_does() {
+    let list = json!({"tags": ["a", ["b"], null], "n": [1, 5]});
+    for (filter, expected) in [
+        (r#"{"tags":"b"}"#, true),
+        (r#"{"tags":{"$ne":"b"}}"#, false),
+        (r#"{"tags":{"$ne":"c"}}"#, true),
+        (r#"{"$not":{"tags":"b"}}"#, false),
+        (r#"{"$not":{"tags":"c"}}"#, true),
+        (r#"{"tags":{"$nin":["a","x"]}}"#, false),
+        (r#"{"tags":{"$nin":["x",null]}}"#, false),
+        (r#"{"tags":{"$contains":"B"}}"#, true),
+        (r#"{"n":{"$gt":4}}"#, true),
+        (r#"{"$not":{"n":{"$gt":4}}}"#, false),
+        (r#"{"$or":[{"n":9},{"tags":"a"}]}"#, true),
+        (r#"{"tags":"a","n":9}"#, false),
+        (r#"{"tags":null}"#, false),
+    ] {
+        assert_eq!(passes(filter, &list), expected, "{filter}");
+    }
+}
+
+#[test]
+fn a_list_without_values_is_null() {
+    for source in [json!({"tags": [], "n": [1]}), json!({"tags": [null], "n": [1]})] {
+        assert!(passes(r#"{"tags":null}"#, &source));
+        assert!(!passes(r#"{"tags":{"$ne":"b"}}"#, &source));
+        assert!(!passes(r#"{"$not":{"tags":"b"}}"#, &source));
+    }
+}
+
+#[test]
+fn a_list_that_is_a_value_is_no_null() {
+    let properties = json!({"doc": {"type": "object", "enabled": false}, "n": {"type": "long"}});
+    let index = Index::read(&json!({"t": {"mappings": {"properties": properties}}}));
+    let passes = |filter: &str, source: &Json| {
+        let residual = Residual::new(&Filter::from_json(filter).unwrap(), &index).unwrap();
+        residual.matches(&hit(source)).unwrap()
+    };
+    assert!(!passes(r#"{"doc":null}"#, &json!({"doc": []})));
+    assert!(!passes(r#"{"doc":null,"n":1}"#, &json!({"doc": [], "n": [1, 2]})));
+    assert!(passes(r#"{"doc":{"$ne":null},"n":1}"#, &json!({"doc": [], "n": [1, 2]})));
+}
+
+#[test]
+fn an_index_that_forgets_its_documents_gives_keys_alone() {
+    let index = Index::read(&json!({"t": {"mappings": {
+        "_source": {"enabled": false}, "properties": {"n": {"type": "long"}, "body": {"type": "text"}},
+    }}}));
+    let columns = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Columns::of(&Projection::Columns(names), &index)
+    };
+    assert!(columns(&["_id"]).is_ok());
+    assert!(columns(&["_id", "n"]).unwrap_err().message().contains("_source"));
+    assert!(Columns::of(&Projection::All, &index).is_err());
+    assert!(Residual::new(&Filter::from_json(r#"{"body":"x"}"#).unwrap(), &index).is_err());
 }

@@ -109,6 +109,10 @@ impl Server {
         self.distribution == "opensearch"
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -152,6 +156,12 @@ impl Server {
         let pid = self.own.as_ref().expect("only a server of our own can be stopped").id();
         let signal = if frozen { "-STOP" } else { "-CONT" };
         assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+        // A thread that runs is stopped a little later, and could still answer.
+        let deadline = Instant::now() + LIMIT;
+        while frozen && !is_stopped(pid) {
+            assert!(Instant::now() < deadline, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -162,6 +172,15 @@ impl Drop for Server {
             child.wait().ok();
         }
     }
+}
+
+/// Whether each thread of a process is stopped: the letter behind its name (proc_pid_stat(5)).
+fn is_stopped(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.into_iter().all(|task| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    })
 }
 
 fn encoded(text: &str) -> String {
