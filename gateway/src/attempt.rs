@@ -13,6 +13,7 @@ use crate::api::error::ApiError;
 use crate::api::request::Peer;
 use crate::audit::{self, Actor, AuditRow, Slot, action, params_hash};
 use crate::dispatch::Job;
+use crate::error::StoreError;
 use crate::model::{self, AuditId};
 use crate::shell::record::ShellRecord;
 use crate::state::Gateway;
@@ -122,9 +123,9 @@ impl Attempt {
         }
     }
 
-    /// Writes what is known by now into a row of its own, beside the one at the end. Waits while the log is behind.
-    pub(crate) async fn note(&self, action: &'static str, record: ShellRecord) {
-        let Some(row) = &self.row else { return };
+    /// Writes what is known by now into a row of its own, beside the one at the end. It is in the store when this has come back.
+    pub(crate) async fn note(&self, action: &'static str, record: ShellRecord) -> Result<(), StoreError> {
+        let Some(row) = &self.row else { return Ok(()) };
         let row = AuditRow {
             id: AuditId::new(),
             at: model::now(),
@@ -134,7 +135,7 @@ impl Attempt {
             shell: Some(Box::new(record)),
             ..row.clone()
         };
-        self.gateway.audit.record(row).await;
+        self.gateway.audit.write(row).await
     }
 
     pub(crate) fn finish(&mut self, outcome: &'static str) {

@@ -104,7 +104,7 @@ pub mod action {
     pub const COUNT: &str = "count";
     /// `POST /api/exec`.
     pub const EXEC: &str = "exec";
-    /// A runner has a command of `POST /api/exec`. How it ended is in a row of [`EXEC`] with the same job and request.
+    /// A runner is about to get a command of `POST /api/exec`. How it ended is in a row of [`EXEC`] with the same job and request.
     pub const EXEC_BEGIN: &str = "exec.begin";
     /// A runner's socket was accepted or refused.
     pub const CONNECT: &str = "connect";
@@ -328,6 +328,7 @@ fn lost(begun: AuditRow) -> AuditRow {
 /// Where rows go.
 #[derive(Debug, Clone)]
 pub struct Audit {
+    store: Arc<dyn Store>,
     queue: mpsc::Sender<AuditRow>,
     refusals: Arc<Refusals>,
 }
@@ -357,6 +358,7 @@ impl Audit {
     pub fn start(store: Arc<dyn Store>, retention: Retention, drain: &Drain) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_ROWS);
         let refusals = Arc::new(Refusals::default());
+        let keeper = Arc::clone(&store);
         let writer = Writer {
             store: Arc::clone(&store),
             queue,
@@ -367,7 +369,7 @@ impl Audit {
         if retention.days > 0 || retention.rows > 0 {
             drain.spawn_companion("audit sweeper", sweep(store, retention, drain.stopping()));
         }
-        Self { queue: sender, refusals }
+        Self { store: keeper, queue: sender, refusals }
     }
 
     /// Waits until there is room for one more row: while the store is slower than the requests, they must be as slow as
@@ -379,6 +381,11 @@ impl Audit {
     /// Queues a row, once there is room for it.
     pub async fn record(&self, row: AuditRow) {
         self.reserve().await.record(row);
+    }
+
+    /// Writes a row that must be there before something happens. Not behind others, and in no batch.
+    pub(crate) async fn write(&self, row: AuditRow) -> Result<(), StoreError> {
+        self.store.append_audit(&[row]).await
     }
 
     /// Notes that a stranger was refused. Waits for nothing; of many refusals of a kind, from one address, most have one

@@ -170,7 +170,8 @@ impl Control {
         self.store.apply(&change.mutations, &row).await?;
         by.recorded.store(true, Ordering::Release);
         self.snapshots.publish(next, change.news);
-        tracing::info!(action = change.action, target = row.target, request_id = by.request_id, "changed");
+        // Not `target`: a JSON line has that already.
+        tracing::info!(action = change.action, subject = row.target, request_id = by.request_id, "changed");
         Ok(self.snapshots.load())
     }
 }

@@ -192,6 +192,16 @@ pub(crate) fn load_plugins(flags: &Flags, source: &dyn Source) -> Result<PluginS
     load_part(flags, source, |reader, table| PluginSettings::read(reader, flags, table))
 }
 
+/// What sources are opened with, for one that no gateway is asked about: neither id nor token is needed.
+pub(crate) fn load_sources(
+    flags: &Flags,
+    source: &dyn Source,
+) -> Result<(PluginSettings, SourceSettings), Mistakes> {
+    load_part(flags, source, |reader, table| {
+        (PluginSettings::read(reader, flags, table), SourceSettings::read(reader, table))
+    })
+}
+
 /// The health port's address alone, for a probe, which needs neither id nor token.
 pub fn load_health(flags: &Flags, source: &dyn Source) -> Result<Option<SocketAddr>, Mistakes> {
     load_part(flags, source, |reader, _| health_address(reader, flags))

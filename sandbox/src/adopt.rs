@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::execution::{Live, Stage, Verdict};
+use crate::execution::{Live, Stage};
 use crate::files::{self, Staged};
-use crate::run::{disk, extract, follow_logs, give_back_folder, outcome};
+use crate::run::{End, disk, extract, follow_logs, give_back_folder, outcome};
 use crate::sandbox::{Core, LastWord, goes_on};
 use crate::state::{RunId, RunState};
 use crate::supervise::{self, Bounds};
@@ -105,15 +105,8 @@ async fn look_on(live: &Live, killed: bool) -> bool {
 /// This process answers for it now.
 async fn finish(core: &Arc<Core>, live: &Live, state: &RunState, output: Option<mpsc::Sender<Output>>) {
     match take_over(core, live, state, output).await {
-        // The run may still be well: whoever asks later finds out.
-        Err(error) if error.code() == SandboxErrorCode::DockerUnreachable => {
-            core.tell(live, Err(Arc::new(error)));
-        }
-        Ok(outcome) => core.conclude(live, Ok(outcome)).await,
-        Err(error) => {
-            let verdict: Verdict = Err(Arc::new(error));
-            core.conclude(live, verdict).await;
-        }
+        End::OutOfSight(error) => core.tell(live, Err(Arc::new(error))),
+        End::Over(verdict) => core.conclude(live, verdict.map_err(Arc::new)).await,
     }
 }
 
@@ -122,20 +115,26 @@ async fn take_over(
     live: &Live,
     state: &RunState,
     output: Option<mpsc::Sender<Output>>,
-) -> Result<Outcome, SandboxError> {
-    let docker = core.engine.ready().await?;
+) -> End {
+    let docker = match core.engine.ready().await {
+        Ok(docker) => docker,
+        Err(error) => return End::OutOfSight(error),
+    };
     let staged = Staged::find(&core.options.state_dir, &live.id).unwrap_or_else(|error| {
         tracing::warn!(run = %live.id, %error, "the folder of a run cannot be looked for");
         None
     });
     files::clear_stages(live.id.as_str(), &state.extract).await;
-    let ended = see_out(core, live, state, &docker, staged.as_ref(), output).await;
-    let removed = supervise::remove(&docker, live.id.as_str()).await;
-    if removed.is_ok() {
-        give_back_folder(staged).await;
+    let outcome = see_out(core, live, state, &docker, staged.as_ref(), output).await;
+    let may_go_on = !live.was_asked_to_end() && state.cancelled != Some(true);
+    let end = End::of(outcome, may_go_on);
+    if matches!(end, End::Over(_)) {
+        match supervise::remove(&docker, live.id.as_str()).await {
+            Ok(()) => give_back_folder(staged).await,
+            Err(error) => tracing::warn!(run = %live.id, %error, "what is left of a run is left to a sweep"),
+        }
     }
-    let ended = ended?;
-    removed.map(|()| ended)
+    end
 }
 
 async fn see_out(

@@ -31,7 +31,8 @@ impl Execution {
         &self.live.id
     }
 
-    /// Waits until the run has ended and nothing of it is left at the engine. May be asked again: the answer is kept.
+    /// Waits until the run has ended and nothing of it is left at the engine, but for what that could not remove, which a
+    /// [sweep](crate::Sandbox::maintain) does later. May be asked again: the answer is kept.
     ///
     /// # Errors
     /// The failures of [`SandboxError`] that keep a run from ending by itself.

@@ -28,8 +28,8 @@ const DETACHED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 const CACHE_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the engine may take for one call: a sweep has no need to wait for what a run would wait for.
 const CALL: Duration = Duration::from_secs(10);
-/// How long it may take to remove one container.
-const REMOVAL: Duration = Duration::from_secs(30);
+/// How long it may take to remove one container: longer than it is tried, so that it is known why it was not.
+const REMOVAL: Duration = Duration::from_secs(30).saturating_add(CALL);
 /// How long all may take; what is left is for the next sweep.
 const SWEEP: Duration = Duration::from_secs(120);
 
@@ -179,11 +179,15 @@ async fn folders(core: &Core, present: &HashSet<RunId>) {
     }
 }
 
+/// Fails with `DOCKER_UNREACHABLE` only where the engine answers nothing else either.
 async fn remove(docker: &Docker, container: &str) -> Result<(), SandboxError> {
-    timeout(REMOVAL, supervise::remove(docker, container)).await.unwrap_or_else(|_| {
-        let text = format!("it was not removed within {} s", REMOVAL.as_secs());
-        Err(SandboxError::new(SandboxErrorCode::DockerUnreachable, text).during("removeContainer"))
-    })
+    if let Ok(removed) = timeout(REMOVAL, supervise::remove(docker, container)).await {
+        return removed;
+    }
+    let there = docker.ping().await;
+    there.map_err(|error| engine::failed(SandboxErrorCode::EngineFailed, "ping", error))?;
+    let text = format!("it was not removed within {} s", REMOVAL.as_secs());
+    Err(SandboxError::new(SandboxErrorCode::EngineFailed, text).during("removeContainer"))
 }
 
 async fn containers(docker: &Docker) -> Result<Vec<Found>, SandboxError> {

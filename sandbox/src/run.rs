@@ -59,9 +59,31 @@ impl From<SandboxError> for Halt {
     }
 }
 
+/// How a run went, as far as this process can tell.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Its engine has gone away before its process's end and its results were known. It may be well, so that nothing of it
+    /// is given back: whoever asks later finds out.
+    OutOfSight(SandboxError),
+    /// It is over, and what is left of it can go. Whether that can be removed changes nothing: it is a sweep's otherwise.
+    Over(Result<Outcome, SandboxError>),
+}
+
+impl End {
+    /// `may_go_on`: nobody wants it to end, and it needs nobody of this process.
+    pub(crate) fn of(outcome: Result<Outcome, SandboxError>, may_go_on: bool) -> Self {
+        match outcome {
+            Err(error) if may_go_on && error.code() == SandboxErrorCode::DockerUnreachable => {
+                Self::OutOfSight(error)
+            }
+            outcome => Self::Over(outcome),
+        }
+    }
+}
+
 /// What a run has and must give back.
 #[derive(Debug, Default)]
-struct Belongings {
+pub(crate) struct Belongings {
     container: Option<Docker>,
     staged: Option<Staged>,
 }
@@ -85,27 +107,23 @@ impl Run {
         Self { core: Arc::clone(core), live, spec, request, seed, ready: Mutex::new(ready) }
     }
 
-    /// Runs it. Nothing is left of it when this answers.
-    ///
-    /// # Errors
-    /// What kept it from ending by itself.
-    pub(crate) async fn to_its_end(&self) -> Result<Outcome, SandboxError> {
+    /// Runs it. What it has is [cleared](Self::clear) afterwards if it is over.
+    pub(crate) async fn to_its_end(&self) -> (End, Belongings) {
         let mut belongings = Belongings::default();
         let outcome = match Box::pin(self.process(&mut belongings)).await {
             Ok(finished) => Box::pin(self.collect(&belongings, finished)).await,
             Err(Halt::Cancelled) => Ok(never_ran()),
-            Err(Halt::Failed(error)) if self.is_out_of_sight(&error) => return Err(error),
             Err(Halt::Failed(error)) => Err(error),
         };
-        let cleared = Box::pin(self.give_back(belongings)).await;
-        let outcome = outcome?;
-        cleared.map(|()| outcome)
+        let runs_alone = self.spec.detached && self.live.stage() == Stage::Running;
+        (End::of(outcome, runs_alone && !self.live.was_asked_to_end()), belongings)
     }
 
-    /// Whether a run that ended for us with this error may be well: its engine has gone away, and may come back with it.
-    pub(crate) fn is_out_of_sight(&self, error: &SandboxError) -> bool {
-        let goes_on = self.spec.detached && self.live.stage() == Stage::Running;
-        goes_on && !self.live.was_asked_to_end() && error.code() == SandboxErrorCode::DockerUnreachable
+    /// Gives back what a run that is over has, as far as the engine can be had.
+    pub(crate) async fn clear(&self, belongings: Belongings) {
+        if let Err(error) = Box::pin(self.give_back(belongings)).await {
+            tracing::warn!(run = %self.live.id, %error, "what is left of a run is left to a sweep");
+        }
     }
 
     /// Makes a container that waits for a run, and starts it. Nothing is left of one that could not be made.
@@ -216,7 +234,7 @@ impl Run {
     async fn start(&self, docker: &Docker) -> Result<(), Halt> {
         self.check_cancelled()?;
         self.live.enter(Stage::Starting);
-        let started = docker.start_container(self.live.id.as_str(), None).await;
+        let started = supervise::start(docker, self.live.id.as_str()).await;
         started.map_err(|error| self.not_started("start", error).into())
     }
 
@@ -322,7 +340,7 @@ pub(crate) fn disk(core: &Core, staged: Option<&Staged>, workdir: &str) -> Disk 
 /// any more when this answers, and as little as can be when it is dropped.
 ///
 /// # Errors
-/// `EXTRACT_FAILED`.
+/// As [`Results::take`].
 pub(crate) async fn extract(
     core: &Core,
     live: &Live,

@@ -15,7 +15,7 @@ use crate::engine::Engine;
 use crate::execution::{Execution, Live, Stage, Verdict, lost};
 use crate::networks::{self, Isolated, NetworkSpec, Removal};
 use crate::owners::{Held, Owners};
-use crate::run::{Bare, Run};
+use crate::run::{Bare, End, Run};
 use crate::state::{RunId, RunState, RunStatus, Store};
 use crate::warm::Pool;
 use crate::{Options, Output, Request, SandboxError, SandboxErrorCode, adopt, files, reap, telemetry, warm};
@@ -318,25 +318,38 @@ async fn see_through(run: Run) {
     let last = LastWord { core: Arc::clone(&run.core), live: Arc::clone(&run.live) };
     let stopping = run.core.drain.stopping();
     let left_alone =
-        async { if run.spec.detached { stopping.cancelled().await } else { std::future::pending().await } };
+        async || if run.spec.detached { stopping.cancelled().await } else { std::future::pending().await };
     {
         let mut end = Box::pin(run.to_its_end());
         let ended = tokio::select! {
             biased;
             ended = &mut end => Some(ended),
-            () = left_alone => None,
+            () = left_alone() => None,
         };
         match ended {
-            // Whoever asks later finds out.
-            Some(Err(error)) if run.is_out_of_sight(&error) => run.core.tell(&run.live, Err(Arc::new(error))),
-            Some(ended) => run.core.conclude(&run.live, ended.map_err(Arc::new)).await,
+            Some((End::OutOfSight(error), _)) => run.core.tell(&run.live, Err(Arc::new(error))),
+            Some((End::Over(verdict), belongings)) => {
+                tokio::select! {
+                    biased;
+                    () = run.clear(belongings) => {}
+                    // Its results are there: nobody must take them out again.
+                    () = left_alone(), if run.live.stage() >= Stage::Running => {}
+                }
+                run.core.conclude(&run.live, verdict.map_err(Arc::new)).await;
+            }
             None if run.live.stage() < Stage::Running => {
                 run.live.abandon();
-                let verdict = end.await.and_then(|outcome| {
-                    // Whoever cancelled it meanwhile has what was asked for.
-                    if run.live.was_asked_to_end() { Ok(outcome) } else { Err(never_began()) }
-                });
-                run.core.conclude(&run.live, verdict.map_err(Arc::new)).await;
+                match end.await {
+                    (End::OutOfSight(error), _) => run.core.tell(&run.live, Err(Arc::new(error))),
+                    (End::Over(verdict), belongings) => {
+                        run.clear(belongings).await;
+                        let verdict = verdict.and_then(|outcome| {
+                            // Whoever cancelled it meanwhile has what was asked for.
+                            if run.live.was_asked_to_end() { Ok(outcome) } else { Err(never_began()) }
+                        });
+                        run.core.conclude(&run.live, verdict.map_err(Arc::new)).await;
+                    }
+                }
             }
             None => run.core.tell(&run.live, Err(Arc::new(goes_on()))),
         }

@@ -32,6 +32,8 @@ const SECOND_LOOK: Duration = Duration::from_millis(200);
 const KILL_AGAIN: Duration = Duration::from_secs(5);
 /// How long after the first kill it is given up.
 const UNKILLABLE: Duration = Duration::from_secs(60);
+/// How often a container that the engine does not answer about is started.
+const STARTS: u32 = 3;
 /// How long a container may take to be removed.
 const REMOVAL: Duration = Duration::from_secs(30);
 /// How long a process runs before it is asked where it writes to: most have ended by then.
@@ -131,6 +133,34 @@ async fn explained(docker: &Docker, name: &str, ended: Ended) -> Ended {
     sleep(SECOND_LOOK).await;
     let container = docker.inspect_container(name, None).await.ok();
     container.as_ref().and_then(record).unwrap_or(ended)
+}
+
+/// Starts the container, also when the engine's answer gets lost on its way. One that has run is not started again.
+pub(crate) async fn start(docker: &Docker, name: &str) -> Result<(), EngineError> {
+    let mut starts = 1;
+    loop {
+        match docker.start_container(name, None).await {
+            Err(error) if engine::is_unreachable(&error) && starts < STARTS => {
+                if has_run(docker, name).await.ok_or(error)? {
+                    return Ok(());
+                }
+            }
+            started => return started,
+        }
+        starts += 1;
+    }
+}
+
+/// Whether the container runs or has ended; nothing when the engine stays away.
+async fn has_run(docker: &Docker, name: &str) -> Option<bool> {
+    let mut retry = Retry::default();
+    loop {
+        retry.pause().await;
+        match docker.inspect_container(name, None).await {
+            Ok(container) => return Some(!never_ran(container.state.as_ref())),
+            Err(error) => retry.failed(error).ok()?,
+        }
+    }
 }
 
 /// Completes when the container does not run any more, however often the engine's wait breaks off.

@@ -29,6 +29,7 @@ use crate::shell::attempt::ShellAttempt;
 use crate::shell::failure::Failure;
 use crate::shell::job::{Plan, ShellJob, Step};
 use crate::shell::request::{Asked, find};
+use crate::state::Gateway;
 
 /// Where it is.
 pub(crate) const PATH: &str = "/api/exec";
@@ -78,16 +79,24 @@ pub(crate) async fn exec(
     };
     let Admitted { plan, events } = admitted;
     let target = Target::of(&plan);
-    let job = match ShellJob::start(&api.gateway, plan) {
+    let job = match begin(&api.gateway, plan, &mut attempt).await {
         Ok(job) => job,
         Err(failure) => {
             attempt.fail(None, &failure);
             return failure.into_response();
         }
     };
-    attempt.begun(&job).await;
     let run = Run { target, job, attempt };
     if events { run.stream() } else { run.whole().await }
+}
+
+/// Gives the command to a runner, once the log says that one is about to have it.
+async fn begin(gateway: &Arc<Gateway>, plan: Plan, attempt: &mut ShellAttempt) -> Result<ShellJob, Failure> {
+    let mut job = ShellJob::begin(gateway, plan)?;
+    attempt.begins(&job).await?;
+    job.start()?;
+    attempt.on(&job);
+    Ok(job)
 }
 
 /// A request that was let through.

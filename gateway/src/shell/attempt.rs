@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::job::ShellJob;
 use super::output::Collected;
 use super::record::{KeptOutput, ShellRecord, said};
+use crate::api::error::ApiError;
 use crate::attempt::Attempt;
 use crate::audit::{OK, action};
 use crate::model::{AuditId, Runner};
@@ -71,12 +72,12 @@ impl ShellAttempt {
         });
     }
 
-    /// A runner has it, which is written down at once: were this process to die before the command ends, nothing else would
-    /// tell of it.
-    pub(crate) async fn begun(&mut self, job: &ShellJob) {
+    /// A runner is about to get it, which is in the store when this has come back: a command may end this very process, and
+    /// nothing else would tell of it then.
+    pub(crate) async fn begins(&mut self, job: &ShellJob) -> Result<(), Failure> {
         self.on(job);
-        let record = self.record.clone();
-        self.attempt.note(action::EXEC_BEGIN, record).await;
+        let written = self.attempt.note(action::EXEC_BEGIN, self.record.clone()).await;
+        written.map_err(|error| Failure::execution(ApiError::internal(&error)))
     }
 
     /// Output has come.

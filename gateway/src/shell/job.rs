@@ -74,8 +74,8 @@ pub(crate) enum Step {
 }
 
 impl ShellJob {
-    /// Places a job. Fails at once when the runner cannot take it.
-    pub(crate) fn start(gateway: &Arc<Gateway>, plan: Plan) -> Result<Self, Failure> {
+    /// Puts a job on the list, and finds out which process is to have it. Fails at once when there is none.
+    pub(crate) fn begin(gateway: &Arc<Gateway>, plan: Plan) -> Result<Self, Failure> {
         let work = Work::Shell {
             runner: plan.runner.id,
             command: plan.request.invocation.to_string().chars().take(MAX_SHOWN).collect(),
@@ -96,8 +96,14 @@ impl ShellJob {
             left_out: None,
             ran_ms: None,
         };
-        job.place()?;
+        let (link, _) = job.choose().inspect_err(|_| job.gateway.metrics.unplaced())?;
+        job.held = Some(link);
         Ok(job)
+    }
+
+    /// Gives it to a process, by now perhaps to another one.
+    pub(crate) fn start(&mut self) -> Result<(), Failure> {
+        self.place()
     }
 
     /// Its id.
@@ -110,7 +116,7 @@ impl ShellJob {
         u32::try_from(self.tried.len()).unwrap_or(u32::MAX)
     }
 
-    /// The process that has it, or had it when it ended.
+    /// The process that is to have it, has it, or had it when it ended.
     pub(crate) fn link(&self) -> Option<&Link> {
         self.held.as_deref()
     }

@@ -10,7 +10,7 @@ use runtime::spelling::closest;
 use super::doctor::report;
 use super::{bring_plugins, complain, refuse};
 use crate::cli::Flags;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, load_sources};
 use crate::doctor::{Gateway, check_sources, introduce, subjects};
 use crate::registry::Registry;
 
@@ -23,24 +23,29 @@ pub(super) async fn run(
     bridge: Option<String>,
     out: &mut (dyn Write + Send),
 ) -> Exit {
-    let Loaded { config, .. } = match Config::load(flags, environment) {
-        Ok(loaded) => loaded,
+    let settings = match bridge {
+        Some(_) => load_sources(flags, environment).map(|(plugins, sources)| (plugins, sources, None)),
+        None => Config::load(flags, environment)
+            .map(|Loaded { config, .. }| (config.plugins.clone(), config.sources.clone(), Some(config))),
+    };
+    let (plugins, sources, config) = match settings {
+        Ok(settings) => settings,
         Err(mistakes) => return refuse(&mistakes),
     };
-    let plugins = match bring_plugins(&config.plugins, registry).await {
+    let plugins = match bring_plugins(&plugins, registry).await {
         Ok(plugins) => plugins,
         Err(exit) => return exit,
     };
     for (file, reason) in plugins.problems() {
         complain(&format!("plugin {file}: {reason}"));
     }
-    let assigned = match (bridge, &name) {
-        (Some(bridge), Some(name)) => vec![local(name, bridge)],
-        (Some(_), None) => {
+    let assigned = match (bridge, &name, config) {
+        (Some(bridge), Some(name), _) => vec![local(name, bridge)],
+        (Some(_), None, _) | (None, _, None) => {
             complain("--bridge needs the name of the source that it is for");
             return Exit::Configuration;
         }
-        (None, _) => {
+        (None, _, Some(config)) => {
             let Gateway { checks, assigned } = introduce(&config, registry).await;
             match assigned {
                 Some(assigned) => assigned,
@@ -49,7 +54,7 @@ pub(super) async fn run(
         }
     };
     // All take part in the sharing of variables, though only one may be asked for.
-    let mut subjects = subjects(&assigned, registry, &config.sources, environment);
+    let mut subjects = subjects(&assigned, registry, &sources, environment);
     if let Some(name) = &name {
         if !subjects.sources.iter().any(|subject| subject.name == *name) {
             complain(&not_here(name, &assigned));
@@ -57,7 +62,7 @@ pub(super) async fn run(
         }
         subjects.sources.retain(|subject| subject.name == *name);
     }
-    report(&check_sources(subjects, &config.sources).await, Exit::Failed, false, out)
+    report(&check_sources(subjects, &sources).await, Exit::Failed, false, out)
 }
 
 /// Why a source cannot be tested on this runner.

@@ -480,11 +480,7 @@ mod test_source {
     #[tokio::test]
     async fn a_source_is_tested_without_a_gateway_when_its_bridge_is_named() {
         let (_folder, path) = database();
-        let environment = [
-            ("SEMILAYER_RUNNER_ID", "r1"),
-            ("SEMILAYER_RUNNER_TOKEN", TOKEN),
-            ("SEMILAYER_SOURCE_SHOP_PATH", path.to_str().unwrap()),
-        ];
+        let environment = [("SEMILAYER_SOURCE_SHOP_PATH", path.to_str().unwrap())];
         let (code, report, _) = run(&["test-source", "shop", "--bridge", "sqlite"], &environment).await;
         assert!(code == 0 && report.starts_with("ok    source shop"), "{report}");
         let (code, report, _) = run(&["test-source", "other", "--bridge", "sqlite"], &environment).await;

@@ -70,15 +70,21 @@ impl Results<'_> {
     /// None when it was stopped: the entry that was under way has left nothing then, and nothing is written any more.
     ///
     /// # Errors
-    /// `EXTRACT_FAILED` or `DOCKER_UNREACHABLE` where the engine fails.
+    /// `EXTRACT_FAILED` where the engine fails; `DOCKER_UNREACHABLE` where it has gone away and nothing has been taken out,
+    /// so that the same may be asked again.
     pub(crate) async fn take(&self, entries: &[Extract]) -> Result<Option<Vec<Extracted>>, SandboxError> {
-        let mut extracted = Vec::with_capacity(entries.len());
+        let mut extracted: Vec<Extracted> = Vec::with_capacity(entries.len());
         let mut limits = self.limits;
         for entry in entries {
             if self.stop.is_cancelled() {
                 return Ok(None);
             }
-            let taken = self.take_one(entry, limits).await?;
+            let taken = match self.take_one(entry, limits).await {
+                Err(error) if extracted.iter().any(|entry| entry.status == ExtractStatus::Ok) => {
+                    return Err(self.half_taken(error));
+                }
+                taken => taken?,
+            };
             if let Ok(Taken::All(used)) = &taken {
                 limits.bytes = limits.bytes.saturating_sub(used.bytes);
                 limits.entries = limits.entries.saturating_sub(used.entries);
@@ -135,6 +141,13 @@ impl Results<'_> {
         };
         let landed = land_archive(first, archive, place).await;
         landed.map_err(|error| self.broken(error))
+    }
+
+    /// What has been taken out would be in the way of another attempt.
+    fn half_taken(&self, error: SandboxError) -> SandboxError {
+        let text = format!("not all results could be taken out: {error}");
+        let failed = SandboxError::new(SandboxErrorCode::ExtractFailed, text).during("extract");
+        failed.of_container(self.container).because(error)
     }
 
     fn broken(&self, error: EngineError) -> SandboxError {

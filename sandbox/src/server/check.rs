@@ -2,9 +2,10 @@
 //!
 //! An issue is `{code, path, message, …}` in the words of the validator that clients of this interface are used to.
 //! A key that nobody knows is refused, with what may have been meant: a setting that was silently left out once ran
-//! containers with a network that were to have none.
+//! containers with a network that were to have none. So is one that stands twice, of which only one could count.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
 use axum::body::Bytes;
@@ -17,8 +18,10 @@ use utoipa::ToSchema;
 
 use super::refusal::Refusal;
 
-/// Keys of a body that are looked at. There are far fewer that mean something.
+/// Keys that a body, or an object of settings in it, may have. There are far fewer that mean something.
 const MOST_KEYS: usize = 1000;
+/// Characters of a key that are shown.
+const SHOWN: usize = 100;
 /// Bytes of a value that is a number or a short word, in JSON.
 const SCALAR_BYTES: usize = 64;
 
@@ -69,10 +72,12 @@ impl Fields {
             };
         }
         let value: &RawValue = serde_json::from_slice(body).map_err(|error| Refusal::malformed(&error))?;
-        match first(value, Entries(MOST_KEYS)) {
-            Some((fields, _)) => Ok(Self::new(fields)),
-            None => Err(not_an_object(kind_of(value.get()))),
-        }
+        let Some(read) = first(value, Entries(MOST_KEYS)) else {
+            return Err(not_an_object(kind_of(value.get())));
+        };
+        let mut fields = Self::new(BTreeMap::new());
+        fields.left = fields.all_of(&[], read, MOST_KEYS, "object").unwrap_or_default();
+        Ok(fields)
     }
 
     fn new(left: BTreeMap<String, Box<RawValue>>) -> Self {
@@ -185,20 +190,30 @@ impl Fields {
     /// Takes what `seed` reads of a field: no more than `most` of what there is, or the field is wrong.
     fn first<T, S>(&mut self, name: &str, seed: S, most: usize, kind: &'static str) -> Option<T>
     where
-        S: for<'a> DeserializeSeed<'a, Value = (T, usize)>,
+        S: for<'a> DeserializeSeed<'a, Value = First<T>>,
     {
         let raw = self.raw(name)?;
-        let Some((values, count)) = first(&raw, seed) else {
+        let Some(read) = first(&raw, seed) else {
             self.wrong_type(&[name.into()], kind, kind_of(raw.get()));
             return None;
         };
-        if count <= most {
-            return Some(values);
+        self.all_of(&[name.into()], read, most, kind)
+    }
+
+    /// What was read at a place if that is all there is. A key that stands twice is wrong.
+    fn all_of<T>(&mut self, path: &[Value], read: First<T>, most: usize, kind: &'static str) -> Option<T> {
+        for key in read.repeated {
+            let shown: String = key.chars().take(SHOWN).collect();
+            let message = format!("'{shown}' is given more than once");
+            self.note(Issue::custom([path, &[shown.into()]].concat(), message));
+        }
+        if read.count <= most {
+            return Some(read.values);
         }
         let (noun, shown) = if kind == "array" { ("Array", "element(s)") } else { ("Object", "key(s)") };
         let message = format!("{noun} must contain at most {most} {shown}");
         self.note(
-            Issue { code: "too_big", ..Issue::custom(vec![name.into()], message) }
+            Issue { code: "too_big", ..Issue::custom(path.to_vec(), message) }
                 .with("maximum", most)
                 .with("type", kind)
                 .with("inclusive", true),
@@ -208,7 +223,7 @@ impl Fields {
 
     /// Takes an object, to be given back by [`close`](Self::close).
     pub(crate) fn object(&mut self, name: &str) -> Option<Self> {
-        let left = self.typed(name, "object")?;
+        let left = self.entries(name, MOST_KEYS)?;
         Some(Self { at: vec![name.into()], left, issues: Vec::new() })
     }
 
@@ -240,7 +255,7 @@ impl Fields {
     pub(crate) fn finish(mut self, known: &[&str], hints: &[(&str, &str)]) -> Result<(), Refusal> {
         let unknown: Vec<String> = std::mem::take(&mut self.left).into_keys().collect();
         for name in unknown {
-            let shown: String = name.chars().take(100).collect();
+            let shown: String = name.chars().take(SHOWN).collect();
             let hint = hints.iter().find(|(old, _)| *old == name).map(|(_, hint)| (*hint).to_owned());
             let meant = || closest(&name, known).map(|meant| format!("did you mean {meant}?"));
             let hint = hint.or_else(meant).map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -296,12 +311,21 @@ fn first<'de, S: DeserializeSeed<'de>>(value: &'de RawValue, seed: S) -> Option<
     seed.deserialize(&mut serde_json::Deserializer::from_str(value.get())).ok()
 }
 
-/// The first entries of an object, each as it was written, and how many there are. What a value would take in memory can
-/// be many times what it takes in a body, so no more are kept than anybody wants.
+/// The first parts of a list or an object, each as it was written. What a value would take in memory can be many times what
+/// it takes in a body, so no more are kept than anybody wants.
+struct First<T> {
+    values: T,
+    /// How many parts there are.
+    count: usize,
+    /// Keys that more than one of the first entries has.
+    repeated: BTreeSet<String>,
+}
+
+/// The first entries of an object.
 struct Entries(usize);
 
 impl<'de> DeserializeSeed<'de> for Entries {
-    type Value = (BTreeMap<String, Box<RawValue>>, usize);
+    type Value = First<BTreeMap<String, Box<RawValue>>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -309,33 +333,41 @@ impl<'de> DeserializeSeed<'de> for Entries {
 }
 
 impl<'de> Visitor<'de> for Entries {
-    type Value = (BTreeMap<String, Box<RawValue>>, usize);
+    type Value = First<BTreeMap<String, Box<RawValue>>>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = BTreeMap::new();
+        let mut values: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
+        let mut repeated = BTreeSet::new();
         let mut count = 0_usize;
         while count < self.0
             && let Some((key, value)) = map.next_entry()?
         {
-            entries.insert(key, value);
+            match values.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(value);
+                }
+                Entry::Occupied(place) => {
+                    repeated.insert(place.key().clone());
+                }
+            }
             count += 1;
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
             count = count.saturating_add(1);
         }
-        Ok((entries, count))
+        Ok(First { values, count, repeated })
     }
 }
 
-/// The same of a list.
+/// The first items of a list.
 struct Items(usize);
 
 impl<'de> DeserializeSeed<'de> for Items {
-    type Value = (Vec<Box<RawValue>>, usize);
+    type Value = First<Vec<Box<RawValue>>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_seq(self)
@@ -343,25 +375,25 @@ impl<'de> DeserializeSeed<'de> for Items {
 }
 
 impl<'de> Visitor<'de> for Items {
-    type Value = (Vec<Box<RawValue>>, usize);
+    type Value = First<Vec<Box<RawValue>>>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an array")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
+        let mut values = Vec::new();
         let mut count = 0_usize;
         while count < self.0
             && let Some(item) = list.next_element()?
         {
-            items.push(item);
+            values.push(item);
             count += 1;
         }
         while list.next_element::<IgnoredAny>()?.is_some() {
             count = count.saturating_add(1);
         }
-        Ok((items, count))
+        Ok(First { values, count, repeated: BTreeSet::new() })
     }
 }
 
@@ -489,8 +521,29 @@ mod tests {
         assert_eq!((told.as_array().unwrap().len(), &told[2]["received"]), (3, &json!("array")));
         let many: Map<String, Value> = (0..5000).map(|number| (number.to_string(), json!(0))).collect();
         let body = fields(&Value::Object(many));
-        assert_eq!(body.left.len(), MOST_KEYS);
-        assert!(body.finish(&[], &[]).is_err());
+        assert!(body.left.is_empty());
+        let told = issues(body);
+        assert_eq!(told[0]["message"], "Object must contain at most 1000 key(s)");
+        assert_eq!((told.as_array().unwrap().len(), &told[0]["path"]), (1, &json!([])));
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_wherever_it_stands() {
+        let body = r#"{"timeout": 1, "map": {"A": "1", "A": "2", "B": "3"}, "timeout": 2, "timeout": 3,
+            "within": {"x": "1", "x": "1"}}"#;
+        let mut body = Fields::of_body(&body.into(), false).unwrap();
+        assert!(!body.is_good());
+        body.whole("timeout", 1, 100);
+        body.map("map", 3);
+        let within = body.object("within").map(|mut within| {
+            within.text("x", 1, 5);
+            within
+        });
+        body.close(within.unwrap(), &["x"]);
+        let told = issues(body);
+        let places: Vec<&Value> = told.as_array().unwrap().iter().map(|issue| &issue["path"]).collect();
+        assert_eq!(places, [&json!(["timeout"]), &json!(["map", "A"]), &json!(["within", "x"])]);
+        assert_eq!(told[1]["message"], "'A' is given more than once");
     }
 
     #[test]

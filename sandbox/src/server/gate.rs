@@ -108,18 +108,33 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 /// `Origin` tells.
 fn is_from_here(headers: &HeaderMap) -> bool {
     let named = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let origin = |origin: &str| origin.split_once("://").is_some_and(|(_, host)| names_this_machine(host));
-    named(header::HOST).is_none_or(names_this_machine) && named(header::ORIGIN).is_none_or(origin)
+    named(header::HOST).is_none_or(names_this_machine) && named(header::ORIGIN).is_none_or(is_page_of_here)
 }
 
-/// `localhost` or an address: no name that somebody else could point here.
+/// `localhost` or an address: no name that somebody else could point here. A request that has arrived was sent to an
+/// address of this machine.
 fn names_this_machine(host: &str) -> bool {
+    let name = without_port(host);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+/// A page's address is that of the machine that serves it, so only those count that are this machine everywhere:
+/// `localhost`, names below it (RFC 6761) and loopback addresses.
+fn is_page_of_here(origin: &str) -> bool {
+    let Some((_, host)) = origin.split_once("://") else { return false };
+    let name = without_port(host).to_ascii_lowercase();
+    match name.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => name == "localhost" || name.ends_with(".localhost"),
+    }
+}
+
+fn without_port(host: &str) -> &str {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    name.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// The caller's own id if no log can be broken by it, otherwise a new one.
@@ -162,7 +177,9 @@ mod tests {
     fn without_a_token_no_foreign_name_leads_here() {
         let gate = Gate::new(None, true, &Drain::new());
         let named = |host: &str| gate.admit(&headers(&[(header::HOST, host)]));
-        for here in ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "[::1]"] {
+        for here in
+            ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "[::1]:3000", "[::1]", "192.168.1.5:3000"]
+        {
             assert_eq!(named(here), Ok(()), "{here}");
         }
         for elsewhere in
@@ -179,12 +196,31 @@ mod tests {
         let from = |origin: &str| {
             gate.admit(&headers(&[(header::HOST, "127.0.0.1:3000"), (header::ORIGIN, origin)]))
         };
-        for here in ["http://localhost:8080", "https://127.0.0.1", "http://[::1]:3000"] {
+        for here in [
+            "http://localhost:8080",
+            "http://app.LOCALHOST",
+            "https://127.0.0.1",
+            "http://127.0.0.1:3000",
+            "http://127.8.0.1:3000",
+            "http://[::1]",
+            "http://[::1]:3000",
+            "http://[::ffff:127.0.0.1]:3000",
+        ] {
             assert_eq!(from(here), Ok(()), "{here}");
         }
-        for elsewhere in
-            ["http://evil.example", "https://localhost.evil.example:3000", "null", "", "localhost"]
-        {
+        for elsewhere in [
+            "http://evil.example",
+            "https://localhost.evil.example:3000",
+            "http://evillocalhost",
+            "http://203.0.113.9",
+            "http://[2001:db8::1]:80",
+            "http://[::ffff:203.0.113.9]",
+            "http://192.168.1.5",
+            "http://0.0.0.0",
+            "null",
+            "",
+            "localhost",
+        ] {
             assert_eq!(from(elsewhere), Err(Refusal::ForbiddenHost), "{elsewhere}");
         }
     }

@@ -388,6 +388,35 @@ mod tests {
         assert_eq!(refused_at(json!({"network": "none", "networks": ["none"]})), "networks");
     }
 
+    fn refusal_of(body: String) -> Value {
+        match Order::parse(&body.into(), false) {
+            Err(Refusal::BadRequest(issues)) => json!(issues),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_setting_hides_behind_many_of_another_name() {
+        let least = r#""image":"busybox","files":{"a.txt":"x"},"entrypoint":"true""#;
+        let many = r#""timeout":1000,"#.repeat(997);
+        let told = refusal_of(format!(r#"{{{least},{many}"network":"none"}}"#));
+        assert_eq!(told[0]["path"], json!(["timeout"]), "{told}");
+        let told = refusal_of(format!(r#"{{{least},"network":"bridge","network":"none"}}"#));
+        assert_eq!(told[0]["path"], json!(["network"]), "{told}");
+    }
+
+    #[test]
+    fn a_file_or_a_variable_is_given_once() {
+        for (body, place) in [
+            (r#"{"image":"b","files":{"a":"x","a":"y"}}"#, json!(["files", "a"])),
+            (r#"{"image":"b","files":{"a":{"base64":"AA==","base64":""}}}"#, json!(["files", "a"])),
+            (r#"{"image":"b","files":{"a":"x"},"env":{"A":"1","\u0041":"2"}}"#, json!(["env", "A"])),
+        ] {
+            let told = refusal_of(body.to_owned());
+            assert_eq!(told[0]["path"], place, "{body}: {told}");
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_refused_at_its_place() {
         let long = "x".repeat(2049);

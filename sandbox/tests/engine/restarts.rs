@@ -4,6 +4,7 @@
 //! is, for its callers, a way that is cut.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::ListVolumesOptions;
@@ -174,6 +175,133 @@ async fn a_detached_run_whose_engine_stays_away_is_found_again_and_ends_well() {
 }
 
 #[tokio::test]
+async fn an_adopted_run_whose_engine_stays_away_is_found_again_and_ends_well() {
+    let way = Way::to(&docker_host());
+    let house = House::with(|options| options.docker_host = Some(way.host()));
+    let to = house.folder("results");
+    let extract = vec![Extract { from: "f".to_owned(), to: to.clone() }];
+    let id = left_behind(&house, Request { extract, ..shell("sleep 55; echo x > f") }).await;
+    let adopted = house.sandbox.attach(&id).await.unwrap().unwrap();
+    // It answers only when its engine has said that it runs.
+    adopted.resume().await.unwrap();
+    way.set(Mood::Cut);
+    let error = within(secs(45), adopted.outcome()).await.unwrap_err();
+    assert_eq!(error.code(), SandboxErrorCode::DockerUnreachable, "{error}");
+    assert_eq!(house.sandbox.state(&id).unwrap().unwrap().status, RunStatus::Running);
+    way.set(Mood::Open);
+    assert_eq!(house.container_status(&id).await.as_deref(), Some("running"));
+    let found = house.sandbox.attach(&id).await.unwrap().unwrap();
+    assert!(within(secs(60), found.outcome()).await.unwrap().success());
+    assert_eq!(std::fs::read_to_string(to.join("f")).unwrap(), "x\n");
+    house.assert_nothing_left(&id).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_results_are_there_has_ended_though_its_engine_stays_away_from_the_removal() {
+    let way = Way::to(&docker_host());
+    let house = House::with(|options| {
+        options.docker_host = Some(way.host());
+        options.reap_age = Duration::ZERO;
+    });
+    let own = house.folder("own");
+    let adopted = house.folder("adopted");
+    let writing = |to: &Path| Request {
+        detached: true,
+        extract: vec![Extract { from: "f".to_owned(), to: to.to_owned() }],
+        ..shell("sleep 3; echo x > f")
+    };
+    let left = left_behind(&house, writing(&adopted)).await;
+    let executions = [house.start(writing(&own)), house.sandbox.attach(&left).await.unwrap().unwrap()];
+    way.set(Mood::HeldAt("DELETE /"));
+    until("both have results", secs(30), async || [&own, &adopted].iter().all(|to| to.join("f").exists()))
+        .await;
+    within(secs(30), way.until_held()).await;
+    way.set(Mood::Cut);
+    for execution in &executions {
+        let outcome = within(secs(60), execution.outcome()).await.unwrap();
+        assert!(outcome.success() && outcome.extracted.is_some(), "{outcome:?}");
+        let state = house.sandbox.state(execution.id()).unwrap().unwrap();
+        assert_eq!((state.status, state.error), (RunStatus::Exited, None));
+    }
+    way.set(Mood::Open);
+    for execution in &executions {
+        until("a sweep removes it", secs(30), async || {
+            house.sandbox.maintain().await;
+            house.container_status(execution.id()).await.is_none()
+        })
+        .await;
+        house.assert_nothing_left(execution.id()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_detached_run_whose_engine_goes_away_before_its_results_are_taken_keeps_them() {
+    let way = Way::to(&docker_host());
+    let house = House::with(|options| {
+        options.docker_host = Some(way.host());
+        options.transfer = Transfer::Archive;
+    });
+    let to = house.folder("results");
+    let extract = vec![Extract { from: "f".to_owned(), to: to.clone() }];
+    let execution = house.start(Request { detached: true, extract, ..shell("sleep 3; echo x > f") });
+    house.until_running(execution.id()).await;
+    way.set(Mood::HeldAt("/archive"));
+    within(secs(30), way.until_held()).await;
+    way.set(Mood::Cut);
+    let error = within(secs(20), execution.outcome()).await.unwrap_err();
+    assert_eq!(error.code(), SandboxErrorCode::DockerUnreachable, "{error}");
+    assert_eq!(house.sandbox.state(execution.id()).unwrap().unwrap().status, RunStatus::Running);
+    way.set(Mood::Open);
+    assert_eq!(house.container_status(execution.id()).await.as_deref(), Some("exited"));
+    let found = house.sandbox.attach(execution.id()).await.unwrap().unwrap();
+    assert!(within(secs(30), found.outcome()).await.unwrap().success());
+    assert_eq!(std::fs::read_to_string(to.join("f")).unwrap(), "x\n");
+    house.assert_nothing_left(execution.id()).await;
+}
+
+/// Asked again, what is there already would be a collision.
+#[tokio::test]
+async fn a_detached_run_whose_engine_goes_away_amid_its_results_has_failed() {
+    let way = Way::to(&docker_host());
+    let house = House::with(|options| {
+        options.docker_host = Some(way.host());
+        options.transfer = Transfer::Archive;
+    });
+    let to = house.folder("results");
+    let extract = ["first", "second"].map(|name| Extract { from: name.to_owned(), to: to.clone() }).to_vec();
+    let line = "sleep 3; echo x > first; echo y > second";
+    let execution = house.start(Request { detached: true, extract, ..shell(line) });
+    house.until_running(execution.id()).await;
+    way.set(Mood::HeldAt("app%2Fsecond"));
+    within(secs(30), way.until_held()).await;
+    assert!(to.join("first").exists());
+    way.set(Mood::Cut);
+    tokio::time::sleep(secs(1)).await;
+    way.set(Mood::Open);
+    let error = within(secs(30), execution.outcome()).await.unwrap_err();
+    assert_eq!(error.code(), SandboxErrorCode::ExtractFailed, "{error}");
+    let state = house.sandbox.state(execution.id()).unwrap().unwrap();
+    assert_eq!((state.status, state.error_code.as_deref()), (RunStatus::Failed, Some("EXTRACT_FAILED")));
+    house.assert_nothing_left(execution.id()).await;
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_where_the_engine_cannot_remove_one_container() {
+    let way = Way::to(&docker_host());
+    let house = House::with(|options| options.docker_host = Some(way.host()));
+    // The engine lists the newest first.
+    let (removable, stuck) = (abandoned(&house).await, abandoned(&house).await);
+    let container = house.docker.inspect_container(stuck.as_str(), None).await.unwrap();
+    way.set(Mood::RefusedAt(format!("{}?", container.id.unwrap())));
+    within(secs(60), house.sandbox.maintain()).await;
+    assert_eq!(house.container_status(&removable).await, None);
+    assert_eq!(house.container_status(&stuck).await.as_deref(), Some("running"));
+    way.set(Mood::Open);
+    house.sandbox.maintain().await;
+    assert_eq!(house.container_status(&stuck).await, None);
+}
+
+#[tokio::test]
 async fn a_sweep_does_not_wait_long_for_an_engine_that_is_silent_and_the_next_one_goes_on() {
     let way = Way::to(&docker_host());
     let house = House::with(|options| options.docker_host = Some(way.host()));
@@ -181,7 +309,7 @@ async fn a_sweep_does_not_wait_long_for_an_engine_that_is_silent_and_the_next_on
     for silent_at in ["/containers/json", "DELETE /"] {
         let left = abandoned(&house).await;
         way.set(Mood::HeldAt(silent_at));
-        within(secs(45), house.sandbox.maintain()).await;
+        within(secs(60), house.sandbox.maintain()).await;
         way.set(Mood::Open);
         until("the next sweep removes it", secs(30), async || {
             house.sandbox.maintain().await;
@@ -191,17 +319,22 @@ async fn a_sweep_does_not_wait_long_for_an_engine_that_is_silent_and_the_next_on
     }
 }
 
-/// A container of a process that is dead.
+/// A container of a process that is dead, as if it had been attached: nobody goes on with such a one.
 async fn abandoned(house: &House) -> sandbox::RunId {
+    let id = left_behind(house, shell("sleep 600")).await;
+    std::fs::remove_file(house.state_dir().join(format!("{id}.json"))).unwrap();
+    id
+}
+
+/// A detached run that goes on while its process is dead.
+async fn left_behind(house: &House, request: Request) -> sandbox::RunId {
     let drain = runtime::Drain::new();
     let options =
         sandbox::Options { docker_host: Some(docker_host()), ..sandbox::Options::new(house.state_dir()) };
     let sandbox = Sandbox::open(options, &drain).unwrap();
-    let execution = sandbox.start(Request { detached: true, ..shell("sleep 600") }).unwrap();
+    let execution = sandbox.start(Request { detached: true, ..request }).unwrap();
     house.until_running(execution.id()).await;
     drain.run(secs(5), std::future::pending()).await;
-    // As if it had been attached: nobody goes on with such a one.
-    assert!(std::fs::remove_file(house.state_dir().join(format!("{}.json", execution.id()))).is_ok());
     execution.id().clone()
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What becomes of what is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// It arrives.
     Open,
@@ -19,7 +19,12 @@ pub(crate) enum Mood {
     Held,
     /// Requests with these words stand still.
     HeldAt(&'static str),
+    /// Requests with these words are refused, as by an engine that cannot do it.
+    RefusedAt(String),
 }
+
+const REFUSAL: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n\
+    Content-Length: 18\r\nConnection: close\r\n\r\n{\"message\":\"busy\"}";
 
 /// A socket in front of an engine's.
 pub(crate) struct Way {
@@ -81,10 +86,18 @@ async fn carry(
     let (from_server, to_server) = server.split();
     let up = pump(from_client, to_server, mood.clone(), &held);
     let down = pump(from_server, to_client, mood.clone(), &held);
+    let cut = async { drop(mood.wait_for(|mood| *mood == Mood::Cut).await) };
     tokio::select! {
-        _ = async { tokio::join!(up, down) } => {}
-        _ = mood.wait_for(|mood| *mood == Mood::Cut) => {}
+        Pumped::Refused = up => drop(client.write_all(REFUSAL).await),
+        _ = down => {}
+        () = cut => {}
     }
+}
+
+/// How one direction came to its end.
+enum Pumped {
+    Closed,
+    Refused,
 }
 
 async fn pump(
@@ -92,21 +105,25 @@ async fn pump(
     mut to: impl AsyncWrite + Unpin,
     mut mood: watch::Receiver<Mood>,
     held: &watch::Sender<u64>,
-) {
+) -> Pumped {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let words = String::from_utf8_lossy(&buffer[..count]).into_owned();
         let passes = |mood: &Mood| match mood {
-            Mood::Open | Mood::Cut => true,
+            Mood::Open | Mood::Cut | Mood::RefusedAt(_) => true,
             Mood::Held => false,
             Mood::HeldAt(at) => !words.contains(at),
         };
+        if matches!(&*mood.borrow(), Mood::RefusedAt(at) if words.contains(at)) {
+            return Pumped::Refused;
+        }
         if !passes(&mood.borrow()) {
             held.send_modify(|held| *held += 1);
         }
         if mood.wait_for(passes).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
-            return;
+            return Pumped::Closed;
         }
     }
     drop(to.shutdown().await);
+    Pumped::Closed
 }

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 pub(crate) use search::{Answer, Body, Hit, Place, Source};
 
 use crate::config::Config;
-use crate::error::succeeded;
+use crate::error::{keeps_no_documents, succeeded};
 
 /// How long an answer's head may take in a job without a deadline.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -125,7 +125,12 @@ impl Server {
             let request = if body.pit.is_some() { request } else { alone(request) };
             request.query("allow_partial_search_results", false)
         })?;
-        Answer::read(succeeded(response)?.bytes()?)
+        let answer = Answer::read(succeeded(response)?.bytes()?)?;
+        // Servers have more ways than one to say in a mapping, or beside it, that documents are not kept.
+        if *body.source != Source::None && answer.hits.iter().any(|hit| hit.source.is_none()) {
+            return Err(keeps_no_documents());
+        }
+        Ok(answer)
     }
 
     /// Opens a place from which a target looks the same for as long as it is kept.

@@ -49,6 +49,11 @@ pub(crate) fn check_complete(answer: &Shards, timed_out: bool) -> Result<(), Err
     Err(Error::query_failed(cut(&format!("{failed} of {total} shards failed: {reason}"))))
 }
 
+/// Why there is nothing to read columns from.
+pub(crate) fn keeps_no_documents() -> Error {
+    Error::query_failed("the index keeps no documents (_source is switched off): only _id can be read")
+}
+
 /// How the parts of an index have answered.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]

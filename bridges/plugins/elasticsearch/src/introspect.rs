@@ -12,6 +12,7 @@ use semilayer_plugin::{Column, Error, Kind as ColumnKind, Schema};
 use serde_json::{Map, Value as Json, json};
 
 use crate::connect::{Body, Server, Source};
+use crate::error::keeps_no_documents;
 
 /// The column of a document's own key.
 pub(crate) const ID: &str = "_id";
@@ -131,9 +132,7 @@ impl Index {
     /// Refuses to read columns where there are no documents to read them from.
     pub(crate) fn check_documents(&self) -> Result<(), Error> {
         match self.is_forgetful {
-            true => Err(Error::query_failed(
-                "the index keeps no documents (_source is switched off): only _id can be read",
-            )),
+            true => Err(keeps_no_documents()),
             false => Ok(()),
         }
     }

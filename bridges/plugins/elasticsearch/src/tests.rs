@@ -268,6 +268,28 @@ fn half_an_answer_is_none() {
 }
 
 #[test]
+fn a_document_without_its_source_is_an_error_however_the_mapping_says_so() {
+    // As of `_source.mode: disabled`, or of the setting `index.mapping.source.mode`.
+    let bare = |request: &str| match request {
+        "POST /things/_pit" => json!({"id": "first"}),
+        _ => hits(vec![hit(1, json!([1])), json!({"_index": "things", "_id": "2", "sort": [2]})]),
+    };
+    for text in [
+        r#"{"limit":5}"#,
+        r#"{"limit":5,"select":["n"]}"#,
+        r#"{"limit":5,"select":["_id"],"where":{"name":{"$ilike":"%Ä%"}}}"#,
+    ] {
+        let (mut bridge, _) = bridge(elasticsearch(), move |request, _| bare(request));
+        let error = bridge.query("things", query(text)).and_then(testing::json).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::QueryFailed, "{text}");
+        assert!(error.message().contains("_source"), "{text}: {error}");
+    }
+    let (mut bridge, _) = bridge(elasticsearch(), move |request, _| bare(request));
+    let keys = bridge.query("things", query(r#"{"limit":5,"select":["_id"]}"#)).unwrap();
+    assert_eq!(ids(&testing::json(keys).unwrap()), ["1", "2"]);
+}
+
+#[test]
 fn who_asks_for_patience_gets_it() {
     let asked = RefCell::new(0);
     let (mut bridge, _) = answering(elasticsearch(), move |_, _| {

@@ -123,7 +123,7 @@ impl Columns {
                     (name, value)
                 }));
             }
-            Self::These(fields) => row.add(fields, hit, &document),
+            Self::These(fields) => row.add(fields, hit, &document, value),
         }
         if scored {
             row.0.push((Cow::Borrowed(SCORE), Value::Score(hit.score.unwrap_or_default())));
@@ -133,7 +133,14 @@ impl Columns {
 }
 
 impl<'a> Row<'a> {
-    fn add(&mut self, fields: &'a [Field], hit: &'a Hit, document: &Document<'a>) {
+    /// Adds columns, whose values `value` makes of what is stored.
+    fn add(
+        &mut self,
+        fields: &'a [Field],
+        hit: &'a Hit,
+        document: &Document<'a>,
+        value: impl Fn(&Field, &Hit, Cow<'a, RawValue>) -> Value<'a>,
+    ) {
         for field in fields {
             let value = if field.kind == Kind::Id {
                 Value::Text(Cow::Borrowed(hit.id.as_str()))
@@ -166,10 +173,41 @@ impl Serialize for Value<'_> {
     }
 }
 
-/// A value as rows have it.
+/// A value as rows have it. What the index has of it does not stand for a list of which it lacks a part.
 fn value<'a>(field: &Field, hit: &Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
-    let told = indexed_date(field).and_then(|name| hit.fields.get(name));
-    let changed = match (told.map(Vec::as_slice), raw.get()) {
+    match told(field, hit) {
+        Some(told) if raw.get().starts_with('[') && dates_of(raw.get()) != Some(told.len()) => {
+            Value::Raw(raw)
+        }
+        told => formed(field, told, raw),
+    }
+}
+
+/// A value as it is tested: nulls of a list do not count, so that the index has all that matters.
+fn tested<'a>(field: &Field, hit: &Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
+    formed(field, told(field, hit), raw)
+}
+
+/// A date's values as the index has them, in ascending order.
+fn told<'h>(field: &Field, hit: &'h Hit) -> Option<&'h [Box<RawValue>]> {
+    hit.fields.get(indexed_date(field)?).map(Vec::as_slice)
+}
+
+/// How many values the index has of a list and of the lists in it. Nothing where one is null: it has none of that, or
+/// another in its place (`null_value`).
+fn dates_of(list: &str) -> Option<usize> {
+    fn count(json: &Json) -> Option<usize> {
+        match json {
+            Json::Null => None,
+            Json::Array(items) => items.iter().map(count).sum(),
+            Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => Some(1),
+        }
+    }
+    count(&serde_json::from_str(list).ok()?)
+}
+
+fn formed<'a>(field: &Field, told: Option<&[Box<RawValue>]>, raw: Cow<'a, RawValue>) -> Value<'a> {
+    let changed = match (told, raw.get()) {
         (_, "null") => None,
         (Some([one]), text) if !text.starts_with('[') => changed(field, one.get()),
         (Some(several @ [_, ..]), _) => {

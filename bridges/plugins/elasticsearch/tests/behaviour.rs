@@ -192,6 +192,22 @@ async fn dates_of_every_format_are_instants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_null_in_a_list_of_dates_is_kept_and_hides_no_date() {
+    let documents = [json!({"day": ["2026/03/04", null], "body": "x"}), json!({"body": "x"})];
+    let properties = json!({"day": {"type": "date", "format": "yyyy/MM/dd"}, "body": {"type": "text"}});
+    let scratch = Scratch::new("holes", json!({"mappings": {"properties": properties}}), &documents).await;
+    let rows = scratch.query(json!({"select": ["_id", "day"]})).await.unwrap();
+    let days = |id: &str| rows.iter().find(|row| row["_id"] == id).unwrap()["day"].clone();
+    // A document that has nothing of what was asked for is one all the same.
+    assert_eq!((days("0"), days("1")), (json!(["2026/03/04", null]), Json::Null));
+    for filter in
+        [json!({"day": {"$gt": "2026-03-01"}}), json!({"$and": [{"day": "2026-03-04"}, {"body": "x"}]})]
+    {
+        assert_eq!(scratch.finds(filter.clone()).await, ["0"], "{filter}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_small_result_window_hides_no_row() {
     let documents: Vec<Json> = (0..950).map(|n| json!({"n": n})).collect();
     let settings = json!({"settings": {"index": {"max_result_window": 100}}});

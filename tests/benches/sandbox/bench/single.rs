@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Instant;
 
 use bytes::Bytes;
 use harness::docker::BUSYBOX;
 use harness::http::Request as HttpRequest;
 use harness::wait::{secs, until};
+use jiff::Timestamp;
 use sandbox::{Command, Extract, Request, Sandbox, Seed, Transfer};
 use serde_json::json;
 
@@ -29,6 +31,9 @@ struct Times {
     shared: Vec<f64>,
     one_file: Vec<f64>,
     http: Vec<f64>,
+    /// What of a run's time is not the run's own, as its state says: around the library, and around HTTP.
+    around_library: Vec<f64>,
+    around_http: Vec<f64>,
     warm: Vec<f64>,
 }
 
@@ -45,8 +50,12 @@ pub(crate) async fn measure(rig: &Rig, arguments: &Arguments) -> Vec<Line> {
         let mut round = Times::default();
         round.library.push(time(&library, trivial()).await.0);
         round.docker.push(rig.time_docker("none", &["true"]).await);
-        round.one_file.push(time(&library, one_file()).await.0);
-        round.http.push(server.time_run().await);
+        let (elapsed, own) = time_with_state(&library, one_file()).await;
+        round.one_file.push(elapsed);
+        round.around_library.push(elapsed - own);
+        let (elapsed, own) = server.time_run().await;
+        round.http.push(elapsed);
+        round.around_http.push(elapsed - own);
         round.library_isolated.push(time(&library, isolated.clone()).await.0);
         round.docker_isolated.push(rig.time_docker("light-runner-isolated", &["true"]).await);
         round.archive.push(with_files(rig, &archive, "archive").await);
@@ -93,15 +102,34 @@ fn one_file() -> Request {
     Request { seed: Some(Seed::Files(files)), ..trivial() }
 }
 
+/// Milliseconds of one run, which must end well, and of that what its state says.
+async fn time_with_state(sandbox: &Sandbox, request: Request) -> (f64, f64) {
+    let started = Instant::now();
+    let execution = sandbox.start(request).unwrap();
+    let outcome = execution.outcome().await.unwrap();
+    let elapsed = started.elapsed();
+    assert!(outcome.success(), "{outcome:?}");
+    let state = sandbox.state(execution.id()).unwrap().unwrap();
+    (elapsed.as_secs_f64() * 1e3, between(&state.started_at, &state.finished_at.unwrap()))
+}
+
+/// Milliseconds between two times of a state, which has them to the millisecond.
+fn between(started: &str, finished: &str) -> f64 {
+    let [started, finished] = [started, finished].map(|time| time.parse::<Timestamp>().unwrap());
+    finished.duration_since(started).as_secs_f64() * 1e3
+}
+
 impl Server {
-    /// Milliseconds of one run by HTTP, which must end well.
-    async fn time_run(&self) -> f64 {
+    /// Milliseconds of one run by HTTP, which must end well, and of that what its state says.
+    async fn time_run(&self) -> (f64, f64) {
         let body = json!({"image": BUSYBOX, "argv": ["true"], "network": "none", "files": {"file.txt": "x"}});
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let answer = HttpRequest::post("/run", &body).bearer(Self::TOKEN).send(self.address()).await;
         let elapsed = started.elapsed();
-        assert_eq!(answer.ok()["exitCode"], 0);
-        elapsed.as_secs_f64() * 1e3
+        let state = answer.ok();
+        assert_eq!(state["exitCode"], 0);
+        let [started, finished] = ["startedAt", "finishedAt"].map(|field| state[field].as_str().unwrap());
+        (elapsed.as_secs_f64() * 1e3, between(started, finished))
     }
 }
 
@@ -115,6 +143,8 @@ impl Times {
         self.shared.extend(round.shared);
         self.one_file.extend(round.one_file);
         self.http.extend(round.http);
+        self.around_library.extend(round.around_library);
+        self.around_http.extend(round.around_http);
         self.warm.extend(round.warm);
     }
 
@@ -130,7 +160,8 @@ impl Times {
             Line::ratio("j", "... in the isolated network", isolated.clone(), of(self.docker_isolated)),
             ratio("5 files in, 1 out by archives against nothing", of(self.archive), &library, 1.45),
             ratio("5 files in, 1 out by a shared folder", of(self.shared), &library, 1.1),
-            Line::added("j", "1 file in, by HTTP against the library", of(self.http), of(self.one_file))
+            Line::added("j", "1 file in, by HTTP against the library", of(self.http), of(self.one_file)),
+            Line::added("j", "... beside the run's own time", of(self.around_http), of(self.around_library))
                 .aim(Aim::AtMost(3.0)),
             ratio("from the pool, isolated network", of(self.warm), &isolated, 0.35),
         ]

@@ -8,7 +8,7 @@ use semilayer_plugin::Error;
 use semilayer_plugin::options::{Filter, Scalar, Test, Where};
 use serde_json::value::RawValue;
 
-use super::{Document, Row, Value};
+use super::{Document, Row, Value, tested};
 use crate::connect::Hit;
 use crate::introspect::{Field, Index, Kind};
 
@@ -72,7 +72,7 @@ impl Residual {
     /// Whether the document is one that was asked for.
     pub(crate) fn matches(&self, hit: &Hit) -> Result<bool, Error> {
         let mut row = Row(Vec::with_capacity(self.fields.len()));
-        row.add(&self.fields, hit, &Document::of(hit)?);
+        row.add(&self.fields, hit, &Document::of(hit)?, tested);
         if self.fields.iter().zip(&row.0).any(|(field, (_, value))| is_list(field, value)) {
             return Ok(self.condition.truth(&row)? == Some(true));
         }

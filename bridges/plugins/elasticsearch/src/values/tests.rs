@@ -90,14 +90,21 @@ fn what_the_engine_cannot_test_is_tested_by_what_columns_are() {
     assert!(!matches(r#"{"$not":{"body":"x"}}"#, json!({})));
 }
 
+fn own_format_index() -> Index {
+    let at = json!({"type": "date", "format": "yyyy/MM/dd", "null_value": "1999/01/01"});
+    Index::read(&json!({"t": {"mappings": {"properties": {"at": at}}}}))
+}
+
+fn own_format_hit(stored: &Json, told: &[&str]) -> Hit {
+    let hit = json!({"_id": "7", "_source": {"at": stored}, "fields": {"at": told}});
+    serde_json::from_str(&hit.to_string()).unwrap()
+}
+
 fn own_format(stored: &Json, told: &[&str]) -> Json {
-    let mapping =
-        json!({"t": {"mappings": {"properties": {"at": {"type": "date", "format": "yyyy/MM/dd"}}}}});
-    let index = Index::read(&mapping);
+    let index = own_format_index();
     let columns = Columns::of(&Projection::Columns(vec!["at".to_owned()]), &index).unwrap();
     assert_eq!(columns.dates(None, &index), [json!({"field": "at", "format": "strict_date_optional_time"})]);
-    let hit = json!({"_id": "7", "_source": {"at": stored}, "fields": {"at": told}});
-    let hit: Hit = serde_json::from_str(&hit.to_string()).unwrap();
+    let hit = own_format_hit(stored, told);
     serde_json::to_value(columns.row(&hit, &index, false).unwrap()).unwrap()["at"].clone()
 }
 
@@ -109,6 +116,32 @@ fn dates_in_a_form_of_their_own_are_as_the_index_has_them() {
     assert_eq!(own_format(&json!(["2026/01/02"]), &two[1..]), json!([two[1]]));
     assert_eq!(own_format(&json!("not one"), &[]), "not one");
     assert_eq!(own_format(&Json::Null, &[]), Json::Null);
+}
+
+#[test]
+fn a_list_of_dates_that_the_index_does_not_have_whole_stays_as_it_is_stored() {
+    let (null, one) = ("1999-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z");
+    for (stored, told) in [
+        (json!(["2026/01/02", null]), vec![one]),
+        (json!(["2026/01/02", null]), vec![null, one]),
+        (json!(["2026/01/02", [null]]), vec![null, one]),
+        (json!([null]), vec![null]),
+        (json!([null]), vec![]),
+        (json!(["2026/01/02", "not one"]), vec![one]),
+    ] {
+        assert_eq!(own_format(&stored, &told), stored, "{told:?}");
+    }
+    assert_eq!(own_format(&json!(["2026/01/02", ["2026/01/02"]]), &[one, one]), json!([one, one]));
+}
+
+#[test]
+fn a_date_beside_a_null_is_still_found() {
+    let filter = Filter::from_json(r#"{"at":{"$gte":"2026-01-02T00:00:00Z"}}"#).unwrap();
+    let residual = Residual::new(&filter, &own_format_index()).unwrap();
+    let matches =
+        |told: &str| residual.matches(&own_format_hit(&json!(["2026/01/02", null]), &[told])).unwrap();
+    assert!(matches("2026-01-02T00:00:00.000Z"));
+    assert!(!matches("2026-01-01T00:00:00.000Z"));
 }
 
 #[test]
