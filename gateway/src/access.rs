@@ -1,5 +1,6 @@
 //! Who asks, and whether the lens lets them. Nothing of a body is kept before its sender is known.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -78,18 +79,20 @@ pub(crate) async fn turn_away(headers: &HeaderMap, body: Body) {
 pub(crate) fn authenticate(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Key>, ApiError> {
     let token = bearer(headers)
         .ok_or_else(|| ApiError::unauthorized("an API key is needed: Authorization: Bearer sk_… or pk_…"))?;
-    snapshot.authenticate_key(token).cloned().map_err(|_| not_valid())
+    snapshot.authenticate_key(&token).cloned().map_err(|_| not_valid())
 }
 
 pub(crate) fn not_valid() -> ApiError {
     ApiError::unauthorized("the API key is not valid")
 }
 
-/// The token of a bearer authorization (RFC 6750; the scheme's case does not matter).
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// The token of a bearer authorization (RFC 6750; the scheme's case does not matter). One with other characters than ASCII
+/// is somebody's token, too, and fits none of ours.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let blank = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, token) = value.split_at_checked(blank)?;
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| String::from_utf8_lossy(token.trim_ascii()))
 }
 
 /// Whether `key` may query and count `lens`: a secret key always, a public one by grant.

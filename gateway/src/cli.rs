@@ -1,11 +1,13 @@
 //! What can be typed after `semilayer-gateway`.
 //!
-//! `serve` and `demo` are the gateway itself. Every other command is a client of a running gateway's REST interface, and
-//! shows what it answers: as a table, or as the JSON itself with `--json`.
+//! `serve` and `demo` are the gateway itself. [`Remote`] commands are clients of a running gateway's REST interface, and
+//! show what it answers: as a table, or as the JSON itself with `--json`.
 
+mod audit;
 mod client;
 mod error;
 mod exec;
+mod jobs;
 mod keys;
 mod output;
 mod push;
@@ -21,6 +23,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use runtime::Exit;
 use runtime::settings::Source;
+use runtime::terminal::print;
 
 use crate::settings::ServeFlags;
 use client::Client;
@@ -34,27 +37,9 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Command,
-    /// Where a running gateway is, and how to show what it says
-    #[command(flatten)]
-    pub remote: RemoteFlags,
 }
 
-/// How commands reach a running gateway.
-#[derive(Debug, Clone, Default, Args)]
-pub struct RemoteFlags {
-    /// The running gateway [env: SEMILAYER_GATEWAY_API] [default: http://127.0.0.1:8787]
-    #[arg(long, global = true, value_name = "URL")]
-    pub url: Option<String>,
-    /// Certificates to trust beside the system's, PEM [env: SEMILAYER_CA_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub ca_file: Option<String>,
-    /// Print the answer as JSON
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
-/// The commands. Those that ask a running gateway need its admin token in SEMILAYER_ADMIN_TOKEN or
-/// SEMILAYER_ADMIN_TOKEN_FILE.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway until told to stop
@@ -62,23 +47,9 @@ pub enum Command {
     /// Run a gateway, a runner and a sample database in one process, and query them
     #[cfg(feature = "demo")]
     Demo(DemoFlags),
-    /// Make, list and revoke runners
-    #[command(subcommand)]
-    Runners(runners::Command),
-    /// Make, change, list and test sources
-    #[command(subcommand)]
-    Sources(sources::Command),
-    /// Give a runner sources
-    Assign(runners::Assignment),
-    /// Take sources from a runner
-    Unassign(runners::Assignment),
-    /// Make, list and revoke keys of applications
-    #[command(subcommand)]
-    Keys(keys::Command),
-    /// Run a command on a runner and end with its exit code
-    Exec(exec::Command),
-    /// Put a config in place: JSON, YAML or TOML
-    Push(push::Command),
+    /// Those that ask a running gateway
+    #[command(flatten)]
+    Remote(Remote),
     /// Print the description of the HTTP interface
     ExportOpenapi {
         /// Write to this file instead
@@ -90,6 +61,65 @@ pub enum Command {
         /// For which shell
         shell: Shell,
     },
+}
+
+/// The commands that ask a running gateway. They need its admin token in SEMILAYER_ADMIN_TOKEN or
+/// SEMILAYER_ADMIN_TOKEN_FILE.
+#[derive(Debug, Subcommand)]
+pub enum Remote {
+    /// Make, list and revoke runners
+    Runners(Group<runners::Command>),
+    /// Make, change, list and test sources
+    Sources(Group<sources::Command>),
+    /// Give a runner sources
+    Assign(Single<runners::Assignment>),
+    /// Take sources from a runner
+    Unassign(Single<runners::Assignment>),
+    /// Make, list and revoke keys of applications
+    Keys(Group<keys::Command>),
+    /// Run a command on a runner and end with its exit code
+    Exec(Single<exec::Command>),
+    /// Show and end jobs: queries under way, and commands on runners
+    Jobs(Group<jobs::Command>),
+    /// Show who asked for what, and what came of it
+    Audit(Single<audit::Command>),
+    /// Put a config in place: JSON, YAML or TOML
+    Push(Single<push::Command>),
+}
+
+/// A command that asks a running gateway.
+#[derive(Debug, Args)]
+pub struct Single<C: Args> {
+    #[command(flatten)]
+    command: C,
+    #[command(flatten, next_help_heading = REMOTE_HEADING)]
+    remote: RemoteFlags,
+}
+
+/// Commands of one name that ask a running gateway.
+#[derive(Debug, Args)]
+pub struct Group<C: Subcommand> {
+    #[command(subcommand)]
+    command: C,
+    #[command(flatten, next_help_heading = REMOTE_HEADING)]
+    remote: RemoteFlags,
+}
+
+const REMOTE_HEADING: &str =
+    "The running gateway, whose admin token SEMILAYER_ADMIN_TOKEN or SEMILAYER_ADMIN_TOKEN_FILE has";
+
+/// How commands reach a running gateway, and how they show what it says.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RemoteFlags {
+    /// Where it is [env: SEMILAYER_GATEWAY_API] [default: http://127.0.0.1:8787]
+    #[arg(long, global = true, value_name = "URL")]
+    url: Option<String>,
+    /// Certificates to trust beside the system's, PEM [env: SEMILAYER_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<String>,
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 /// Flags of `demo`.
@@ -107,60 +137,90 @@ pub async fn run(cli: Cli, source: &dyn Source, out: &mut (dyn Write + Send)) ->
         Command::Serve(flags) => serve::run(&flags, source, out).await.into(),
         #[cfg(feature = "demo")]
         Command::Demo(flags) => crate::demo::run(flags).await.into(),
-        Command::ExportOpenapi { output } => settle(export_openapi(output, out)),
+        Command::Remote(command) => command.run(source, out).await.unwrap_or_else(|error| error.end()),
+        Command::ExportOpenapi { output } => export_openapi(output, out).unwrap_or_else(|error| error.end()),
         Command::Completions { shell } => {
+            // Into memory first: what writes it panics when it cannot.
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "semilayer-gateway", &mut script);
-            settle(out.write_all(&script).map_err(CliError::from))
+            print(out, String::from_utf8_lossy(&script).trim_end()).into()
         }
-        remote => ask(remote, &cli.remote, source, out).await.unwrap_or_else(|error| failed(&error)),
     }
 }
 
-async fn ask(
-    command: Command,
-    flags: &RemoteFlags,
-    source: &dyn Source,
-    out: &mut (dyn Write + Send),
-) -> Result<ExitCode, CliError> {
-    let client = Client::load(flags, source)?;
-    let output = Output { out, json: flags.json };
-    match command {
-        Command::Exec(command) => return exec::run(command, &client, output).await,
-        Command::Runners(command) => runners::run(command, &client, output).await,
-        Command::Sources(command) => sources::run(command, &client, output).await,
-        Command::Assign(assignment) => runners::assign(assignment, "PUT", &client, output).await,
-        Command::Unassign(assignment) => runners::assign(assignment, "DELETE", &client, output).await,
-        Command::Keys(command) => keys::run(command, &client, output).await,
-        Command::Push(command) => push::run(command, &client, output).await,
-        // These do not ask anybody and have been dealt with.
-        Command::Serve(_) | Command::ExportOpenapi { .. } | Command::Completions { .. } => Ok(()),
-        #[cfg(feature = "demo")]
-        Command::Demo(_) => Ok(()),
-    }?;
-    Ok(Exit::Clean.into())
-}
+impl Remote {
+    async fn run(self, source: &dyn Source, out: &mut (dyn Write + Send)) -> Result<ExitCode, CliError> {
+        let flags = self.flags();
+        let client = Client::load(flags, source)?;
+        let output = Output { out, json: flags.json };
+        match self {
+            Self::Exec(asked) => return exec::run(asked.command, &client, output).await,
+            Self::Runners(asked) => runners::run(asked.command, &client, output).await,
+            Self::Sources(asked) => sources::run(asked.command, &client, output).await,
+            Self::Assign(asked) => runners::assign(asked.command, "PUT", &client, output).await,
+            Self::Unassign(asked) => runners::assign(asked.command, "DELETE", &client, output).await,
+            Self::Keys(asked) => keys::run(asked.command, &client, output).await,
+            Self::Jobs(asked) => jobs::run(asked.command, &client, output).await,
+            Self::Audit(asked) => audit::run(asked.command, &client, output).await,
+            Self::Push(asked) => push::run(asked.command, &client, output).await,
+        }?;
+        Ok(Exit::Clean.into())
+    }
 
-fn export_openapi(output: Option<PathBuf>, out: &mut dyn Write) -> Result<(), CliError> {
-    let mut text = crate::api::document().to_pretty_json().map_err(std::io::Error::from)?;
-    text.push('\n');
-    match output {
-        None => Ok(out.write_all(text.as_bytes())?),
-        Some(path) => std::fs::write(&path, text).map_err(|source| CliError::File { path, source }),
+    fn flags(&self) -> &RemoteFlags {
+        match self {
+            Self::Runners(asked) => &asked.remote,
+            Self::Sources(asked) => &asked.remote,
+            Self::Assign(asked) | Self::Unassign(asked) => &asked.remote,
+            Self::Keys(asked) => &asked.remote,
+            Self::Exec(asked) => &asked.remote,
+            Self::Jobs(asked) => &asked.remote,
+            Self::Audit(asked) => &asked.remote,
+            Self::Push(asked) => &asked.remote,
+        }
     }
 }
 
-/// The exit code of a command, after its complaint.
-fn settle(done: Result<(), CliError>) -> ExitCode {
-    done.map_or_else(|error| failed(&error), |()| Exit::Clean.into())
+fn export_openapi(output: Option<PathBuf>, out: &mut dyn Write) -> Result<ExitCode, CliError> {
+    let text = crate::api::document().to_pretty_json().map_err(std::io::Error::from)?;
+    let exit = match output {
+        None => print(out, &text),
+        Some(path) => {
+            std::fs::write(&path, text + "\n").map_err(|source| CliError::File { path, source })?;
+            Exit::Clean
+        }
+    };
+    Ok(exit.into())
 }
 
-fn failed(error: &CliError) -> ExitCode {
-    complain(error);
-    error.exit()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn complain(problem: &dyn std::fmt::Display) {
-    // Nobody is left to tell when stderr is closed.
-    drop(writeln!(std::io::stderr(), "{problem}"));
+    #[test]
+    fn what_can_be_typed_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_commands_that_ask_a_gateway_are_told_where_it_is() {
+        let parse = |line: &str| Cli::try_parse_from(line.split_whitespace());
+        for line in [
+            "g runners list --json --url http://127.0.0.1:1",
+            "g runners --json list",
+            "g assign edge main --ca-file ca.pem",
+            "g exec edge --json -- ls --json",
+            "g audit --json",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+        for line in
+            ["g serve --url x", "g demo --once --json", "g export-openapi --json", "g serve --ca-file x"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        let help = |name: &str| Cli::command().find_subcommand_mut(name).unwrap().render_help().to_string();
+        assert!(help("assign").contains("--url"));
+        assert!(!help("serve").contains("--url"));
+    }
 }

@@ -15,6 +15,7 @@ use protocol::Secret;
 use runtime::settings::Mapping;
 use runtime::signals::Stops;
 use runtime::telemetry::LogSettings;
+use runtime::terminal::{complain, unwritten};
 use runtime::{Drain, Exit, telemetry};
 use serde_json::{Value, json};
 
@@ -61,8 +62,9 @@ pub async fn run(flags: DemoFlags) -> Exit {
     drop(std::fs::remove_dir_all(&folder));
     match shown {
         Ok(()) => Exit::Clean,
+        Err(DemoError::Output(error)) => unwritten(&error),
         Err(error) => {
-            drop(writeln!(io::stderr(), "demo failed: {error}"));
+            complain(&format_args!("demo failed: {error}"));
             Exit::Failed
         }
     }

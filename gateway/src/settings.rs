@@ -13,6 +13,7 @@ use runtime::settings::{Key, Mistakes, Reader, Source, Warning};
 use runtime::telemetry::{LogSettings, TraceSettings};
 
 use crate::audit::Retention;
+use crate::token::{EXPECTED_TOKEN, is_token};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8787";
 const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
@@ -160,8 +161,12 @@ impl Settings {
             drain_timeout: reader.duration("SEMILAYER_DRAIN_TIMEOUT").unwrap_or(DEFAULT_DRAIN_TIMEOUT),
             metrics_for_loopback: true,
         };
-        if settings.admin_token.as_ref().is_some_and(|token| token.expose().len() < 16) {
-            reader.mistake("SEMILAYER_ADMIN_TOKEN", "expected at least 16 characters");
+        match &settings.admin_token {
+            Some(token) if !is_token(token) => reader.mistake("SEMILAYER_ADMIN_TOKEN", EXPECTED_TOKEN),
+            Some(token) if token.expose().len() < 16 => {
+                reader.mistake("SEMILAYER_ADMIN_TOKEN", "expected at least 16 characters");
+            }
+            _ => {}
         }
         if reader.text(Key::env("SEMILAYER_NATS_URL").flag("--nats-url", flags.nats_url.clone())).is_some() {
             reader.mistake("SEMILAYER_NATS_URL", "expected nothing: this version runs as one gateway");
@@ -325,6 +330,14 @@ mod tests {
         );
         let settings = settings.unwrap();
         assert_eq!((settings.listen.port(), settings.database), (0, PathBuf::from("/x/y.db")));
+    }
+
+    #[test]
+    fn a_token_that_no_request_can_carry_is_refused() {
+        for token in ["ak_für-alle-die-es-wissen", "ak_with a blank in it"] {
+            let refused = load(&ServeFlags::default(), &[("SEMILAYER_ADMIN_TOKEN", token)]).unwrap_err();
+            assert!(refused.contains("visible ASCII") && !refused.contains(token), "{refused}");
+        }
     }
 
     #[test]

@@ -46,6 +46,15 @@ impl TokenKind {
     }
 }
 
+/// What a token must be that an operator chooses, for messages.
+pub const EXPECTED_TOKEN: &str =
+    "expected a token of visible ASCII characters alone: no blanks, no letters such as ä";
+
+/// Whether a request can carry `token`. Those that are made here are letters, digits, `-` and `_`.
+pub fn is_token(token: &Secret) -> bool {
+    token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// A token that was just made.
 #[derive(Debug)]
 pub struct Minted {

@@ -33,7 +33,7 @@ impl Cli {
 pub enum Command {
     /// Connect to the gateway and run jobs until told to stop (the default)
     Start,
-    /// Show the settings, and what a running daemon says of itself
+    /// Show what the running daemon on this host says of itself: its settings, gateway, plugins and sources
     Status,
     /// Check settings, network, TLS, token and sources, and say what to do
     Doctor {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use clap::CommandFactory as _;
 use runtime::Exit;
 use runtime::settings::{Environment, Mistakes};
+pub(crate) use runtime::terminal::{complain, print};
 
 use crate::cli::{Cli, Command};
 use crate::config::{PluginSettings, load_plugins};
@@ -43,8 +44,10 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Exit {
         Command::Plugin(command) => plugin::run(command, flags, environment.as_ref(), &registry, out).await,
         Command::Probe(probe) => probe::run(probe, &flags, environment.as_ref()).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "semilayer-runner", &mut Out(out));
-            Exit::Clean
+            // Into memory first: what writes it panics when it cannot.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "semilayer-runner", &mut script);
+            print(out, String::from_utf8_lossy(&script).trim_end())
         }
         Command::Doctor { json } => doctor::run(&flags, environment, &registry, json, out).await,
         Command::TestSource { name, bridge } => {
@@ -56,40 +59,13 @@ pub async fn run(cli: Cli, out: &mut (dyn Write + Send)) -> Exit {
 /// Loads the plugins, for commands that look at bridges without being the daemon.
 async fn bring_plugins(settings: &PluginSettings, registry: &Registry) -> Result<Plugins, Exit> {
     Plugins::load(settings, registry.clone()).await.map_err(|error| {
-        complain(&error.to_string());
+        complain(&error);
         Exit::Configuration
     })
 }
 
 /// Says on stderr what is wrong with the settings.
 pub(crate) fn refuse(mistakes: &Mistakes) -> Exit {
-    complain(&format!("the settings are not right:\n{mistakes}"));
+    complain(&format_args!("the settings are not right:\n{mistakes}"));
     Exit::Configuration
-}
-
-/// One line on stderr.
-pub(crate) fn complain(text: &str) {
-    // Nobody is left to tell when stderr is closed.
-    drop(writeln!(std::io::stderr(), "{text}"));
-}
-
-/// Prints, and turns a closed pipe into a failure.
-pub(crate) fn print(out: &mut (dyn Write + Send), text: &str) -> Exit {
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Ok(()) => Exit::Clean,
-        Err(_) => Exit::Failed,
-    }
-}
-
-/// A sized writer for a library that wants one.
-struct Out<'a>(&'a mut (dyn Write + Send));
-
-impl Write for Out<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
 }

@@ -8,7 +8,8 @@ use crate::bindings::types::{ColumnInfo, Kind, Schema};
 use crate::error::PluginFailure;
 use crate::limits::{COLUMNS, NAME_BYTES, TARGETS};
 
-/// What the values of columns are for whoever compares them.
+/// What the values of columns are for whoever compares them. In a column of JSON a list is the value; in any other it is
+/// several of them.
 pub(crate) fn kinds(columns: &[ColumnInfo]) -> bridge_reduce::Schema {
     let kind = |kind| match kind {
         Kind::Boolean => bridge_reduce::Kind::Boolean,
@@ -19,8 +20,9 @@ pub(crate) fn kinds(columns: &[ColumnInfo]) -> bridge_reduce::Schema {
         Kind::Uuid => bridge_reduce::Kind::Uuid,
         Kind::Json => bridge_reduce::Kind::Unknown,
     };
-    let named = |schema: bridge_reduce::Schema, column: &ColumnInfo| {
-        schema.with(column.name.clone(), kind(column.kind))
+    let named = |schema: bridge_reduce::Schema, column: &ColumnInfo| match column.kind {
+        Kind::Json => schema.with(column.name.clone(), kind(column.kind)),
+        _ => schema.with_several(column.name.clone(), kind(column.kind)),
     };
     columns.iter().fold(bridge_reduce::Schema::unknown(), named)
 }

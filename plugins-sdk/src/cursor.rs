@@ -7,7 +7,8 @@ use crate::{Column, Error};
 ///
 /// Most plugins take one of the ready ones, see [`Rows`](crate::Rows).
 pub trait Cursor {
-    /// The columns of what [`next_batch`](Self::next_batch) packs; empty when its batches are JSON. Always the same.
+    /// The columns of what [`next_batch`](Self::next_batch) packs. Where its batches are JSON, those whose kind the runner
+    /// shall know; none by default. Always the same.
     fn columns(&self) -> &[Column] {
         &[]
     }

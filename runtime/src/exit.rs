@@ -17,6 +17,8 @@ pub enum Exit {
     VersionRefused,
     /// The daemon ended so that its supervisor starts it anew: 75, `EX_TEMPFAIL` of sysexits.h.
     RestartWanted,
+    /// Whoever read a command's answer has gone: 141, what a shell says of a program that SIGPIPE has ended (128 + 13).
+    ReaderGone,
 }
 
 impl Exit {
@@ -29,6 +31,7 @@ impl Exit {
             Self::CredentialsRefused => 3,
             Self::VersionRefused => 4,
             Self::RestartWanted => 75,
+            Self::ReaderGone => 141,
         }
     }
 }
@@ -57,8 +60,9 @@ mod tests {
             Exit::CredentialsRefused,
             Exit::VersionRefused,
             Exit::RestartWanted,
+            Exit::ReaderGone,
         ]
         .map(Exit::code);
-        assert_eq!(codes, [0, 2, 3, 4, 75]);
+        assert_eq!(codes, [0, 2, 3, 4, 75, 141]);
     }
 }

@@ -21,6 +21,7 @@ pub mod settings;
 pub mod signals;
 pub mod spelling;
 pub mod telemetry;
+pub mod terminal;
 pub mod tls;
 
 pub use drain::{Drain, Drained};

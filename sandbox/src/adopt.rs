@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::execution::{Live, Stage};
 use crate::files::{self, Staged};
-use crate::run::{End, disk, extract, follow_logs, give_back_folder, outcome};
+use crate::run::{Belongings, End, disk, extract, follow_logs, outcome};
 use crate::sandbox::{Core, LastWord, goes_on};
 use crate::state::{RunId, RunState};
 use crate::supervise::{self, Bounds};
@@ -54,20 +54,16 @@ async fn follow(core: Arc<Core>, live: Arc<Live>, output: Option<mpsc::Sender<Ou
 async fn to_its_end(core: &Arc<Core>, live: &Live, mut output: Option<mpsc::Sender<Output>>) {
     let mut killed = false;
     loop {
-        let state = match core.store.get(&live.id) {
-            Ok(Some(state)) => state,
-            Ok(None) => return core.tell(live, Err(Arc::new(unknown()))),
-            Err(error) => return core.tell(live, Err(Arc::new(error))),
-        };
-        if let Some(outcome) = state.outcome() {
-            return core.tell(live, Ok(outcome));
-        }
+        let Some(state) = unended(core, live) else { return };
         // One of ours that is followed has no task any more, or its end could not be written down.
         let is_ours = state.owner.as_deref() == Some(core.owner.name());
         if is_ours || !core.owners.answers(state.owner.as_deref(), &live.id) {
             match core.owners.take_over(&live.id) {
                 Ok(Some(claim)) => {
-                    finish(core, live, &state, output.take()).await;
+                    // What its owner wrote last, it may have written since.
+                    if let Some(state) = unended(core, live) {
+                        finish(core, live, &state, output.take()).await;
+                    }
                     claim.remove();
                     return;
                 }
@@ -77,6 +73,20 @@ async fn to_its_end(core: &Arc<Core>, live: &Live, mut output: Option<mpsc::Send
         }
         killed = look_on(live, killed).await;
     }
+}
+
+/// The state of a run that has not ended. Of another one the handles are told.
+fn unended(core: &Core, live: &Live) -> Option<RunState> {
+    let verdict = match core.store.get(&live.id) {
+        Ok(Some(state)) => match state.outcome() {
+            Some(outcome) => Ok(outcome),
+            None => return Some(state),
+        },
+        Ok(None) => Err(Arc::new(unknown())),
+        Err(error) => Err(Arc::new(error)),
+    };
+    core.tell(live, verdict);
+    None
 }
 
 /// Somebody else answers for it: this process only kills when it is asked to.
@@ -124,15 +134,15 @@ async fn take_over(
         tracing::warn!(run = %live.id, %error, "the folder of a run cannot be looked for");
         None
     });
-    files::clear_stages(live.id.as_str(), &state.extract).await;
+    files::clear_stages(live.id.as_str(), &state.extract, &state.landed).await;
     let outcome = see_out(core, live, state, &docker, staged.as_ref(), output).await;
     let may_go_on = !live.was_asked_to_end() && state.cancelled != Some(true);
     let end = End::of(outcome, may_go_on);
+    if let (true, End::Over(Ok(outcome))) = (state.detached, &end) {
+        core.note(live, outcome).await;
+    }
     if matches!(end, End::Over(_)) {
-        match supervise::remove(&docker, live.id.as_str()).await {
-            Ok(()) => give_back_folder(staged).await,
-            Err(error) => tracing::warn!(run = %live.id, %error, "what is left of a run is left to a sweep"),
-        }
+        Belongings::of(docker, staged).clear(&live.id).await;
     }
     end
 }
@@ -145,7 +155,10 @@ async fn see_out(
     staged: Option<&Staged>,
     output: Option<mpsc::Sender<Output>>,
 ) -> Result<Outcome, SandboxError> {
-    let container = find(docker, live).await?;
+    let container = match find(docker, live).await {
+        Err(gone) if gone.code() == SandboxErrorCode::RunNotFound => return state.noted().ok_or(gone),
+        found => found?,
+    };
     if supervise::never_ran(container.state.as_ref()) {
         let text = "its owner ended before its process was started";
         return Err(

@@ -2,7 +2,8 @@
 //!
 //! The engine knows networks by id and allows several of one name, which then cannot be used by it. So a network is looked
 //! up among all of its name, made only where there is none, and used by its id; where two were made at once the older
-//! stays, and who made the younger removes it.
+//! stays, and who made the younger removes it. A network is listed when it is done, so that who is done first may not see
+//! that the other's is older: of the isolated one such doubles are [settled](Isolated::settle) when a container cannot start.
 
 mod spec;
 
@@ -101,6 +102,27 @@ impl Isolated {
                 Err(of_run(SandboxError::new(SandboxErrorCode::EngineFailed, "the isolated network is gone")))
             }
         }
+    }
+
+    /// Leaves one of those of ours that have its name: the oldest, unless another has containers. While there are several
+    /// no container enters any of them, and those that were made for another one enter the one that is left.
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub(crate) async fn settle(&self, docker: &Docker) -> Result<(), SandboxError> {
+        let mut ours = all_of(docker, ISOLATED).await.map_err(of_run)?;
+        ours.retain(spec::is_own);
+        ours.sort_by_key(|network| (created(network), network.id.clone()));
+        let Some((oldest, younger)) = ours.split_first() else { return Ok(()) };
+        let mut is_used = false;
+        for network in younger {
+            is_used |= remove_by_id(docker, network).await.map_err(of_run)? == Removal::InUse;
+        }
+        if is_used {
+            remove_by_id(docker, oldest).await.map_err(of_run)?;
+        }
+        // Another process may have thought that the other one is used.
+        self.ensure(docker).await.map(drop)
     }
 }
 
@@ -223,6 +245,11 @@ pub(crate) async fn cleanup(docker: &Docker, prefix: &str, age: Duration) -> Res
         }
     }
     Ok(removed)
+}
+
+/// Whether an engine did not start a container because several networks have the name of its own.
+pub(crate) fn is_ambiguous(error: &bollard::errors::Error) -> bool {
+    message(error).contains("is ambiguous")
 }
 
 async fn made(

@@ -144,12 +144,12 @@ async fn reconcile(core: &Core, states: &HashMap<RunId, RunState>, present: &Has
         if is_answered || present.contains(&state.id) {
             continue;
         }
-        files::clear_stages(state.id.as_str(), &state.extract).await;
+        files::clear_stages(state.id.as_str(), &state.extract, &[]).await;
         let text = "its container is gone, and nobody has seen its end";
         let failed = SandboxError::new(SandboxErrorCode::RunNotFound, text);
         let change = |state: &mut RunState| {
             if state.status == RunStatus::Running {
-                state.fail(failed);
+                state.conclude(&state.noted().ok_or_else(|| Arc::new(failed)));
             }
         };
         reconciled += u64::from(noted("state", core.store.update(&state.id, change)).is_some());

@@ -19,12 +19,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
-use crate::create::Spec;
+use crate::create::{Network, Spec};
 use crate::engine;
 use crate::execution::{Live, Stage};
 use crate::files::{Results, Staged};
+use crate::networks;
 use crate::sandbox::Core;
-use crate::state::RunId;
+use crate::state::{Journal, RunId};
 use crate::streams::Streams;
 use crate::supervise::{self, Bounds, Disk, Ended, Told};
 use crate::warm::{self, Ready};
@@ -32,16 +33,21 @@ use crate::{Extract, Extracted, Outcome, Output, Request, SandboxError, SandboxE
 
 pub(crate) use set_up::{Bare, is_empty};
 
+/// How often doubles of the isolated network are removed before a start: others may make one again meanwhile.
+const SETTLES: u32 = 5;
+
 /// A run that was checked and has its id.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Live>,
     pub(crate) spec: Spec,
-    /// Without its seed.
+    /// Without its seed and its input.
     request: Request,
     /// Until its files are in place: they may be many.
     seed: Mutex<Option<Seed>>,
+    /// Until it is on its way to the process.
+    input: Mutex<Option<Bytes>>,
     /// The container that waited for it.
     ready: Mutex<Option<Ready>>,
 }
@@ -88,6 +94,28 @@ pub(crate) struct Belongings {
     staged: Option<Staged>,
 }
 
+impl Belongings {
+    pub(crate) const fn of(container: Docker, staged: Option<Staged>) -> Self {
+        Self { container: Some(container), staged }
+    }
+
+    /// Gives it back, as far as the engine can be had.
+    pub(crate) async fn clear(self, id: &RunId) {
+        if let Err(error) = self.give_back(id).await {
+            tracing::warn!(run = %id, %error, "what is left of a run is left to a sweep");
+        }
+    }
+
+    /// The folder of a container that could not be removed, which may write to it still, is left to a sweep.
+    async fn give_back(self, id: &RunId) -> Result<(), SandboxError> {
+        if let Some(docker) = self.container {
+            supervise::remove(&docker, id.as_str()).await?;
+        }
+        give_back_folder(self.staged).await;
+        Ok(())
+    }
+}
+
 /// A process that has ended, and how long it ran.
 #[derive(Debug)]
 struct Finished {
@@ -103,8 +131,8 @@ impl Run {
         mut request: Request,
         ready: Option<Ready>,
     ) -> Self {
-        let seed = Mutex::new(request.seed.take());
-        Self { core: Arc::clone(core), live, spec, request, seed, ready: Mutex::new(ready) }
+        let (seed, input) = (Mutex::new(request.seed.take()), Mutex::new(request.input.take()));
+        Self { core: Arc::clone(core), live, spec, request, seed, input, ready: Mutex::new(ready) }
     }
 
     /// Runs it. What it has is [cleared](Self::clear) afterwards if it is over.
@@ -121,9 +149,7 @@ impl Run {
 
     /// Gives back what a run that is over has, as far as the engine can be had.
     pub(crate) async fn clear(&self, belongings: Belongings) {
-        if let Err(error) = Box::pin(self.give_back(belongings)).await {
-            tracing::warn!(run = %self.live.id, %error, "what is left of a run is left to a sweep");
-        }
+        Box::pin(belongings.clear(&self.live.id)).await;
     }
 
     /// Makes a container that waits for a run, and starts it. Nothing is left of one that could not be made.
@@ -135,7 +161,7 @@ impl Run {
         match self.begin_waiting(&mut belongings).await {
             Ok(attached) => Ok((belongings.staged, attached)),
             Err(halt) => {
-                self.give_back(belongings).await?;
+                belongings.give_back(&self.live.id).await?;
                 Err(match halt {
                     Halt::Failed(error) => error,
                     Halt::Cancelled => {
@@ -148,13 +174,12 @@ impl Run {
 
     /// Removes a container that nobody has taken.
     pub(crate) async fn discard(core: &Core, id: RunId, staged: Option<Staged>) {
-        let removed = async {
+        let given_back = async {
             let docker = core.engine.docker().await?;
-            supervise::remove(&docker, id.as_str()).await
+            Belongings::of(docker, staged).give_back(&id).await
         };
-        match removed.await {
-            Ok(()) => give_back_folder(staged).await,
-            Err(error) => tracing::warn!(container = %id, %error, "a waiting container was not removed"),
+        if let Err(error) = given_back.await {
+            tracing::warn!(container = %id, %error, "a waiting container was not removed");
         }
     }
 
@@ -234,8 +259,20 @@ impl Run {
     async fn start(&self, docker: &Docker) -> Result<(), Halt> {
         self.check_cancelled()?;
         self.live.enter(Stage::Starting);
-        let started = supervise::start(docker, self.live.id.as_str()).await;
-        started.map_err(|error| self.not_started("start", error).into())
+        let mut left = SETTLES;
+        loop {
+            match supervise::start(docker, self.live.id.as_str()).await {
+                Err(error) if left > 0 && self.may_settle(&error) => {
+                    self.core.isolated.settle(docker).await?
+                }
+                started => return started.map_err(|error| self.not_started("start", error).into()),
+            }
+            left -= 1;
+        }
+    }
+
+    fn may_settle(&self, error: &EngineError) -> bool {
+        self.spec.network == Network::Isolated && networks::is_ambiguous(error)
     }
 
     async fn attach(&self, docker: &Docker) -> Result<AttachContainerResults, Halt> {
@@ -253,8 +290,8 @@ impl Run {
     fn stream(&self, attached: AttachContainerResults, line: Option<Bytes>) -> Streams {
         let drain = &self.core.drain;
         let streams = Streams::reading(drain, attached.output, self.request.output.clone());
-        let input = self.request.input.as_ref();
-        match line.map(|line| warm::told(&line, input)).or_else(|| input.cloned()) {
+        let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match line.map(|line| warm::told(&line, input.as_ref())).or(input) {
             Some(input) => streams.writing(drain, input, attached.input),
             None => streams,
         }
@@ -271,15 +308,6 @@ impl Run {
             outcome.cancelled = self.live.is_cancelled();
         }
         Ok(outcome)
-    }
-
-    /// The folder of a container that could not be removed, which may write to it still, is left to a sweep.
-    async fn give_back(&self, belongings: Belongings) -> Result<(), SandboxError> {
-        if let Some(docker) = belongings.container {
-            supervise::remove(&docker, self.live.id.as_str()).await?;
-        }
-        give_back_folder(belongings.staged).await;
-        Ok(())
     }
 
     /// The files that it begins with.
@@ -353,7 +381,9 @@ pub(crate) async fn extract(
     let limits = core.options.extract;
     let stop = live.kill_child();
     let _dropped = stop.clone().drop_guard();
-    let results = Results { docker: &docker, container: live.id.as_str(), staged, workdir, limits, stop };
+    let journal = Journal::of_detached(&core.store, &live.id);
+    let container = live.id.as_str();
+    let results = Results { docker: &docker, container, staged, workdir, limits, stop, journal };
     results.take(wanted).instrument(span).await
 }
 
@@ -370,7 +400,7 @@ pub(crate) fn follow_logs(
     Streams::reading(&core.drain, logs, Some(output))
 }
 
-pub(crate) async fn give_back_folder(staged: Option<Staged>) {
+async fn give_back_folder(staged: Option<Staged>) {
     if let Some(staged) = staged
         && let Err(error) = staged.remove().await
     {

@@ -11,14 +11,16 @@ use tracing::{Instrument as _, Span};
 
 use crate::cache::{self, Cache};
 use crate::create::Spec;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::execution::{Execution, Live, Stage, Verdict, lost};
 use crate::networks::{self, Isolated, NetworkSpec, Removal};
 use crate::owners::{Held, Owners};
 use crate::run::{Bare, End, Run};
 use crate::state::{RunId, RunState, RunStatus, Store};
 use crate::warm::Pool;
-use crate::{Options, Output, Request, SandboxError, SandboxErrorCode, adopt, files, reap, telemetry, warm};
+use crate::{
+    Options, Outcome, Output, Request, SandboxError, SandboxErrorCode, adopt, files, reap, telemetry, warm,
+};
 
 /// How long [`Sandbox::is_available`] waits.
 const AVAILABLE: Duration = Duration::from_secs(2);
@@ -104,6 +106,18 @@ impl Sandbox {
     /// Whether the engine answers within 2 seconds.
     pub async fn is_available(&self) -> bool {
         self.core.engine.ping(AVAILABLE).await.is_ok()
+    }
+
+    /// Whether the engine has this image: a run of another one begins with a pull.
+    ///
+    /// # Errors
+    /// `DOCKER_UNREACHABLE`, `ENGINE_FAILED`.
+    pub async fn has_image(&self, image: &str) -> Result<bool, SandboxError> {
+        match self.core.engine.ready().await?.inspect_image(image).await {
+            Ok(_) => Ok(true),
+            Err(error) if engine::status(&error) == Some(404) => Ok(false),
+            Err(error) => Err(engine::failed(SandboxErrorCode::EngineFailed, "inspectImage", error)),
+        }
     }
 
     /// Checks a request and starts it: the answer has the run's id before anything is made at the engine.
@@ -267,6 +281,16 @@ impl Core {
         (Arc::clone(live.entry(id.clone()).or_insert_with(make)), !known)
     }
 
+    /// Writes down how the process of a detached run ended, before its container is removed: whoever goes on with the run
+    /// where this process dies meanwhile finds nothing else.
+    pub(crate) async fn note(&self, live: &Live, outcome: &Outcome) {
+        let (store, id, outcome) = (self.store.clone(), live.id.clone(), outcome.clone());
+        let write = move || store.update(&id, |state| state.note(outcome)).err();
+        if let Ok(Some(error)) = self.drain.spawn_blocking("state of a run", write).await {
+            tracing::warn!(run = %live.id, %error, "the end of a process was not written down");
+        }
+    }
+
     /// Writes down how a run ended, then tells its handles.
     pub(crate) async fn conclude(self: &Arc<Self>, live: &Live, mut verdict: Verdict) {
         let (core, id) = (Arc::clone(self), live.id.clone());
@@ -315,46 +339,41 @@ impl Drop for LastWord {
 }
 
 async fn see_through(run: Run) {
-    let last = LastWord { core: Arc::clone(&run.core), live: Arc::clone(&run.live) };
+    let _last = LastWord { core: Arc::clone(&run.core), live: Arc::clone(&run.live) };
     let stopping = run.core.drain.stopping();
     let left_alone =
         async || if run.spec.detached { stopping.cancelled().await } else { std::future::pending().await };
-    {
-        let mut end = Box::pin(run.to_its_end());
-        let ended = tokio::select! {
-            biased;
-            ended = &mut end => Some(ended),
-            () = left_alone() => None,
-        };
-        match ended {
-            Some((End::OutOfSight(error), _)) => run.core.tell(&run.live, Err(Arc::new(error))),
-            Some((End::Over(verdict), belongings)) => {
-                tokio::select! {
-                    biased;
-                    () = run.clear(belongings) => {}
-                    // Its results are there: nobody must take them out again.
-                    () = left_alone(), if run.live.stage() >= Stage::Running => {}
-                }
-                run.core.conclude(&run.live, verdict.map_err(Arc::new)).await;
-            }
-            None if run.live.stage() < Stage::Running => {
-                run.live.abandon();
-                match end.await {
-                    (End::OutOfSight(error), _) => run.core.tell(&run.live, Err(Arc::new(error))),
-                    (End::Over(verdict), belongings) => {
-                        run.clear(belongings).await;
-                        let verdict = verdict.and_then(|outcome| {
-                            // Whoever cancelled it meanwhile has what was asked for.
-                            if run.live.was_asked_to_end() { Ok(outcome) } else { Err(never_began()) }
-                        });
-                        run.core.conclude(&run.live, verdict.map_err(Arc::new)).await;
-                    }
-                }
-            }
-            None => run.core.tell(&run.live, Err(Arc::new(goes_on()))),
+    let mut end = Box::pin(run.to_its_end());
+    let ended = tokio::select! {
+        biased;
+        ended = &mut end => Some(ended),
+        () = left_alone() => None,
+    };
+    let is_cut_short = ended.is_none();
+    let (end, belongings) = match ended {
+        Some(ended) => ended,
+        None if run.live.stage() < Stage::Running => {
+            run.live.abandon();
+            end.await
         }
+        None => return run.core.tell(&run.live, Err(Arc::new(goes_on()))),
+    };
+    let verdict = match end {
+        End::OutOfSight(error) => return run.core.tell(&run.live, Err(Arc::new(error))),
+        // Whoever cancelled it meanwhile has what was asked for.
+        End::Over(Ok(_)) if is_cut_short && !run.live.was_asked_to_end() => Err(never_began()),
+        End::Over(verdict) => verdict,
+    };
+    if let (true, Ok(outcome)) = (run.spec.detached, &verdict) {
+        run.core.note(&run.live, outcome).await;
     }
-    drop(last);
+    tokio::select! {
+        biased;
+        () = run.clear(belongings) => {}
+        // Its results are there: nobody must take them out again.
+        () = left_alone(), if !is_cut_short && run.live.stage() >= Stage::Running => {}
+    }
+    run.core.conclude(&run.live, verdict.map_err(Arc::new)).await;
 }
 
 /// The program ends before a detached run's process could begin.

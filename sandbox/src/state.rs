@@ -1,5 +1,6 @@
 //! What is known of a run after its process is gone: one JSON file each.
 
+mod journal;
 mod record;
 mod store;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Extract, Extracted};
 
+pub(crate) use journal::{Journal, Landed};
 pub(crate) use store::{Store, private_folder, replace};
 
 /// Names a run, its container and its files: `light-runner-` and twelve characters of `[0-9a-f-]`. Nothing else parses, so
@@ -133,6 +135,9 @@ pub struct RunState {
     /// What was taken out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extracted: Option<Vec<Extracted>>,
+    /// What is being taken out, of a detached one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) landed: Vec<Landed>,
     /// Why it failed, where that was not the process's doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

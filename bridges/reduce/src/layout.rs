@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 use crate::ReduceError;
 use crate::values::{Number, Value};
 
+/// How deep lists may be in lists.
+const MAX_DEPTH: usize = 16;
+
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Kind {
@@ -36,8 +39,16 @@ pub enum Kind {
 /// What is known of the columns of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Schema {
-    kinds: HashMap<String, Kind>,
+    columns: HashMap<String, Holds>,
     key: Option<String>,
+}
+
+/// What is known of one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Holds {
+    pub(crate) kind: Kind,
+    /// Whether a list is several values. Otherwise it is one, that equals nothing.
+    pub(crate) several: bool,
 }
 
 impl Schema {
@@ -49,7 +60,16 @@ impl Schema {
     /// The same with one more column.
     #[must_use]
     pub fn with(mut self, column: impl Into<String>, kind: Kind) -> Self {
-        self.kinds.insert(column.into(), kind);
+        self.columns.insert(column.into(), Holds { kind, several: false });
+        self
+    }
+
+    /// The same with one more column, in which rows may have lists of such values: a test holds for a list when it holds for
+    /// one of its values, and a negated one when it holds for none. A list of one value is that value, and one of none is
+    /// null. What groups, orders or measures takes a list of several as a whole.
+    #[must_use]
+    pub fn with_several(mut self, column: impl Into<String>, kind: Kind) -> Self {
+        self.columns.insert(column.into(), Holds { kind, several: true });
         self
     }
 
@@ -62,7 +82,11 @@ impl Schema {
 
     /// What a column holds.
     pub fn kind(&self, column: &str) -> Kind {
-        self.kinds.get(column).copied().unwrap_or_default()
+        self.holds(column).kind
+    }
+
+    fn holds(&self, column: &str) -> Holds {
+        self.columns.get(column).copied().unwrap_or_default()
     }
 
     /// The primary key's only column.
@@ -79,13 +103,13 @@ pub type Row = Vec<Value>;
 pub struct Layout {
     schema: Schema,
     slots: HashMap<String, usize>,
-    kinds: Vec<Kind>,
+    holds: Vec<Holds>,
 }
 
 impl Layout {
     /// No column yet.
     pub fn new(schema: Schema) -> Self {
-        Self { schema, slots: HashMap::new(), kinds: Vec::new() }
+        Self { schema, slots: HashMap::new(), holds: Vec::new() }
     }
 
     /// Where the values of `column` are in a row.
@@ -93,15 +117,19 @@ impl Layout {
         if let Some(slot) = self.slots.get(column) {
             return *slot;
         }
-        let slot = self.kinds.len();
-        self.kinds.push(self.schema.kind(column));
+        let slot = self.holds.len();
+        self.holds.push(self.schema.holds(column));
         self.slots.insert(column.to_owned(), slot);
         slot
     }
 
     /// What the column of a slot holds.
     pub fn kind(&self, slot: usize) -> Kind {
-        self.kinds.get(slot).copied().unwrap_or_default()
+        self.holds(slot).kind
+    }
+
+    pub(crate) fn holds(&self, slot: usize) -> Holds {
+        self.holds.get(slot).copied().unwrap_or_default()
     }
 
     /// What is known of the columns.
@@ -117,8 +145,8 @@ impl Layout {
     /// The same columns of a target of which something else is known.
     pub(crate) fn with_schema(mut self, schema: Schema) -> Self {
         for (column, slot) in &self.slots {
-            if let Some(kind) = self.kinds.get_mut(*slot) {
-                *kind = schema.kind(column);
+            if let Some(holds) = self.holds.get_mut(*slot) {
+                *holds = schema.holds(column);
             }
         }
         Self { schema, ..self }
@@ -126,13 +154,13 @@ impl Layout {
 
     /// A row in which nothing has been read yet.
     pub(crate) fn empty_row(&self) -> Row {
-        vec![Value::Null; self.kinds.len()]
+        vec![Value::Null; self.holds.len()]
     }
 
     /// Reads the value of a slot.
     pub(crate) fn read_slot(&self, slot: usize, raw: &RawValue, row: &mut Row) {
         if let Some(place) = row.get_mut(slot) {
-            *place = read(raw, self.kind(slot));
+            *place = read_any(raw, self.holds(slot));
         }
     }
 
@@ -204,6 +232,35 @@ impl<P, F: Fn(&str) -> Option<P>> Visitor<'_> for KeySeed<'_, F> {
     }
 }
 
+fn read_any(raw: &RawValue, holds: Holds) -> Value {
+    if !(holds.several && raw.get().starts_with('[')) {
+        return read(raw, holds.kind);
+    }
+    let mut values = values(raw.get(), holds.kind);
+    match values.pop() {
+        None => Value::Null,
+        Some(value) if values.is_empty() => value,
+        Some(_) => Value::Json(raw.get().to_owned()),
+    }
+}
+
+/// The values of a list and of the lists in it, without nulls.
+pub(crate) fn values(list: &str, kind: Kind) -> Vec<Value> {
+    fn collect(list: &str, kind: Kind, depth: usize, values: &mut Vec<Value>) {
+        let items: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
+        for item in items {
+            match item.get().as_bytes().first() {
+                Some(b'[') if depth > 0 => collect(item.get(), kind, depth - 1, values),
+                None | Some(b'n' | b'[') => {}
+                Some(_) => values.push(read(item, kind)),
+            }
+        }
+    }
+    let mut values = Vec::new();
+    collect(list, kind, MAX_DEPTH, &mut values);
+    values
+}
+
 fn read(raw: &RawValue, kind: Kind) -> Value {
     let text = raw.get();
     match text.as_bytes().first() {
@@ -254,6 +311,25 @@ mod tests {
         assert_eq!(row[a], Value::Number(Number::parse("1.5").unwrap()));
         assert_eq!((&row[b], &row[missing]), (&Value::Text("7".to_owned()), &Value::Null));
         assert_eq!(layout.slot("a"), a);
+    }
+
+    #[test]
+    fn a_list_is_what_is_in_it_where_a_column_has_several_values() {
+        let schema = Schema::unknown().with_several("a", Kind::Number).with("b", Kind::Number);
+        let mut layout = Layout::new(schema);
+        let (a, b) = (layout.slot("a"), layout.slot("b"));
+        let read = |list: &str| {
+            let row = layout.read(&format!("{{\"a\":{list},\"b\":{list}}}")).unwrap();
+            assert_eq!(row[b], Value::Json(list.to_owned()));
+            row[a].clone()
+        };
+        for nothing in ["[]", "[null]", "[[],[null]]"] {
+            assert_eq!(read(nothing), Value::Null, "{nothing}");
+        }
+        for one in ["[5]", "[null,[\"5\"]]"] {
+            assert_eq!(read(one), Value::Number(Number::Integer(5)), "{one}");
+        }
+        assert_eq!(read("[5,null,5]"), Value::Json("[5,null,5]".to_owned()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use protocol::{Comparison, Filter, Scalar, Test, Timestamp, Where};
 
-use crate::layout::{Kind, Layout};
+use crate::layout::{Holds, Kind, Layout, values};
 use crate::values::{Number, Value};
 use pattern::Pattern;
 
@@ -40,7 +40,7 @@ enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
-    Field(usize, Box<Check>),
+    Field(usize, Holds, Box<Check>),
 }
 
 /// A test with its operands read once in every way that a column may want them.
@@ -66,7 +66,8 @@ impl Node {
             Where::Not(part) => Self::Not(Box::new(Self::new(part, layout))),
             Where::Field { name, test } => {
                 let slot = layout.slot(name);
-                Self::Field(slot, Box::new(Check::new(test, layout.kind(slot))))
+                let holds = layout.holds(slot);
+                Self::Field(slot, holds, Box::new(Check::new(test, holds.kind)))
             }
         }
     }
@@ -77,16 +78,25 @@ impl Node {
             Self::All(nodes) => decide(nodes, row, false),
             Self::Any(nodes) => decide(nodes, row, true),
             Self::Not(node) => node.truth(row).map(|truth| !truth),
-            Self::Field(slot, check) => check.truth(row.get(*slot).unwrap_or(&Value::Null)),
+            Self::Field(slot, holds, check) => match row.get(*slot).unwrap_or(&Value::Null) {
+                Value::Json(list) if holds.several && list.starts_with('[') => {
+                    check.truth_of_several(&values(list, holds.kind))
+                }
+                value => check.truth(value),
+            },
         }
     }
 }
 
 /// One node of value `decisive` decides; otherwise one that is unknown leaves it unknown.
 fn decide(nodes: &[Node], row: &[Value], decisive: bool) -> Option<bool> {
+    decide_each(nodes.iter().map(|node| node.truth(row)), decisive)
+}
+
+fn decide_each(truths: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
     let mut unknown = false;
-    for node in nodes {
-        match node.truth(row) {
+    for truth in truths {
+        match truth {
             Some(truth) if truth == decisive => return Some(decisive),
             Some(_) => {}
             None => unknown = true,
@@ -125,6 +135,12 @@ impl Check {
             Self::Pattern(_) if value.is_null() => None,
             Self::Pattern(pattern) => Some(value.text().is_some_and(|text| pattern.matches(&text))),
         }
+    }
+
+    /// What holds for one of several values, none of which is null, holds for them; what is negated must hold for each.
+    fn truth_of_several(&self, values: &[Value]) -> Option<bool> {
+        let decisive = !matches!(self, Self::NotAmong(_));
+        decide_each(values.iter().map(|value| self.truth(value)), decisive)
     }
 }
 
@@ -344,6 +360,43 @@ mod tests {
         assert_eq!(truth_of(uuid, r#"{"a":"AB"}"#, r#"{"a":"ab"}"#), Some(true));
         let bytes = Schema::unknown().with("a", Kind::Bytes);
         assert_eq!(truth_of(bytes, r#"{"a":{"$lt":"/w=="}}"#, r#"{"a":"AQ=="}"#), Some(true));
+    }
+
+    #[test]
+    fn a_list_passes_by_any_of_its_values_where_a_column_has_several() {
+        let schema = || Schema::unknown().with_several("t", Kind::Text).with_several("n", Kind::Number);
+        let row = r#"{"t":["a",["b"],null],"n":[1,"5"],"plain":["a","b"]}"#;
+        for (filter, expected) in [
+            (r#"{"t":"b"}"#, Some(true)),
+            (r#"{"t":"c"}"#, Some(false)),
+            (r#"{"t":{"$ne":"b"}}"#, Some(false)),
+            (r#"{"t":{"$ne":"c"}}"#, Some(true)),
+            (r#"{"$not":{"t":"b"}}"#, Some(false)),
+            (r#"{"$not":{"t":"c"}}"#, Some(true)),
+            (r#"{"t":{"$in":["x","a"]}}"#, Some(true)),
+            (r#"{"t":{"$in":["x",null]}}"#, None),
+            (r#"{"t":{"$nin":["a","x"]}}"#, Some(false)),
+            (r#"{"t":{"$nin":["x","y"]}}"#, Some(true)),
+            (r#"{"t":{"$nin":["x",null]}}"#, None),
+            (r#"{"t":{"$contains":"B"}}"#, Some(true)),
+            (r#"{"$not":{"t":{"$startsWith":"c"}}}"#, Some(true)),
+            (r#"{"t":null}"#, Some(false)),
+            (r#"{"t":{"$ne":null}}"#, Some(true)),
+            (r#"{"n":5}"#, Some(true)),
+            (r#"{"n":{"$gt":4}}"#, Some(true)),
+            (r#"{"$not":{"n":{"$gt":4}}}"#, Some(false)),
+            (r#"{"n":{"$lt":1}}"#, Some(false)),
+            (r#"{"n":{"$gte":null}}"#, None),
+            // A list that is a value equals nothing.
+            (r#"{"plain":"a"}"#, Some(false)),
+            (r#"{"plain":{"$ne":"a"}}"#, Some(true)),
+        ] {
+            assert_eq!(truth_of(schema(), filter, row), expected, "{filter}");
+        }
+        for empty in [r#"{"t":[]}"#, r#"{"t":[null]}"#] {
+            assert_eq!(truth_of(schema(), r#"{"t":null}"#, empty), Some(true));
+            assert_eq!(truth_of(schema(), r#"{"t":{"$ne":"b"}}"#, empty), None);
+        }
     }
 
     #[test]

@@ -265,8 +265,6 @@ fn aggregate_options(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn any_filter_is_balanced_bound_and_free_of_the_callers_text((table, condition) in table_and_condition()) {
         let options = CountOptions { filter: Filter::from_where(condition) };

@@ -89,7 +89,7 @@ fn caller(
     query: ConnectQuery,
     address: Option<IpAddr>,
 ) -> Result<Caller, (Actor, ApiError)> {
-    let Some(token) = bearer(headers).map(Secret::new).or(query.token) else {
+    let Some(token) = bearer(headers).map(|token| Secret::new(token.into_owned())).or(query.token) else {
         let place = gateway.strangers.admit(address);
         return place.map(Caller::Anonymous).ok_or_else(|| (Actor::Anonymous, crowded()));
     };

@@ -96,7 +96,7 @@ pub(crate) struct Envelope {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "described, never built")]
 pub(crate) struct ExecBody {
-    /// Name of the runner, or `runner:` and its id.
+    /// Name or id of the runner, with or without `runner:` before it.
     target: String,
     /// The command as one line of text. What reads it depends on the mode: a shell with `full` and in a sandbox, words without
     /// expansion with `readonly`. Either this or `argv`.

@@ -13,18 +13,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use protocol::Secret;
 use runtime::dial::{Dialer, Proxies};
 use runtime::settings::{Key, Reader, Source};
+use runtime::terminal::complain;
 use runtime::tls::ClientTls;
 use serde_json::Value;
 use tokio::time::Instant;
 use url::{Host, Url};
 
+use super::RemoteFlags;
 use super::error::CliError;
-use super::{RemoteFlags, complain};
+use crate::token::{EXPECTED_TOKEN, is_token};
 
 const EXPECTED_URL: &str =
     "the gateway's http or https URL, without user, query or route: http://127.0.0.1:8787";
 /// Routes of the gateway that people may have copied from elsewhere.
 const ROUTES: [&str; 5] = ["/api", "/connect", "/docs", "/v1", "/health"];
+const TOKEN_NAME: &str = "SEMILAYER_ADMIN_TOKEN";
 const DEFAULT_URL: &str = "http://127.0.0.1:8787";
 /// A source's test may take as long as its timeout.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -46,11 +49,14 @@ impl Client {
         let mut reader = Reader::new(source);
         let url_key = Key::env("SEMILAYER_GATEWAY_API").flag("--url", flags.url.clone());
         let url = reader.parsed_by(url_key, EXPECTED_URL, parse_url);
-        let token = reader.secret("SEMILAYER_ADMIN_TOKEN");
-        if token.is_none() {
-            let message =
-                "is required, or SEMILAYER_ADMIN_TOKEN_FILE: `serve` printed the token on its first start";
-            reader.mistake("SEMILAYER_ADMIN_TOKEN", message);
+        let token = reader.secret(TOKEN_NAME);
+        match &token {
+            None => reader.mistake(
+                TOKEN_NAME,
+                "is required, or SEMILAYER_ADMIN_TOKEN_FILE: `serve` printed the token on its first start",
+            ),
+            Some(token) if !is_token(token) => reader.mistake(TOKEN_NAME, EXPECTED_TOKEN),
+            Some(_) => {}
         }
         let ca_key = Key::env("SEMILAYER_CA_FILE").flag("--ca-file", flags.ca_file.clone());
         let ca_file = reader.text(ca_key).map(PathBuf::from);
@@ -76,6 +82,22 @@ impl Client {
         self.send(Method::GET, path, None).await
     }
 
+    /// A list with those of the parameters that are there.
+    pub(super) async fn find(
+        &self,
+        path: &[&str],
+        parameters: &[(&str, Option<&str>)],
+    ) -> Result<Value, CliError> {
+        let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+        let pairs: Vec<String> =
+            given.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, PATH))).collect();
+        let mut target = self.target(path);
+        if !pairs.is_empty() {
+            target = format!("{target}?{}", pairs.join("&"));
+        }
+        self.answer(self.request(Method::GET, target, None)?).await
+    }
+
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Value, CliError> {
         self.send(Method::POST, path, Some(("application/json", body.to_string()))).await
     }
@@ -87,8 +109,7 @@ impl Client {
         path: &[&str],
         body: Option<(&str, String)>,
     ) -> Result<Value, CliError> {
-        let request = self.request(method, path, body)?;
-        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request)).await.map_err(|_| CliError::TimedOut)?
+        self.answer(self.request(method, self.target(path), body)?).await
     }
 
     /// Sends a request and hands on the events of the answer as they come, each with its name and its JSON. A refusal is an
@@ -99,7 +120,8 @@ impl Client {
         body: &Value,
         mut on: impl FnMut(&str, Value) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let mut request = self.request(Method::POST, path, Some(("application/json", body.to_string())))?;
+        let mut request =
+            self.request(Method::POST, self.target(path), Some(("application/json", body.to_string())))?;
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
         let stream = self.dialer.dial(&self.url, Instant::now() + DIAL_TIMEOUT).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -128,15 +150,19 @@ impl Client {
         }
     }
 
+    /// The route that these segments are.
+    fn target(&self, path: &[&str]) -> String {
+        let segments = path.iter().map(|segment| utf8_percent_encode(segment, PATH).to_string());
+        let base = self.url.path().trim_end_matches('/');
+        format!("{base}/api/{}", segments.collect::<Vec<_>>().join("/"))
+    }
+
     fn request(
         &self,
         method: Method,
-        path: &[&str],
+        target: String,
         body: Option<(&str, String)>,
     ) -> Result<Request<Full<Bytes>>, CliError> {
-        let segments = path.iter().map(|segment| utf8_percent_encode(segment, PATH).to_string());
-        let base = self.url.path().trim_end_matches('/');
-        let target = format!("{base}/api/{}", segments.collect::<Vec<_>>().join("/"));
         let host = self.url.host_str().unwrap_or_default();
         let host = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let mut request = Request::builder()
@@ -149,12 +175,14 @@ impl Client {
         if let Some(kind) = kind {
             request = request.header(header::CONTENT_TYPE, kind);
         }
-        // Only a token with characters that no header has gets here with a mistake.
-        request.body(Full::new(Bytes::from(text.unwrap_or_default()))).map_err(|_| {
-            CliError::Argument(
-                "the admin token or the URL has characters that no request can carry".to_owned(),
-            )
-        })
+        // The token has been looked at; only a strange URL gets here with a mistake.
+        request
+            .body(Full::new(Bytes::from(text.unwrap_or_default())))
+            .map_err(|_| CliError::Argument("the URL has characters that no request can carry".to_owned()))
+    }
+
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Value, CliError> {
+        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request)).await.map_err(|_| CliError::TimedOut)?
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Value, CliError> {

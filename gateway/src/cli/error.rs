@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use runtime::Exit;
 use runtime::error::{DialError, TlsError};
 use runtime::settings::Mistakes;
+use runtime::terminal::{complain, unwritten};
 use serde_json::Value;
 
 /// What a shell says of a program that an interrupt has ended: 128 + 2.
@@ -75,8 +76,16 @@ pub(super) enum CliError {
 }
 
 impl CliError {
-    /// The process exit code.
-    pub(super) fn exit(&self) -> ExitCode {
+    /// Complains, and says how the process ends.
+    pub(super) fn end(&self) -> ExitCode {
+        if let Self::Output(error) = self {
+            return unwritten(error).into();
+        }
+        complain(self);
+        self.exit()
+    }
+
+    fn exit(&self) -> ExitCode {
         match self {
             Self::Interrupted => ExitCode::from(INTERRUPTED),
             Self::Settings(_) | Self::Argument(_) | Self::File { .. } | Self::Tls(_) => {

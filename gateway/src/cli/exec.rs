@@ -14,7 +14,7 @@ use super::output::{Output, pairs};
 /// A command for a runner.
 #[derive(Debug, Args)]
 pub struct Command {
-    /// Name of the runner, or runner: and its id
+    /// Name or id of the runner, with or without runner: before it
     target: String,
     /// The program and its arguments
     #[arg(last = true, value_name = "ARGV", required_unless_present = "command", conflicts_with = "command")]
@@ -132,12 +132,12 @@ impl Shown<'_> {
 mod tests {
     use clap::Parser as _;
 
-    use crate::cli::{Cli, Command as Commands};
+    use crate::cli::{Cli, Command as Commands, Remote};
 
     fn body(arguments: &[&str]) -> Result<serde_json::Value, String> {
         let arguments = ["semilayer-gateway", "exec"].iter().chain(arguments);
         match Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.command {
-            Commands::Exec(command) => command.body().map_err(|error| error.to_string()),
+            Commands::Remote(Remote::Exec(asked)) => asked.command.body().map_err(|error| error.to_string()),
             other => panic!("{other:?}"),
         }
     }

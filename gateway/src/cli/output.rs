@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use clap::Args;
+use runtime::terminal::{complain, printable};
 use serde_json::{Map, Value};
 
 use super::error::CliError;
@@ -14,6 +16,24 @@ pub(super) struct Output<'a> {
 
 /// A column: its title, and what it shows of a row.
 pub(super) type Column = (&'static str, fn(&Value) -> String);
+
+/// A part of a long list.
+#[derive(Debug, Args)]
+pub struct Page {
+    /// Rows at most, 1 to 1000 [default: 100]
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<String>,
+    /// Go on behind an earlier part, by the cursor that it has named
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl Page {
+    /// As the gateway takes them.
+    pub(super) fn parameters(&self) -> [(&'static str, Option<&str>); 2] {
+        [("limit", self.limit.as_deref()), ("cursor", self.cursor.as_deref())]
+    }
+}
 
 impl Output<'_> {
     /// The JSON, or whatever `people` writes.
@@ -31,6 +51,15 @@ impl Output<'_> {
             let rows = answer.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
             write_table(out, &rows, columns)
         })
+    }
+
+    /// The same of a list that may go on, which is then told on standard error.
+    pub(super) fn page(&mut self, answer: &Value, key: &str, columns: &[Column]) -> io::Result<()> {
+        self.table(answer, key, columns)?;
+        if let (false, Some(cursor)) = (self.json, answer.get("nextCursor").and_then(Value::as_str)) {
+            complain(&format_args!("there are more: --cursor {}", printable(cursor)));
+        }
+        Ok(())
     }
 
     /// The JSON, or a sentence and the token that is shown this once.
@@ -71,6 +100,13 @@ pub(super) fn pairs(flag: &str, arguments: &[String]) -> Result<Value, CliError>
     Ok(Value::Object(object))
 }
 
+/// One row, each column on a line of its own.
+pub(super) fn write_fields(out: &mut dyn Write, row: &Value, columns: &[Column]) -> io::Result<()> {
+    columns
+        .iter()
+        .try_for_each(|(title, cell)| writeln!(out, "{:<12} {}", title.to_lowercase(), printable(&cell(row))))
+}
+
 fn write_table(out: &mut dyn Write, rows: &[Value], columns: &[Column]) -> io::Result<()> {
     let titles: Vec<String> = columns.iter().map(|(title, _)| (*title).to_owned()).collect();
     let cells = rows.iter().map(|row| columns.iter().map(|(_, cell)| printable(&cell(row))).collect());
@@ -85,11 +121,6 @@ fn write_table(out: &mut dyn Write, rows: &[Value], columns: &[Column]) -> io::R
         writeln!(out, "{}", padded.join("  ").trim_end())?;
     }
     Ok(())
-}
-
-/// Names come from other people: no control character of theirs reaches a terminal.
-fn printable(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Column, Output, pairs, text};
+use super::output::{Column, Output, pairs, text, write_fields};
 
 /// What to do with runners.
 #[derive(Debug, Subcommand)]
@@ -83,6 +83,13 @@ const COLUMNS: [Column; 6] = [
     ("ID", |row| text(row, "id")),
 ];
 
+/// What this gateway allows beside queries, what the runner's own settings offer, and what is in both.
+const CAPABILITIES: [Column; 3] = [
+    ("ALLOWED", |row| text(row, "capabilities")),
+    ("OFFERED", |row| text(row, "reportedCapabilities")),
+    ("EFFECTIVE", |row| text(row, "effectiveCapabilities")),
+];
+
 pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_>) -> Result<(), CliError> {
     match command {
         Command::Create { name, labels, capabilities, sources } => {
@@ -144,15 +151,12 @@ pub(super) async fn assign(
 
 fn show(runner: &Value, output: &mut Output<'_>) -> std::io::Result<()> {
     output.show(runner, |out, runner| {
-        for (title, cell) in COLUMNS {
-            writeln!(out, "{:<10} {}", title.to_lowercase(), cell(runner))?;
-        }
-        writeln!(out, "{:<10} {}", "may do", text(runner, "capabilities"))?;
-        writeln!(out, "{:<10} {}", "does", text(runner, "effectiveCapabilities"))?;
+        write_fields(out, runner, &COLUMNS)?;
+        write_fields(out, runner, &CAPABILITIES)?;
         let sessions = runner.get("sessions").and_then(Value::as_array).into_iter().flatten();
         for session in sessions {
             let instance = text(session, "instanceId");
-            writeln!(out, "{:<10} {instance} with {} jobs", "session", text(session, "activeJobs"))?;
+            writeln!(out, "{:<12} {instance} with {} jobs", "session", text(session, "activeJobs"))?;
         }
         Ok(())
     })

@@ -6,10 +6,10 @@ use std::io::Write;
 use runtime::dial::Dialer;
 use runtime::settings::Source;
 use runtime::signals::Stops;
+use runtime::terminal::complain;
 use runtime::tls::ClientTls;
 use runtime::{Drain, Drained, Exit, telemetry};
 
-use super::complain;
 use crate::app::App;
 use crate::settings::{Loaded, ServeFlags, Settings};
 
@@ -68,16 +68,16 @@ fn announce(app: &App, flags: &ServeFlags, source: &dyn Source, out: &mut dyn Wr
     let scheme = if app.is_secure() { "https" } else { "http" };
     let url = format!("{scheme}://{}", app.local_addr());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), url, "gateway started");
-    let written = match app.new_admin_token() {
-        None => writeln!(out, "listening on {url}\nadmin token: {}", token_in_use(flags, source)),
-        Some(token) => writeln!(
-            out,
+    let text = match app.new_admin_token() {
+        None => format!("listening on {url}\nadmin token: {}\n", token_in_use(flags, source)),
+        Some(token) => format!(
             "listening on {url}\n\nadmin token, shown this once:\n\n  {}\n\nkeep it, and let the other commands have it:\n  \
-             export SEMILAYER_GATEWAY_API={url} SEMILAYER_ADMIN_TOKEN=<the token>\n",
+             export SEMILAYER_GATEWAY_API={url} SEMILAYER_ADMIN_TOKEN=<the token>\n\n",
             token.expose()
         ),
     };
-    if let Err(error) = written.and_then(|()| out.flush()) {
+    // In one write: who waits for the address has the token as well.
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         tracing::warn!(%error, "standard output is closed");
     }
 }

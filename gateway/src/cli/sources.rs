@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::error::CliError;
-use super::output::{Column, Output, text};
+use super::output::{Column, Output, text, write_fields};
 
 /// What to do with sources.
 #[derive(Debug, Subcommand)]
@@ -160,9 +160,7 @@ async fn test(source: Option<String>, client: &Client, mut output: Output<'_>) -
 
 fn show(source: &Value, output: &mut Output<'_>) -> std::io::Result<()> {
     output.show(source, |out, source| {
-        for (title, cell) in COLUMNS {
-            writeln!(out, "{:<12} {}", title.to_lowercase(), cell(source))?;
-        }
+        write_fields(out, source, &COLUMNS)?;
         warnings(out, source)
     })
 }

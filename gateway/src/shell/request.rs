@@ -7,7 +7,7 @@ use runtime::spelling::closest;
 
 use super::failure::Failure;
 use crate::api::error::ApiError;
-use crate::model::{Runner, RunnerId};
+use crate::model::Runner;
 use crate::snapshot::Snapshot;
 
 /// The longest time that a command may be given, in seconds.
@@ -16,13 +16,13 @@ pub(crate) const MAX_TIMEOUT_SECS: u32 = 3_600;
 const FIELDS: [&str; 7] = ["target", "command", "argv", "timeout_secs", "mode", "sandbox", "env"];
 /// What may stand in `sandbox`.
 const SANDBOX_FIELDS: [&str; 6] = ["image", "network", "memory", "cpus", "files", "extract"];
-/// What a target that is an id begins with.
-const ID_PREFIX: &str = "runner:";
+/// What a target may begin with; no name does.
+const PREFIX: &str = "runner:";
 
 /// What is asked. The job has no id yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// `runner:` and an id, or a name.
+    /// A runner's id or name, with or without `runner:` before it.
     pub(crate) target: String,
     pub(crate) request: ExecRequest,
 }
@@ -54,11 +54,8 @@ impl Asked {
 
 /// The runner that a target names. A target that names nobody, or that cannot name anybody, is answered with the same words.
 pub(crate) fn find(snapshot: &Snapshot, target: &str) -> Result<Arc<Runner>, Failure> {
-    let found = match target.strip_prefix(ID_PREFIX) {
-        Some(id) => id.parse::<RunnerId>().ok().and_then(|id| snapshot.runner(id)),
-        None => snapshot.runner_named(target),
-    };
-    let message = "there is no such runner; a target is a runner's name, or runner: and its id";
+    let found = snapshot.find_runner(target.strip_prefix(PREFIX).unwrap_or(target));
+    let message = "there is no such runner; a target is a runner's name, or runner: and its name or id";
     let unknown = || Failure::validation(ApiError::coded(ErrorCode::TargetNotFound, message));
     found.cloned().ok_or_else(unknown)
 }
@@ -80,7 +77,7 @@ mod tests {
     use super::*;
     use crate::capability::CapabilitySet;
     use crate::crypto::{MasterKey, Vault};
-    use crate::model::{self, Records};
+    use crate::model::{self, Records, RunnerId};
     use crate::token::{TokenHash, TokenKind, hint};
 
     #[test]
@@ -143,7 +140,7 @@ mod tests {
         let records = Records { runners: vec![(edge, TokenHash::of("rk_abcd"))], ..Records::default() };
         let vault = Arc::new(Vault::new(&MasterKey::generate().unwrap()).unwrap());
         let snapshot = Snapshot::new(records, vault);
-        for target in ["edge".to_owned(), format!("runner:{id}")] {
+        for target in ["edge".to_owned(), "runner:edge".to_owned(), id.to_string(), format!("runner:{id}")] {
             assert_eq!(find(&snapshot, &target).unwrap().id, id, "{target}");
         }
         let refused: std::collections::BTreeSet<String> = [
@@ -151,10 +148,9 @@ mod tests {
             "nope".to_owned(),
             String::new(),
             "runner:".to_owned(),
-            "runner:edge".to_owned(),
+            "runner:runner:edge".to_owned(),
             format!("runner:{id}:x"),
             format!("runner:{}", RunnerId::new()),
-            id.to_string(),
             format!("Runner:{id}"),
             "edge ".to_owned(),
         ]

@@ -106,10 +106,10 @@ async fn what_runners_and_keys_may_do_is_set_and_shown() {
     let create = ["runners", "create", "edge", "--capability", "sandbox", "--capability", "exec.readonly"];
     good(ask(&gateway, &create).await);
     let changed = good(ask(&gateway, &["runners", "update", "edge", "--capability", "exec.full"]).await);
-    assert!(changed.contains("may do     exec.full\ndoes       -\n"), "{changed}");
+    assert!(changed.contains("allowed      exec.full\noffered      -\neffective    -\n"), "{changed}");
     let none =
         good(ask(&gateway, &["runners", "update", "edge", "--no-capabilities", "--label", "zone=b"]).await);
-    assert!(none.contains("may do     -\n"), "{none}");
+    assert!(none.contains("allowed      -\n"), "{none}");
     let unknown = ask(&gateway, &["runners", "update", "edge", "--capability", "root"]).await;
     assert!(unknown.code == 1 && unknown.err.contains("there is no \"root\""), "{}", unknown.err);
     assert_eq!(ask(&gateway, &["runners", "update", "edge"]).await.code, 2);
@@ -234,6 +234,12 @@ async fn mistakes_have_their_own_exit_codes() {
         "{}",
         wrong.err
     );
+    let mut strange = command(&["runners", "list"]);
+    strange.env("SEMILAYER_ADMIN_TOKEN", "ak_für-alle-die-es-wissen");
+    let strange = run(strange).await;
+    assert_eq!(strange.code, 2);
+    let expected = "SEMILAYER_ADMIN_TOKEN: expected a token of visible ASCII characters alone";
+    assert!(strange.err.contains(expected) && !strange.err.contains("für"), "{}", strange.err);
     let elsewhere =
         ask(&gateway, &["runners", "list", "--url", &format!("http://{}/gateway", gateway.address)]).await;
     assert!(elsewhere.code == 1 && elsewhere.err.contains("is --url"), "{}", elsewhere.err);

@@ -70,6 +70,8 @@ async fn a_wrong_admin_token_is_told_from_none() {
     };
     assert_eq!(error(None).await, "the admin token is needed: Authorization: Bearer ak_…");
     assert_eq!(error(Some("ak_wrong")).await, "the admin token is not valid");
+    let strange = "the admin token is not valid: a token is of visible ASCII characters alone";
+    assert_eq!(error(Some("ak_für-alle-die-es-wissen")).await, strange);
 }
 
 #[tokio::test]

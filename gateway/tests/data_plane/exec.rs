@@ -25,11 +25,25 @@ fn hello() -> Value {
 
 /// A runner "edge" that may do what these words say, connected and saying this hello.
 async fn edge(capabilities: &[&str], hello: Value) -> (Gateway, Runner) {
+    let (gateway, token) = allowed(capabilities).await;
+    let runner = Runner::greet(&gateway, &token, hello).await;
+    (gateway, runner)
+}
+
+/// Two processes of the runner "edge" that may do anything: the one that gets the next command, and the other.
+async fn two_of_edge() -> (Gateway, Runner, Runner) {
+    let (gateway, token) = allowed(&["exec.full"]).await;
+    let second = Runner::greet(&gateway, &token, hello()).await;
+    let first = Runner::greet(&gateway, &token, hello()).await;
+    (gateway, first, second)
+}
+
+/// A runner "edge" that may do what these words say, and its token.
+async fn allowed(capabilities: &[&str]) -> (Gateway, String) {
     let gateway = Gateway::start().await;
     let (_, token) = gateway.runner("edge", &[]).await;
     allow(&gateway, capabilities).await;
-    let runner = Runner::greet(&gateway, &token, hello).await;
-    (gateway, runner)
+    (gateway, token)
 }
 
 async fn allow(gateway: &Gateway, capabilities: &[&str]) {
@@ -527,11 +541,7 @@ async fn a_capability_that_is_taken_away_ends_what_needs_it_and_nothing_else() {
 
 #[tokio::test]
 async fn a_second_process_gets_a_command_only_with_what_is_allowed_by_then() {
-    let gateway = Gateway::start().await;
-    let (_, token) = gateway.runner("edge", &[]).await;
-    allow(&gateway, &["exec.full"]).await;
-    let mut second = Runner::greet(&gateway, &token, hello()).await;
-    let mut first = Runner::greet(&gateway, &token, hello()).await;
+    let (gateway, mut first, mut second) = two_of_edge().await;
     let answering = async {
         let job = first.shell_job().await;
         assert_eq!(job["mode"], "full");
@@ -620,11 +630,7 @@ async fn a_runner_has_no_more_commands_than_its_bound_and_never_waits_with_one()
 
 #[tokio::test]
 async fn what_one_process_does_not_take_another_of_the_same_runner_may() {
-    let gateway = Gateway::start().await;
-    let (_, token) = gateway.runner("edge", &[]).await;
-    allow(&gateway, &["exec.full"]).await;
-    let mut second = Runner::greet(&gateway, &token, hello()).await;
-    let mut first = Runner::greet(&gateway, &token, hello()).await;
+    let (gateway, mut first, mut second) = two_of_edge().await;
     let answering = async {
         let job = first.shell_job().await;
         first.refused(&job, "RUNNER_DRAINING", None).await;

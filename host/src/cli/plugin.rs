@@ -33,7 +33,8 @@ pub struct NewPlugin {
     /// The folder to make; by default the name's last part, here
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// A checkout's plugins-sdk folder to build against, instead of the released SDK
+    /// The plugins-sdk folder of a checkout, for Rust: to build against it and not against the released SDK, which is fetched
+    /// from its repository
     #[arg(long, value_name = "DIR")]
     pub sdk: Option<PathBuf>,
 }

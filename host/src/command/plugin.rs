@@ -35,7 +35,7 @@ pub(super) async fn run(
         }
     };
     done.unwrap_or_else(|refusal| {
-        complain(&refusal.to_string());
+        complain(&refusal);
         refusal.exit()
     })
 }

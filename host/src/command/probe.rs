@@ -1,4 +1,4 @@
-//! `probe`: asks the health port of a daemon on this host.
+//! `probe`: asks the health port of a daemon on this host, as `status` does.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,30 +18,41 @@ const LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES: u64 = 1024 * 1024;
 
 pub(super) async fn run(probe: Probe, flags: &Flags, environment: &dyn Source) -> Exit {
-    let address = match load_health(flags, environment) {
-        Ok(Some(address)) => address,
-        Ok(None) => {
-            complain("SEMILAYER_HEALTH_PORT: is 0, so there is nobody to ask");
-            return Exit::Configuration;
-        }
-        Err(mistakes) => return refuse(&mistakes),
-    };
     let path = if probe.live { "/health" } else { "/ready" };
-    match ask(address, path).await {
-        Ok((200, _)) => Exit::Clean,
-        Ok((_, body)) => {
+    match answer_of(path, flags, environment).await {
+        Ok(Answer { status: 200, .. }) => Exit::Clean,
+        Ok(Answer { body, .. }) => {
             complain(&body);
             Exit::Failed
         }
-        Err(error) => {
-            complain(&format!("{address} does not answer: {error}"));
-            Exit::Failed
-        }
+        Err(exit) => exit,
     }
 }
 
-/// Status and body of a GET from the health port.
-pub(super) async fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+/// What a health port answered.
+pub(super) struct Answer {
+    pub(super) address: SocketAddr,
+    pub(super) status: u16,
+    pub(super) body: String,
+}
+
+/// The health port's answer to a GET. Without one the complaint is made, and how to end is all that is left to know.
+pub(super) async fn answer_of(path: &str, flags: &Flags, environment: &dyn Source) -> Result<Answer, Exit> {
+    let address = load_health(flags, environment).map_err(|mistakes| refuse(&mistakes))?;
+    let address = address.ok_or_else(|| {
+        complain(&"SEMILAYER_HEALTH_PORT: is 0, so there is nobody to ask");
+        Exit::Configuration
+    })?;
+    let (status, body) = ask(address, path).await.map_err(|error| {
+        complain(&format!(
+            "no runner answers at {address}: {error}; --health-port or SEMILAYER_HEALTH_PORT says where it listens"
+        ));
+        Exit::Failed
+    })?;
+    Ok(Answer { address, status, body })
+}
+
+async fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let answer = timeout(LIMIT, exchange(reachable(address), path)).await;
     let answer = answer.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");

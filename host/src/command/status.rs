@@ -1,70 +1,100 @@
-//! `status`: the settings, and what a running daemon says of itself.
+//! `status`: what the daemon on this host says of itself. Settings of this terminal are not the daemon's, and are not shown.
 
 use std::io::Write;
 
 use runtime::Exit;
 use runtime::settings::Source;
+use runtime::terminal::printable;
 use serde_json::Value;
 
-use super::{print, probe, refuse};
+use super::probe::{Answer, answer_of};
+use super::{complain, print};
 use crate::cli::Flags;
-use crate::config::{Config, Loaded};
-use crate::link::shown;
 
 pub(super) async fn run(flags: &Flags, environment: &dyn Source, out: &mut (dyn Write + Send)) -> Exit {
-    let Loaded { config, .. } = match Config::load(flags, environment) {
-        Ok(loaded) => loaded,
-        Err(mistakes) => return refuse(&mistakes),
+    let Answer { address, status, body } = match answer_of("/status", flags, environment).await {
+        Ok(answer) => answer,
+        Err(exit) => return exit,
     };
-    let health = config.health.map_or_else(|| "off".to_owned(), |address| address.to_string());
-    let lines = [
-        format!("version   {}", env!("CARGO_PKG_VERSION")),
-        format!("runner    {}", config.runner_id),
-        // Not even its first characters: they help nobody but a thief.
-        "token     set".to_owned(),
-        format!("gateway   {}", shown(&config.gateway)),
-        format!("health    {health}"),
-        format!("exec      {}", config.exec.shown()),
-        format!("daemon    {}", daemon(&config).await),
+    let said = serde_json::from_str(&body).ok().filter(|_| status == 200);
+    let Some(text) = said.and_then(|said| describe(&said, &address.to_string())) else {
+        complain(&format!("what listens at {address} is no runner (it answered {status})"));
+        return Exit::Failed;
+    };
+    print(out, &text)
+}
+
+/// For people, without control characters; nothing when a runner does not speak so.
+fn describe(said: &Value, address: &str) -> Option<String> {
+    let runner = said.get("runnerId")?.as_str()?;
+    let (plugins, sources) = (list(said, "plugins"), list(said, "sources"));
+    let mut lines = vec![
+        format!("version   {}", word(said, "/version")),
+        format!("runner    {runner}"),
+        format!("gateway   {}", word(said, "/gateway")),
+        format!("health    {address}"),
+        format!("link      {}", link(said)),
+        format!("jobs      {}", jobs(said)),
+        format!("exec      {}", exec(said)),
     ];
-    print(out, &lines.join("\n"))
+    if !plugins.is_empty() {
+        lines.push(format!("plugins   {}", plugins.len()));
+        lines.extend(plugins.iter().map(|plugin| item(plugin, "file", "problem")));
+    }
+    lines.push(format!("sources   {}", sources.len()));
+    lines.extend(sources.iter().map(|source| item(source, "name", "reason")));
+    Some(lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("\n"))
 }
 
-async fn daemon(config: &Config) -> String {
-    let Some(address) = config.health else { return "unknown, since the health port is off".to_owned() };
-    match probe::ask(address, "/status").await {
-        Ok((200, body)) => {
-            let said: Option<Value> = serde_json::from_str(&body).ok();
-            said.map_or_else(
-                || "something else listens on the health port".to_owned(),
-                |said| describe(&said),
-            )
-        }
-        Ok((status, _)) => format!("something else listens on the health port (it answered {status})"),
-        Err(error) => format!("not running ({error})"),
+fn link(said: &Value) -> String {
+    if said.pointer("/link/connected").and_then(Value::as_bool) == Some(true) {
+        return "connected".to_owned();
     }
+    let reason = said.pointer("/link/reason").and_then(Value::as_str);
+    format!("not connected: {}", reason.unwrap_or("it has just started"))
 }
 
-fn describe(said: &Value) -> String {
-    let link = said.get("link").unwrap_or(&Value::Null);
-    let state = match link.get("connected").and_then(Value::as_bool) {
-        Some(true) => "connected".to_owned(),
-        _ => {
-            let reason = link.get("reason").and_then(Value::as_str).unwrap_or("it has just started");
-            format!("not connected: {reason}")
-        }
-    };
-    let active = said.get("activeJobs").and_then(Value::as_u64).unwrap_or(0);
-    let sources = said.get("sources").and_then(Value::as_array).cloned().unwrap_or_default();
-    let jobs = if active == 1 { "job" } else { "jobs" };
-    let noun = if sources.len() == 1 { "source" } else { "sources" };
-    let mut text = format!("{state}, {active} active {jobs}, {} {noun}", sources.len());
-    for source in &sources {
-        let field = |name| source.get(name).and_then(Value::as_str);
-        let name = field("name").unwrap_or("?");
-        text.push_str(&format!("\n  {name}: {}", field("reason").or(field("state")).unwrap_or("?")));
+fn jobs(said: &Value) -> String {
+    let draining = said.get("draining").and_then(Value::as_bool) == Some(true);
+    let rest = if draining { ", draining: it takes no new ones" } else { "" };
+    format!("{} of at most {}{rest}", word(said, "/activeJobs"), word(said, "/maxJobs"))
+}
+
+fn exec(said: &Value) -> String {
+    let modes = said.pointer("/exec/modes").and_then(Value::as_array).into_iter().flatten();
+    let modes: Vec<&str> = modes.filter_map(Value::as_str).collect();
+    if modes.is_empty() {
+        return "off".to_owned();
     }
-    text
+    format!(
+        "{}; {} of at most {}, {}",
+        modes.join(","),
+        word(said, "/exec/active"),
+        word(said, "/exec/max"),
+        match said.pointer("/exec/docker").and_then(Value::as_bool) {
+            Some(true) => "with a Docker engine",
+            _ => "without a Docker engine",
+        }
+    )
+}
+
+/// A plugin or source: its name, and what is wrong with it, otherwise how it is.
+fn item(entry: &Value, name: &str, trouble: &str) -> String {
+    let field = |key: &str| entry.get(key).and_then(Value::as_str);
+    format!("  {}: {}", field(name).unwrap_or("?"), field(trouble).or(field("state")).unwrap_or("?"))
+}
+
+fn list<'v>(said: &'v Value, key: &str) -> &'v [Value] {
+    said.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A text or a number; another version of the runner may not say it.
+fn word(said: &Value, pointer: &str) -> String {
+    match said.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => "?".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -74,12 +104,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_counted_as_people_do() {
-        let said = |jobs: u64, sources: Value| {
-            describe(&json!({"link": {"connected": true}, "activeJobs": jobs, "sources": sources}))
+    fn what_a_daemon_says_is_shown_and_nothing_else() {
+        let said = json!({
+            "version": "1.2.3", "runnerId": "edge", "gateway": "wss://gateway/connect",
+            "link": {"connected": true}, "draining": false, "activeJobs": 1, "maxJobs": 64,
+            "exec": {"modes": ["readonly", "sandbox"], "active": 0, "max": 8, "docker": true},
+            "plugins": [{"file": "things.wasm", "state": "failed", "problem": "it has no signature"}],
+            "sources": [
+                {"name": "main", "state": "open", "reason": null},
+                {"name": "shop", "state": "unconfigured", "reason": "no url\u{1b}[31m"},
+            ],
+        });
+        let wanted = "\
+version   1.2.3
+runner    edge
+gateway   wss://gateway/connect
+health    127.0.0.1:8080
+link      connected
+jobs      1 of at most 64
+exec      readonly,sandbox; 0 of at most 8, with a Docker engine
+plugins   1
+  things.wasm: it has no signature
+sources   2
+  main: open
+  shop: no url?[31m";
+        assert_eq!(describe(&said, "127.0.0.1:8080").unwrap(), wanted);
+    }
+
+    #[test]
+    fn who_is_not_connected_says_why() {
+        let said = |link: Value| {
+            let said = json!({"runnerId": "edge", "link": link, "exec": {"modes": []}, "draining": true});
+            describe(&said, "x").unwrap()
         };
-        let main = json!({"name": "main", "state": "open"});
-        assert_eq!(said(1, json!([main])), "connected, 1 active job, 1 source\n  main: open");
-        assert_eq!(said(0, json!([])), "connected, 0 active jobs, 0 sources");
+        let refused = said(json!({"connected": false, "reason": "the gateway answered 401"}));
+        assert!(refused.contains("link      not connected: the gateway answered 401\n"), "{refused}");
+        assert!(refused.contains("exec      off\n") && refused.contains("draining"), "{refused}");
+        assert!(said(json!({"connected": false, "reason": null})).contains("it has just started"));
+        assert_eq!(describe(&json!({"status": "ok"}), "x"), None);
     }
 }

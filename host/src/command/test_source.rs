@@ -42,7 +42,7 @@ pub(super) async fn run(
     let assigned = match (bridge, &name, config) {
         (Some(bridge), Some(name), _) => vec![local(name, bridge)],
         (Some(_), None, _) | (None, _, None) => {
-            complain("--bridge needs the name of the source that it is for");
+            complain(&"--bridge needs the name of the source that it is for");
             return Exit::Configuration;
         }
         (None, _, Some(config)) => {

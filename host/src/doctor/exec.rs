@@ -9,6 +9,7 @@ use crate::config::ExecSettings;
 use crate::exec::{HostFiles, find_programs, sandbox_options};
 
 const NAME: &str = "exec";
+const SANDBOX: &str = "exec sandbox";
 
 /// Looks at each granted mode.
 pub(super) async fn check(settings: &ExecSettings) -> Vec<Check> {
@@ -37,20 +38,33 @@ fn programs(settings: &ExecSettings) -> Check {
 }
 
 async fn engine(settings: &ExecSettings) -> Check {
-    let name = "exec sandbox";
     let Some(state) = settings.sandbox.state_dir.clone() else {
-        return Check::failed(name, "there is no state directory", "set SEMILAYER_STATE_DIR");
+        return Check::failed(SANDBOX, "there is no state directory", "set SEMILAYER_STATE_DIR");
     };
     let place = settings.docker_host.as_deref().unwrap_or("unix:///var/run/docker.sock");
     match Sandbox::open(sandbox_options(settings, state), &Drain::new()) {
         Ok(sandbox) if sandbox.is_available().await => {
-            Check::passed(name, format!("a Docker engine answers at {place}"))
+            image(&sandbox, &settings.sandbox.image, format!("a Docker engine answers at {place}")).await
         }
         Ok(_) => Check::failed(
-            name,
+            SANDBOX,
             format!("no Docker engine answers at {place}"),
             "start the engine, let this runner's user use its socket, or set exec.docker_host (DOCKER_HOST)",
         ),
-        Err(error) => Check::failed(name, error.to_string(), "correct the settings below [exec.sandbox]"),
+        Err(error) => Check::failed(SANDBOX, error.to_string(), "correct the settings below [exec.sandbox]"),
+    }
+}
+
+/// A job that names no image, at an engine that answers.
+async fn image(sandbox: &Sandbox, image: &str, answers: String) -> Check {
+    match sandbox.has_image(image).await {
+        Ok(true) => Check::passed(SANDBOX, answers),
+        Ok(false) => {
+            let advice = "the first job pulls it; where that cannot be, load it, or name one that is there as \
+                          exec.sandbox.image";
+            let warning = Check::warning(SANDBOX, format!("{answers}, without the image {image}"));
+            Check { advice: Some(advice.to_owned()), ..warning }
+        }
+        Err(error) => Check::warning(SANDBOX, format!("{answers}, but not about the image {image}: {error}")),
     }
 }

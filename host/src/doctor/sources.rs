@@ -117,8 +117,10 @@ fn configure(problem: &SourceProblem, prefix: &str) -> String {
             "set the variables {prefix}… in this runner's environment, or {prefix}…_FILE for a secret in a file; \
              `semilayer-runner bridges` lists them"
         ),
+        // It may have been named at the gateway or on the command line.
         SourceProblem::UnknownBridge { .. } => {
-            "assign the source to a runner that has its bridge, or correct the bridge at the gateway"
+            "correct the bridge's name, name the folder of its plugin with --plugin-dir (SEMILAYER_PLUGIN_DIR), or give the \
+             source to a runner that has its bridge; `semilayer-runner bridges` lists those of this one"
                 .to_owned()
         }
     }

@@ -109,7 +109,10 @@ impl Grammar {
         let read = self.read(arguments)?;
         for name in self.required {
             if !read.has(name) {
-                return Err(Denied::new(Rule::Required, format!("{name} must be given")));
+                let all = self.required.join(" and ");
+                let message =
+                    format!("option {name} is missing: this needs {all} here, so that it ends by itself");
+                return Err(Denied::new(Rule::Required, message));
             }
         }
         let operands = self.operands(&read.operands, place)?;
@@ -202,7 +205,16 @@ impl Grammar {
             return Err(Denied::new(*rule, format!("option {name} {reason}")));
         }
         let found = self.options.iter().find(|option| option.names.contains(&name));
-        found.ok_or_else(|| Denied::new(Rule::Option, format!("option {} is not taken", shown(name))))
+        found.ok_or_else(|| {
+            Denied::new(Rule::Option, format!("option {} is not taken here; {}", shown(name), self.taken()))
+        })
+    }
+
+    /// The options that there are, each by one of its names.
+    fn taken(&self) -> String {
+        let names: Vec<&str> =
+            self.options.iter().filter_map(|option| option.names.first().copied()).collect();
+        if names.is_empty() { "none is".to_owned() } else { format!("those that are: {}", names.join(" ")) }
     }
 
     fn operands(&self, operands: &[&str], place: &Place<'_>) -> Result<Vec<OsString>, Denied> {
@@ -404,5 +416,24 @@ mod tests {
             assert_eq!(check(arguments), Err(rule), "{arguments:?}");
         }
         assert_eq!(check(&["x"; 65]), Err(Rule::Operand));
+    }
+
+    #[test]
+    fn a_denial_says_what_would_be_taken() {
+        let said = |grammar: &Grammar, arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let place = Place { readable: &Readable::default(), files: &FakeFiles::default() };
+            grammar.check(&arguments, &place).unwrap_err().message
+        };
+        assert_eq!(
+            said(&LINES, &["-R"]),
+            r#"option "-R" is not taken here; those that are: -q -n --color -o"#
+        );
+        assert_eq!(said(&BARE, &["-R"]), r#"option "-R" is not taken here; none is"#);
+        let needing = Grammar { required: &["-q", "-n"], ..LINES };
+        assert_eq!(
+            said(&needing, &["-q"]),
+            "option -n is missing: this needs -q and -n here, so that it ends by itself"
+        );
     }
 }

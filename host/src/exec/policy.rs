@@ -99,19 +99,23 @@ impl Policy {
                 _ => {}
             }
         }
-        Err(Denied::new(Rule::ProgramMissing, format!("this host has no {name} where its programs are")))
+        let message = format!(
+            "this host has no {name} in {}, or a folder of readonly.folders in the runner's settings",
+            FOLDERS.join(", ")
+        );
+        Err(Denied::new(Rule::ProgramMissing, message))
     }
 }
 
 fn find(name: &str) -> Result<&'static programs::Program, Denied> {
     if name.contains('/') {
-        let message = format!("{} has a path; programs are named", shown(name));
+        let message = format!("{} is a path; a program is given by its name alone", shown(name));
         return Err(Denied::new(Rule::ProgramPath, message));
     }
     let unknown = || {
         Denied::new(
             Rule::ProgramUnknown,
-            format!("{} is not one of the programs that only look", shown(name)),
+            format!("{} is not one of the programs that only look: {}", shown(name), programs::names()),
         )
     };
     programs::find(name).ok_or_else(unknown)
@@ -132,7 +136,12 @@ fn subcommand(
     }
     let found = subcommands.iter().find(|(known, _)| known == name);
     let Some((known, grammar)) = found else {
-        let message = format!("{program} {} is not one of the subcommands that only look", shown(name));
+        let known: Vec<&str> = subcommands.iter().map(|(known, _)| *known).collect();
+        let message = format!(
+            "{program} {} is not one of the subcommands that only look: {}",
+            shown(name),
+            known.join(", ")
+        );
         return Err(Denied::new(Rule::Subcommand, message));
     };
     let mut written = vec![OsString::from(known)];

@@ -62,6 +62,11 @@ const fn plain(name: &'static str, grammar: &'static Grammar) -> Program {
     Program { name, arguments: Arguments::Plain(grammar) }
 }
 
+/// The names of all, for people.
+pub(super) fn names() -> String {
+    PROGRAMS.iter().map(|program| program.name).collect::<Vec<_>>().join(", ")
+}
+
 /// The program of that name.
 pub(super) fn find(name: &str) -> Option<&'static Program> {
     PROGRAMS.iter().find(|program| program.name == name)

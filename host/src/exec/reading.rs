@@ -118,7 +118,7 @@ impl Readable {
         let Some(target) = facts.first().cloned() else { return Err(self.missing(path, text)) };
         let denied = |rule, reason: &str| Err(Denied::new(rule, format!("{} {reason}", shown(text))));
         if !self.is_inside(&target.path, usage) {
-            return denied(Rule::PathOutside, "is not in a folder that may be read");
+            return Err(outside(text));
         }
         if self.is_secret(&target.path, files) || is_secret_text(path) {
             return denied(Rule::PathSecret, "may hold a secret");
@@ -136,8 +136,7 @@ impl Readable {
     fn missing(&self, path: &Path, text: &str) -> Denied {
         let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
         if climbs || !self.is_inside(path, PathUse::Read) || is_secret_text(path) {
-            let message = format!("{} is not in a folder that may be read", shown(text));
-            return Denied::new(Rule::PathOutside, message);
+            return outside(text);
         }
         Denied::new(Rule::PathMissing, format!("there is no {}", shown(text)))
     }
@@ -159,6 +158,15 @@ impl Readable {
         };
         is_secret_text(path) || self.own.iter().any(is_own)
     }
+}
+
+fn outside(text: &str) -> Denied {
+    let message = format!(
+        "{} is not in a folder that may be read: {}, but no process's own in /proc, and readonly.paths of the runner",
+        shown(text),
+        FOLDERS.join(", ")
+    );
+    Denied::new(Rule::PathOutside, message)
 }
 
 /// Whether a part of the path has a name that secrets have.

@@ -12,7 +12,7 @@ use crate::registry::Registry;
 
 /// No settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PluginSettings;
+pub struct PluginSettings {}
 
 /// No plugins.
 pub(crate) struct Plugins;
@@ -24,7 +24,7 @@ impl PluginSettings {
         if dir.is_some() || table.contains_key("plugins") {
             reader.warn("SEMILAYER_PLUGIN_DIR", "has no effect: this build has no plugins");
         }
-        Self
+        Self {}
     }
 }
 

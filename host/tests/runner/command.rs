@@ -193,14 +193,11 @@ async fn a_running_daemon_serves_jobs_answers_probes_and_stops_cleanly() {
     let frames = socket.answer("1").await;
     assert_eq!(frames[0]["rows"], json!([{"id": 1, "name": "tea"}]), "{frames:?}");
 
-    let settings = [
-        ("SEMILAYER_RUNNER_ID", "r1"),
-        ("SEMILAYER_RUNNER_TOKEN", TOKEN),
-        ("SEMILAYER_HEALTH_PORT", port.as_str()),
-    ];
-    let (code, status, _) = run(&["status"], &settings).await;
-    assert!(code == 0 && status.contains("connected, 0 active jobs, 1 source\n"), "{status}");
-    assert!(status.contains("shop: open") && !status.contains(TOKEN), "{status}");
+    // Like a probe it needs neither id nor token.
+    let (code, status, _) = run(&["status"], &probe).await;
+    assert!(code == 0 && status.contains("runner    r1\n"), "{status}");
+    assert!(status.contains("link      connected\njobs      0 of at most 64\n"), "{status}");
+    assert!(status.contains("sources   1\n  shop: open") && !status.contains(TOKEN), "{status}");
 
     daemon.signal("-TERM");
     assert_eq!(socket.frame().await["type"], "draining");

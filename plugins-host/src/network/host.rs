@@ -65,9 +65,16 @@ impl Host {
 
     fn of_name(name: &str) -> Option<Self> {
         let name = name.strip_suffix('.').unwrap_or(name);
-        let labels_fit = name.split('.').all(|label| (1..=MAX_LABEL).contains(&label.len()));
+        let labels_fit =
+            name.split('.').all(|label| (1..=MAX_LABEL).contains(&label.len()) && is_plain(label));
         (labels_fit && name.len() <= MAX_NAME).then(|| Self::Name(name.to_owned()))
     }
+}
+
+/// Letters, digits and hyphens (RFC 952, RFC 1123 2.1), and the underscore that names of services begin with (RFC 8552).
+/// The parser of URLs also leaves `*` and other signs where their wide or small forms stood.
+fn is_plain(label: &str) -> bool {
+    label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// As it stands before a `:port`.
@@ -239,6 +246,11 @@ mod tests {
             "a\\b",
             "a%2eb",
             "*.a",
+            "\u{fe61}.a",
+            "\u{ff0a}.a",
+            "a!b",
+            "a&b",
+            "{a}",
             "[a]",
             "[",
             "]",

@@ -12,7 +12,7 @@ use crate::limits::{COLUMNS, NAME_BYTES};
 #[derive(Debug)]
 pub(crate) struct Form {
     pub(super) shape: Shape,
-    /// What the batch's columns hold, in their order. Empty when batches are JSON.
+    /// What columns hold, in their order. JSON may have others.
     pub(super) kinds: Vec<Kind>,
     /// For each column of a row, which one of the batch it is; nothing where the batch has no such column.
     pub(super) sources: Vec<Option<usize>>,

@@ -24,9 +24,6 @@ impl Texts {
     /// Makes sure that the text is as many JSON objects as it says, with single commas between them. Says what is wrong.
     pub(super) fn check(batch: JsonBatch, form: &Form) -> Result<Self, String> {
         let rows = usize::try_from(batch.rows).map_err(|_| "too many rows".to_owned())?;
-        if !form.kinds.is_empty() {
-            return Err("a batch of JSON where columns were announced".to_owned());
-        }
         let ends = ends(&batch.text)?;
         if has_lone_surrogate(&batch.text) {
             return Err("rows that are not JSON (half a character in an escape)".to_owned());

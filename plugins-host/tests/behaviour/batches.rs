@@ -22,7 +22,6 @@ async fn columns_that_break_the_interfaces_promises_are_refused_by_name() {
         ("values-short", "2 values for 3 rows in column 0"),
         ("columns-few", "a batch of 1 columns where 2 were announced"),
         ("columns-many", "a batch of 3 columns where 2 were announced"),
-        ("columns-json", "a batch of JSON where columns were announced"),
         ("json-columns", "a batch of 2 columns where 0 were announced"),
         ("announced-many", "3000 columns; at most 2000 may be"),
         ("announced-twice", "two columns of one name"),
@@ -40,6 +39,12 @@ async fn columns_that_break_the_interfaces_promises_are_refused_by_name() {
     assert!(reason.starts_with("the plugin answered what the interface does not allow: "), "{reason}");
     assert!(reason.to_lowercase().contains("utf-8"), "{reason}");
     works(&*bridge).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_may_say_what_its_columns_hold() {
+    let bridge = open(&*hostile(tight()).await).await;
+    assert_eq!(read(&*bridge, "columns-json").await.unwrap().0, r#"[{"id":1}]"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,7 @@ use super::staged::Staged;
 use super::unpack::unpack;
 use super::walk::{self, has_changed, kind, open_folder};
 use crate::engine::{failed, status};
+use crate::state::{Journal, Landed};
 use crate::{Extract, ExtractLimits, ExtractStatus, Extracted, SandboxError, SandboxErrorCode};
 
 /// How long the engine may take for the next piece of an archive.
@@ -47,6 +48,8 @@ pub(crate) struct Results<'a> {
     pub(crate) limits: ExtractLimits,
     /// Cancelled when nothing more is to be taken out.
     pub(crate) stop: CancellationToken,
+    /// Where it is noted what was taken out, of a run that others may go on with.
+    pub(crate) journal: Option<Journal>,
 }
 
 /// What became of one entry, unless it was refused.
@@ -63,28 +66,29 @@ struct Place {
     to: PathBuf,
     limits: ExtractLimits,
     stop: CancellationToken,
+    journal: Option<Journal>,
+    entry: usize,
 }
 
 impl Results<'_> {
     /// Takes out all entries, one after another. An entry that fails leaves nothing and does not keep the others back.
+    /// With a journal, what was taken out before is not taken out again.
     /// None when it was stopped: the entry that was under way has left nothing then, and nothing is written any more.
     ///
     /// # Errors
-    /// `EXTRACT_FAILED` where the engine fails; `DOCKER_UNREACHABLE` where it has gone away and nothing has been taken out,
-    /// so that the same may be asked again.
+    /// `EXTRACT_FAILED` where the engine fails; `DOCKER_UNREACHABLE` where it has gone away and the same may be asked again:
+    /// with a journal, or while nothing has been taken out.
     pub(crate) async fn take(&self, entries: &[Extract]) -> Result<Option<Vec<Extracted>>, SandboxError> {
         let mut extracted: Vec<Extracted> = Vec::with_capacity(entries.len());
         let mut limits = self.limits;
-        for entry in entries {
+        for (index, entry) in entries.iter().enumerate() {
             if self.stop.is_cancelled() {
                 return Ok(None);
             }
-            let taken = match self.take_one(entry, limits).await {
-                Err(error) if extracted.iter().any(|entry| entry.status == ExtractStatus::Ok) => {
-                    return Err(self.half_taken(error));
-                }
-                taken => taken?,
-            };
+            let may_ask_again =
+                self.journal.is_some() || extracted.iter().all(|entry| entry.status != ExtractStatus::Ok);
+            let taken = self.take_one(index, entry, limits).await;
+            let taken = taken.map_err(|error| if may_ask_again { error } else { self.half_taken(error) })?;
             if let Ok(Taken::All(used)) = &taken {
                 limits.bytes = limits.bytes.saturating_sub(used.bytes);
                 limits.entries = limits.entries.saturating_sub(used.entries);
@@ -99,6 +103,7 @@ impl Results<'_> {
 
     async fn take_one(
         &self,
+        index: usize,
         entry: &Extract,
         limits: ExtractLimits,
     ) -> Result<io::Result<Taken>, SandboxError> {
@@ -107,7 +112,11 @@ impl Results<'_> {
             Err(refused) => return Ok(Err(refused)),
         };
         let (run, to) = (self.container.to_owned(), entry.to.clone());
-        let place = Place { run, to, limits, stop: self.stop.clone() };
+        let (stop, journal) = (self.stop.clone(), self.journal.clone());
+        let place = Place { run, to, limits, stop, journal, entry: index };
+        if let Some(taken) = place.clone().noted().await {
+            return Ok(taken);
+        }
         match self.shared(&from) {
             Some((root, below)) => Ok(blocking(move || take_shared(&root, &below, &place)).await),
             None => self.take_archive(&from, place).await,
@@ -218,7 +227,39 @@ fn take_tree(place: &Place, pour: impl FnOnce(&mut dyn Sink) -> io::Result<()>) 
     if place.stop.is_cancelled() {
         return Err(stopped());
     }
-    landing.land().map(|()| Taken::All(used))
+    place.land(landing, used)
+}
+
+impl Place {
+    /// What another process has taken out, all of which has come to its place after this; none where that was not noted.
+    async fn noted(self) -> Option<io::Result<Taken>> {
+        let journal = self.journal.clone()?;
+        let finish = move || {
+            let Some(Landed { stage, bytes, entries, .. }) = journal.noted(self.entry) else {
+                return Ok(None);
+            };
+            let used = ExtractLimits { bytes, entries };
+            match Landing::of_the_dead(&self.to, &stage)? {
+                Some(landing) => self.land(landing, used).map(Some),
+                None => Ok(Some(Taken::All(used))),
+            }
+        };
+        blocking(finish).await.transpose()
+    }
+
+    /// Moves what was prepared to its place. That is noted before; the prepared goes after, so that whoever finds the note
+    /// alone has nothing left to do. What cannot be moved goes without a note.
+    fn land(&self, mut landing: Landing, used: ExtractLimits) -> io::Result<Taken> {
+        if let Some(journal) = &self.journal {
+            let stage = landing.name().to_string_lossy().into_owned();
+            journal.note(Landed { entry: self.entry, stage, bytes: used.bytes, entries: used.entries });
+        }
+        let landed = landing.land();
+        if let (Err(_), Some(journal)) = (&landed, &self.journal) {
+            journal.withdraw(self.entry);
+        }
+        landed.map(|()| Taken::All(used))
+    }
 }
 
 /// What an entry names in a shared folder.

@@ -2,7 +2,8 @@
 //!
 //! The tree is first written beside its place, under a name that nobody can guess and that begins with the run's, so that
 //! what a killed process has left is known. Then it is moved in, folder by folder, and never over something that is there:
-//! what two entries write twice, and what was there before, is a collision.
+//! what two entries write twice, and what was there before, is a collision. All that is not in its place yet is in that
+//! tree, and the tree goes last: so another process can move what is left of it, and none of it is taken out twice.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -20,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::folder::Folder;
-use super::remove::{remove_beneath, remove_tree};
+use super::remove::remove_tree;
 use super::sink::at;
-use super::walk::open_folder;
+use super::walk::{open_beneath, open_folder};
+use crate::state::Landed;
 use crate::{Extract, ExtractLimits};
 
 /// A place that is being prepared. Dropping it leaves nothing.
@@ -49,12 +51,25 @@ impl Landing {
         Ok(Self { to, folder, made, name, stage: Dir::from(stage), landed: false })
     }
 
+    /// The place that a process which is dead now has prepared under this name, to be landed as it is. None where nothing
+    /// was left to move.
+    pub(super) fn of_the_dead(to: &Path, name: &str) -> io::Result<Option<Self>> {
+        let to: PathBuf = to.components().collect();
+        let folder = match open_place(&to) {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(stage) = open_folder(&folder, name)? else { return Ok(None) };
+        Ok(Some(Self { to, folder, made: false, name: name.into(), stage: Dir::from(stage), landed: false }))
+    }
+
     /// Where to write the tree.
     pub(super) fn stage(&self, limits: ExtractLimits, stop: &CancellationToken) -> Folder<'_> {
         Folder::for_results(&self.stage, limits, stop)
     }
 
-    #[cfg(test)]
+    /// Of the tree while it is not in its place.
     pub(super) fn name(&self) -> &OsStr {
         &self.name
     }
@@ -63,24 +78,38 @@ impl Landing {
     ///
     /// # Errors
     /// Where something of one of the names is there already; nothing has been moved then.
-    pub(super) fn land(mut self) -> io::Result<()> {
+    pub(super) fn land(&mut self) -> io::Result<()> {
         let mut moved = Vec::new();
-        let merged = merge(self.stage.as_fd(), self.folder.as_fd(), &Path::new("").into(), &mut moved);
+        let (stage, folder) = (self.stage.as_fd(), self.folder.as_fd());
+        let merged = merge(stage, folder, &Path::new("").into(), &mut moved);
         if merged.is_err() {
-            take_back(self.folder.as_fd(), &moved);
+            take_back(folder, stage, &moved);
+        } else {
+            self.retire();
         }
         self.landed = merged.is_ok();
         merged
     }
+
+    /// Gives what is left of the tree another name, so that it goes at once: folders of it that are half removed are
+    /// nothing that is to be moved.
+    fn retire(&mut self) {
+        let mut retired = self.name.clone();
+        retired.push("-moved");
+        if rustix::fs::renameat(&self.folder, &self.name, &self.folder, &retired).is_ok() {
+            self.name = retired;
+        }
+    }
 }
 
-/// Removes what a killed process has left of `run` in the places of its entries.
-pub(crate) async fn clear_stages(run: &str, entries: &[Extract]) {
+/// Removes what a killed process has left of `run` in the places of its entries, but for what is only to be moved.
+pub(crate) async fn clear_stages(run: &str, entries: &[Extract], landed: &[Landed]) {
     let places: BTreeSet<PathBuf> = entries.iter().map(|entry| entry.to.components().collect()).collect();
     let beginning = beginning(run);
+    let kept: BTreeSet<OsString> = landed.iter().map(|landed| OsString::from(&landed.stage)).collect();
     let clear = move || {
         for place in places {
-            if let Err(error) = clear_stage(&place, &beginning) {
+            if let Err(error) = clear_stage(&place, &beginning, &kept) {
                 tracing::warn!(place = %place.display(), %error, "cannot look for what an extraction has left");
             }
         }
@@ -90,14 +119,14 @@ pub(crate) async fn clear_stages(run: &str, entries: &[Extract]) {
     }
 }
 
-fn clear_stage(place: &Path, beginning: &str) -> io::Result<()> {
+fn clear_stage(place: &Path, beginning: &str, kept: &BTreeSet<OsString>) -> io::Result<()> {
     let folder = match open_place(place) {
         Ok(folder) => folder,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
     for name in names(&folder)? {
-        if name.as_bytes().starts_with(beginning.as_bytes()) {
+        if name.as_bytes().starts_with(beginning.as_bytes()) && !kept.contains(&name) {
             remove_tree(&folder, &name)?;
         }
     }
@@ -180,10 +209,15 @@ fn both_folders(from: impl AsFd, to: impl AsFd, name: &OsStr) -> io::Result<Opti
     Ok(open_folder(from, name)?.zip(open_folder(to, name)?))
 }
 
-/// Removes what was moved before a collision was met.
-fn take_back(root: impl AsFd + Copy, moved: &[Moved]) {
+/// Moves back what was moved before a collision was met.
+fn take_back(from: impl AsFd + Copy, to: impl AsFd + Copy, moved: &[Moved]) {
     for Moved { folder, name } in moved {
-        if let Err(error) = remove_beneath(root, &folder.join(name)) {
+        let back = || {
+            let folders = open_beneath(from, folder)?.zip(open_beneath(to, folder)?);
+            let (from, to) = folders.ok_or(io::ErrorKind::NotFound)?;
+            Ok::<_, io::Error>(rustix::fs::renameat(from, name, to, name)?)
+        };
+        if let Err(error) = back() {
             tracing::warn!(%error, "cannot take back a part of an extraction");
         }
     }

@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
@@ -30,24 +29,6 @@ pub(super) fn remove_tree(parent: impl AsFd + Copy, name: &OsStr) -> io::Result<
         Removal::new(&folder).empty()?;
     }
     gone_is_done(unlinkat(parent, name, AtFlags::REMOVEDIR))
-}
-
-/// The same for a path of which every folder is opened by its name alone.
-pub(super) fn remove_beneath(root: impl AsFd + Copy, path: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let mut folder: Option<OwnedFd> = None;
-    for name in parent {
-        let next = match &folder {
-            Some(folder) => open_folder(folder, name)?,
-            None => open_folder(root, name)?,
-        };
-        let Some(next) = next else { return Ok(()) };
-        folder = Some(next);
-    }
-    match &folder {
-        Some(folder) => remove_tree(folder, name),
-        None => remove_tree(root, name),
-    }
 }
 
 /// Empties one folder. A folder in it is emptied one level deep, and what is nested deeper is moved up to the root: so the

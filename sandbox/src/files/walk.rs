@@ -151,6 +151,18 @@ pub(super) fn open_folder(parent: impl AsFd, name: impl rustix::path::Arg) -> io
     }
 }
 
+/// Opens a folder by a path, every folder on the way by its name alone. None as for one name.
+pub(super) fn open_beneath(root: impl AsFd, path: &Path) -> io::Result<Option<OwnedFd>> {
+    let mut folder = root.as_fd().try_clone_to_owned()?;
+    for name in path {
+        match open_folder(&folder, name)? {
+            Some(next) => folder = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(folder))
+}
+
 /// Whether a failure means that the name is not, or no more, what it was taken for.
 pub(super) fn has_changed(error: Errno) -> bool {
     matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::STALE)

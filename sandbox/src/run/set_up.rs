@@ -139,7 +139,11 @@ impl Run {
             Network::None => Ok("none".to_owned()),
             Network::Isolated => {
                 let ensured = self.core.isolated.ensure(docker);
-                self.unless_cancelled(ensured.instrument(info_span!("container.network_ensure"))).await
+                let ensured = ensured.instrument(info_span!("container.network_ensure"));
+                let id = self.unless_cancelled(ensured).await?;
+                // Older engines let several networks have one name, and keep the name alone with a container. By its id it
+                // would be lost with a double that has to go.
+                Ok(if self.core.engine.knows(1, 44) { id } else { networks::ISOLATED.to_owned() })
             }
             Network::Named(names) => {
                 self.unless_cancelled(networks::check(docker, names)).await?;
@@ -206,14 +210,14 @@ impl Run {
         let pulled = async {
             let mut progress = docker.create_image(Some(options), None, None);
             while let Some(step) = progress.next().await {
-                step.map_err(|error| self.not_started("pull", error))?;
+                step.map_err(|error| not_pulled(image, error))?;
             }
             Ok(())
         };
-        timeout(limit, pulled).await.unwrap_or_else(|_| {
-            let text = format!("the image {image} was not pulled within {} s", limit.as_secs());
-            Err(SandboxError::new(SandboxErrorCode::ContainerStartFailed, text).during("pull"))
-        })
+        let pulled = timeout(limit, pulled).await;
+        let pulled =
+            pulled.unwrap_or_else(|_| Err(no_image(image, &format!("not within {} s", limit.as_secs()))));
+        pulled.map_err(|error| error.of_container(self.live.id.as_str()))
     }
 
     /// Puts the files into the container's own volumes, or gives the shared folder to the run again, which the engine may
@@ -296,6 +300,23 @@ async fn exact(docker: &Docker, image: &str) -> Option<String> {
 /// Whether the image has brought nothing.
 pub(crate) fn is_empty(staged: &Staged) -> bool {
     std::fs::read_dir(staged.workdir()).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn not_pulled(image: &str, error: EngineError) -> SandboxError {
+    let failed = engine::failed(SandboxErrorCode::ContainerStartFailed, "pull", error);
+    if failed.code() == SandboxErrorCode::DockerUnreachable {
+        return failed;
+    }
+    no_image(image, failed.message()).because(failed)
+}
+
+/// Names the image: the engine's own words often do not, and who asked for a run may have left it to the settings.
+fn no_image(image: &str, why: &str) -> SandboxError {
+    let text = format!(
+        "the engine does not have the image {image} and could not pull it: {why}; pull or load it into the engine \
+         beforehand, or name an image that it has"
+    );
+    SandboxError::new(SandboxErrorCode::ContainerStartFailed, text).during("pull")
 }
 
 fn seed_failed(error: io::Error) -> SandboxError {

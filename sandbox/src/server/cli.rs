@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use runtime::dial::Dialer;
 use runtime::settings::Source;
 use runtime::signals::Stops;
+use runtime::terminal::unwritten;
 use runtime::tls::ClientTls;
 use runtime::{Drain, Drained, Exit, telemetry};
 
@@ -64,7 +65,7 @@ pub async fn run(cli: Cli, source: &dyn Source, out: &mut (dyn Write + Send)) ->
         Command::Serve(flags) => serve(&flags, source, out).await,
         Command::ExportOpenapi { output } => match export(output, out) {
             Ok(()) => Exit::Clean,
-            Err(error) => refuse(Exit::Failed, &error),
+            Err(error) => unwritten(&error),
         },
     }
 }
@@ -142,7 +143,7 @@ fn export(output: Option<PathBuf>, out: &mut dyn Write) -> std::io::Result<()> {
     let mut text = document().to_pretty_json()?;
     text.push('\n');
     match output {
-        None => out.write_all(text.as_bytes()),
+        None => out.write_all(text.as_bytes()).and_then(|()| out.flush()),
         Some(path) => std::fs::write(path, text),
     }
 }

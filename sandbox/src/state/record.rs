@@ -1,6 +1,5 @@
 //! From a run to its state and back.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,6 +33,7 @@ impl RunState {
             oom_killed: None,
             disk_exceeded: None,
             extracted: None,
+            landed: Vec::new(),
             error: None,
             error_code: None,
         }
@@ -42,6 +42,7 @@ impl RunState {
     /// Writes down how it ended.
     pub(crate) fn conclude(&mut self, verdict: &Verdict) {
         self.finished_at = Some(now());
+        self.landed.clear();
         match verdict {
             Ok(outcome) => self.conclude_outcome(outcome),
             Err(error) => {
@@ -50,6 +51,13 @@ impl RunState {
                 self.error_code = Some(error.code().to_string());
             }
         }
+    }
+
+    /// Writes down how its process ended, before it is over: its container has told the same, and goes first.
+    pub(crate) fn note(&mut self, mut outcome: Outcome) {
+        outcome.cancelled |= self.cancelled == Some(true);
+        self.conclude_outcome(&outcome);
+        self.status = RunStatus::Running;
     }
 
     fn conclude_outcome(&mut self, outcome: &Outcome) {
@@ -65,7 +73,16 @@ impl RunState {
 
     /// How it ended; none while it runs. A run that failed before its process ended has exit code -1.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
-        (self.status != RunStatus::Running).then(|| Outcome {
+        (self.status != RunStatus::Running).then(|| self.told())
+    }
+
+    /// How its process ended, of a run that runs only because nobody has seen its container go.
+    pub(crate) fn noted(&self) -> Option<Outcome> {
+        self.exit_code.map(|_| self.told())
+    }
+
+    fn told(&self) -> Outcome {
+        Outcome {
             exit_code: self.exit_code.unwrap_or(-1),
             duration: Duration::from_millis(self.duration_ms.unwrap_or(0)),
             cancelled: self.status == RunStatus::Cancelled || self.cancelled == Some(true),
@@ -73,12 +90,7 @@ impl RunState {
             oom_killed: self.oom_killed == Some(true),
             disk_exceeded: self.disk_exceeded == Some(true),
             extracted: self.extracted.clone(),
-        })
-    }
-
-    /// Marks a run that nobody can finish any more.
-    pub(crate) fn fail(&mut self, error: crate::SandboxError) {
-        self.conclude(&Err(Arc::new(error)));
+        }
     }
 }
 

@@ -136,12 +136,15 @@ async fn runs_at_the_same_time_have_their_own_files_and_output() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_nowhere_is_told_with_the_operation() {
+async fn an_image_that_is_nowhere_is_told_by_its_name_and_with_the_operation() {
     let house = House::new();
-    let execution = house.start(Request { image: "127.0.0.1:9/no-such-image:1".to_owned(), ..shell("true") });
+    let image = "127.0.0.1:9/no-such-image:1".to_owned();
+    assert!(!house.sandbox.has_image(&image).await.unwrap() && house.sandbox.has_image(IMAGE).await.unwrap());
+    let execution = house.start(Request { image: image.clone(), ..shell("true") });
     let error = within(secs(120), execution.outcome()).await.unwrap_err();
     assert_eq!(error.code(), SandboxErrorCode::ContainerStartFailed);
     assert_eq!(error.docker_op(), Some("pull"));
+    assert!(error.message().contains(&format!("does not have the image {image}")), "{error}");
     house.assert_nothing_left(execution.id()).await;
     let state = house.sandbox.state(execution.id()).unwrap().unwrap();
     assert_eq!(state.error_code.as_deref(), Some("CONTAINER_START_FAILED"));

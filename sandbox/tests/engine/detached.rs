@@ -1,17 +1,20 @@
 //! Runs that outlive whoever started them.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use bollard::models::ContainerCreateBody;
-use bollard::query_parameters::CreateContainerOptionsBuilder;
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use sandbox::{
-    Extract, Options, Request, RunId, RunState, RunStatus, Sandbox, SandboxErrorCode, Seed, Transfer,
+    ExtractStatus, Options, Outcome, Request, RunId, RunState, RunStatus, Sandbox, SandboxErrorCode, Seed,
+    Transfer,
 };
 use tokio::sync::mpsc;
 
-use crate::support::{House, IMAGE, docker_host, gathered, secs, shell, until, within};
+use crate::support::{HOST, House, IMAGE, docker_host, extract, gathered, secs, shell, until, within};
+use crate::way::{Mood, Way};
 
 const STATE_DIR: &str = "SANDBOX_TEST_STATE_DIR";
 
@@ -41,10 +44,7 @@ async fn a_detached_run_ends_with_its_state_written_down() {
 async fn results_of_a_detached_run_are_taken_out() {
     for house in House::each_transfer() {
         let to = house.folder("results");
-        let extract = vec![
-            Extract { from: "f".to_owned(), to: to.clone() },
-            Extract { from: "/tmp/g".to_owned(), to: to.clone() },
-        ];
+        let extract = vec![extract("f", &to), extract("/tmp/g", &to)];
         let told = house.run(Request { extract, ..detached("echo x > f; echo y > /tmp/g") }).await;
         assert!(told.outcome.success());
         assert_eq!(std::fs::read_to_string(to.join("f")).unwrap(), "x\n");
@@ -89,7 +89,7 @@ async fn stopping_from_elsewhere_is_known_to_the_owner() {
 async fn two_handles_of_two_sandboxes_see_the_same_end_and_results_are_taken_once() {
     let house = House::new();
     let to = house.folder("results");
-    let extract = vec![Extract { from: "f".to_owned(), to: to.clone() }];
+    let extract = vec![extract("f", &to)];
     let execution = house.start(Request { extract, ..detached("sleep 1; echo x > f") });
     let elsewhere = another(&house).attach(execution.id()).await.unwrap().unwrap();
     let (one, other) = tokio::join!(execution.outcome(), elsewhere.outcome());
@@ -147,19 +147,39 @@ async fn a_running_state_without_a_container_fails_when_it_is_attached_to() {
     assert_eq!((again.exit_code, again.success(), again.duration), (-1, false, Duration::ZERO));
 }
 
-#[tokio::test]
-async fn a_run_of_ours_whose_end_was_never_written_down_is_ended_when_it_is_attached_to() {
-    let house = House::new();
-    let ended = house.start(detached("true"));
+/// A run of this process that has ended, and whose state says that it has not.
+async fn unconcluded(house: &House, change: impl FnOnce(&mut serde_json::Value)) -> RunId {
+    let ended = house.start(detached("exit 3"));
     ended.outcome().await.unwrap();
     let path = house.state_dir().join(format!("{}.json", ended.id()));
     let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     state["status"] = "running".into();
+    change(&mut state);
     std::fs::write(&path, state.to_string()).unwrap();
-    let execution = house.sandbox.attach(ended.id()).await.unwrap().unwrap();
+    ended.id().clone()
+}
+
+#[tokio::test]
+async fn a_run_of_ours_whose_end_was_never_written_down_is_ended_when_it_is_attached_to() {
+    let house = House::new();
+    let id = unconcluded(&house, |state| drop(state.as_object_mut().unwrap().remove("exitCode"))).await;
+    let execution = house.sandbox.attach(&id).await.unwrap().unwrap();
     let error = within(secs(20), execution.outcome()).await.unwrap_err();
     assert_eq!(error.code(), SandboxErrorCode::RunNotFound);
-    assert_eq!(house.sandbox.state(ended.id()).unwrap().unwrap().status, RunStatus::Failed);
+    assert_eq!(house.sandbox.state(&id).unwrap().unwrap().status, RunStatus::Failed);
+}
+
+#[tokio::test]
+async fn a_run_whose_container_went_after_the_end_of_its_process_was_noted_has_ended_like_that() {
+    let house = House::new();
+    let [attached, swept] = [unconcluded(&house, |_| {}).await, unconcluded(&house, |_| {}).await];
+    let execution = house.sandbox.attach(&attached).await.unwrap().unwrap();
+    assert_eq!(within(secs(20), execution.outcome()).await.unwrap().exit_code, 3);
+    assert_eq!(house.sandbox.maintain().await.reconciled, 1);
+    for id in [attached, swept] {
+        let state = house.sandbox.state(&id).unwrap().unwrap();
+        assert_eq!((state.status, state.exit_code), (RunStatus::Exited, Some(3)));
+    }
 }
 
 #[tokio::test]
@@ -185,7 +205,7 @@ async fn a_sweep_reconciles_states_without_containers_and_leaves_the_others() {
 async fn a_sweep_of_another_process_touches_nothing_of_a_living_one() {
     let house = House::new();
     let to = house.folder("results");
-    let extract = vec![Extract { from: "f".to_owned(), to: to.clone() }];
+    let extract = vec![extract("f", &to)];
     let execution = house.start(Request { extract, ..shell("sleep 2; echo x > f") });
     let other = another(&house);
     let stranger = House::new();
@@ -203,7 +223,7 @@ const FILL: &str = "i=0; while true; do head -c 1000000 /dev/zero > f$i; i=$((i+
 #[tokio::test]
 async fn whoever_takes_a_run_over_watches_what_it_writes_wherever_that_is() {
     let results = House::new();
-    let kept = vec![Extract { from: "/tmp/f".to_owned(), to: results.folder("results") }];
+    let kept = vec![extract("/tmp/f", &results.folder("results"))];
     for transfer in [Transfer::Shared, Transfer::Archive] {
         for (extract, writable_root, folder) in
             [(vec![], false, "/app"), (kept.clone(), false, "/tmp"), (vec![], true, "/full")]
@@ -262,6 +282,26 @@ async fn an_old_container_and_an_old_volume_that_nobody_knows_are_removed_and_yo
     .await;
 }
 
+/// A test in a process of its own, which waits to be killed, and the ids of its runs.
+fn spawn<const RUNS: usize>(test: &str, house: &House, host: &str) -> (Child, [RunId; RUNS]) {
+    let mut process = Process::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("detached::{test}"), "--nocapture"])
+        .env(STATE_DIR, house.state_dir())
+        .env(HOST, host)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut ids = lines.filter_map(|line| line.strip_prefix("run ").map(|id| id.parse().unwrap()));
+    let runs = std::array::from_fn(|_| ids.next().unwrap());
+    (process, runs)
+}
+
+fn kill(process: &mut Child) {
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
 /// A process with a sandbox of its own, and the ids of its two runs: one attached, one detached.
 struct Owner {
     process: Child,
@@ -271,21 +311,13 @@ struct Owner {
 
 impl Owner {
     fn spawn(house: &House) -> Self {
-        let mut process = Process::new(std::env::current_exe().unwrap())
-            .args(["--exact", "detached::a_process_with_two_runs_ends_both_or_is_killed", "--nocapture"])
-            .env(STATE_DIR, house.state_dir())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut ids = lines.filter_map(|line| line.strip_prefix("run ").map(|id| id.parse().unwrap()));
-        let (attached, detached) = (ids.next().unwrap(), ids.next().unwrap());
+        let test = "a_process_with_two_runs_ends_both_or_is_killed";
+        let (process, [attached, detached]) = spawn(test, house, &docker_host());
         Self { process, attached, detached }
     }
 
     fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        kill(&mut self.process);
     }
 }
 
@@ -302,7 +334,7 @@ async fn a_process_with_two_runs_ends_both_or_is_killed() {
     let files = [("seed".to_owned(), "seeded".into())].into();
     let request = Request {
         seed: Some(Seed::Files(files)),
-        extract: vec![Extract { from: "f".to_owned(), to: results }],
+        extract: vec![extract("f", &results)],
         timeout: Some(secs(60)),
         ..detached("echo begun; sleep 6; cat seed > f; echo done")
     };
@@ -345,6 +377,62 @@ async fn what_a_killed_process_leaves_is_cleared_and_its_detached_runs_are_seen_
     let results = house.state_dir().parent().unwrap().join("results");
     assert_eq!(std::fs::read_to_string(results.join("f")).unwrap(), "seeded");
     house.assert_nothing_left(&owner.detached).await;
+}
+
+/// Where another test gives it a folder, it waits to be killed.
+#[tokio::test]
+async fn a_process_takes_two_results_out_or_is_killed_meanwhile() {
+    let own = tempfile::TempDir::new().unwrap();
+    let given = std::env::var_os(STATE_DIR).map(std::path::PathBuf::from);
+    let state_dir = given.clone().unwrap_or_else(|| own.path().join("state"));
+    let to = state_dir.parent().unwrap().join("results");
+    let options =
+        Options { docker_host: Some(docker_host()), transfer: Transfer::Archive, ..Options::new(state_dir) };
+    let sandbox = Sandbox::open(options, &runtime::Drain::new()).unwrap();
+    let extract = ["first", "second"].map(|name| extract(name, &to)).to_vec();
+    let line = "echo 1 > first; echo 2 > second; exit 0";
+    let execution = sandbox.start(Request { extract, ..detached(line) }).unwrap();
+    println!("\nrun {}", execution.id());
+    if given.is_some() {
+        std::future::pending::<()>().await;
+    }
+    assert_two_results(&execution.outcome().await.unwrap(), &to);
+}
+
+fn assert_two_results(outcome: &Outcome, to: &Path) {
+    assert!(outcome.success(), "{outcome:?}");
+    let told: Vec<_> = outcome.extracted.iter().flatten().map(|entry| (entry.status, entry.bytes)).collect();
+    assert_eq!(told, [(ExtractStatus::Ok, Some(2)); 2], "{outcome:?}");
+    let read = |name: &str| std::fs::read_to_string(to.join(name)).unwrap();
+    assert_eq!((read("first").as_str(), read("second").as_str()), ("1\n", "2\n"));
+    assert_eq!(std::fs::read_dir(to).unwrap().count(), 2, "nothing is left of its way there");
+}
+
+#[tokio::test]
+async fn results_of_a_process_that_is_killed_amid_them_or_after_them_are_there_once() {
+    for (held_at, removes) in [("app%2Fsecond", false), ("DELETE /", true)] {
+        let (way, house) = (Way::to(&docker_host()), House::new());
+        way.set(Mood::HeldAt(held_at));
+        let test = "a_process_takes_two_results_out_or_is_killed_meanwhile";
+        let (mut process, [id]) = spawn(test, &house, &way.host());
+        within(secs(60), way.until_held()).await;
+        kill(&mut process);
+        if removes {
+            // As the engine does with what it was asked last.
+            remove(&house, &id).await;
+        }
+        let to = house.state_dir().parent().unwrap().join("results");
+        assert_eq!((to.join("first").exists(), to.join("second").exists()), (true, removes));
+        let execution = house.sandbox.attach(&id).await.unwrap().unwrap();
+        assert_two_results(&within(secs(60), execution.outcome()).await.unwrap(), &to);
+        assert_eq!(house.sandbox.state(&id).unwrap().unwrap().status, RunStatus::Exited);
+        house.assert_nothing_left(&id).await;
+    }
+}
+
+async fn remove(house: &House, id: &RunId) {
+    let force = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    house.docker.remove_container(id.as_str(), Some(force)).await.unwrap();
 }
 
 #[tokio::test]

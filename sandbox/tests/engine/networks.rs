@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::{Network, NetworkCreateRequest};
+use bollard::models::{Network, NetworkConnectRequest, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
+use harness::docker::Engine;
 use sandbox::{Ipam, NetworkSpec, Removal, Request, SandboxErrorCode};
 use uuid::Uuid;
 
-use crate::support::{House, shell};
+use crate::support::{House, IMAGE, shell};
 
 const ISOLATED: &str = "light-runner-isolated";
 const ICC: &str = "com.docker.network.bridge.enable_icc";
@@ -183,5 +184,49 @@ async fn a_further_network_is_joined_beside_the_first() {
     assert_eq!(told.text(), "2\n");
     for name in &names {
         house.sandbox.remove_network(name).await.unwrap();
+    }
+}
+
+fn isolated() -> Request {
+    Request { networks: Vec::new(), ..shell("true") }
+}
+
+fn at(engine: &Engine) -> House {
+    House::with(|options| options.docker_host = Some(engine.host().to_owned()))
+}
+
+/// Each has its own lock, as processes have, and this engine lets several networks have one name.
+#[tokio::test]
+async fn runs_of_sandboxes_that_make_the_isolated_network_at_once_begin_and_leave_one() {
+    let engine = Engine::own().await;
+    let houses = [at(&engine), at(&engine)];
+    for _ in 0..5 {
+        let runs = futures::future::join_all(houses.each_ref().map(|house| house.run(isolated()))).await;
+        assert!(runs.iter().all(|told| told.outcome.success()), "{runs:?}");
+        // It may have been left by one that did not see the other; the next run would not begin then.
+        assert!(houses[0].run(isolated()).await.outcome.success());
+        assert_eq!(named(&houses[0], ISOLATED).await.len(), 1);
+        assert_eq!(houses[0].sandbox.remove_network(ISOLATED).await.unwrap(), Removal::Removed);
+    }
+}
+
+#[tokio::test]
+async fn of_isolated_networks_that_were_made_twice_the_one_with_containers_stays_or_the_oldest() {
+    let engine = Engine::own().await;
+    let house = at(&engine);
+    for is_used in [false, true] {
+        house.run(isolated()).await;
+        let Network { id: oldest, labels, options, .. } = named(&house, ISOLATED).await.remove(0);
+        let double =
+            NetworkCreateRequest { name: ISOLATED.to_owned(), labels, options, ..Default::default() };
+        let double = house.docker.create_network(double).await.unwrap().id;
+        if is_used {
+            let container = engine.start_container("semilayer-test", IMAGE, &["sleep", "600"]).await;
+            let member = NetworkConnectRequest { container, ..NetworkConnectRequest::default() };
+            house.docker.connect_network(&double, member).await.unwrap();
+        }
+        assert!(house.run(isolated()).await.outcome.success());
+        let left: Vec<_> = named(&house, ISOLATED).await.into_iter().map(|network| network.id).collect();
+        assert_eq!(left, [if is_used { Some(double) } else { oldest }]);
     }
 }

@@ -1,19 +1,14 @@
 //! What is taken out of runs, in bulk and up to its bounds.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use sandbox::{Execution, Extract, ExtractLimits, ExtractStatus, Request, Seed};
+use sandbox::{Execution, ExtractLimits, ExtractStatus, Request, Seed};
 
-use crate::support::{House, growth_of, secs, shell, until, within};
+use crate::support::{House, extract, growth_of, secs, shell, until, within};
 
 const MIB: u64 = 1 << 20;
-
-fn extract(from: &str, to: &Path) -> Extract {
-    Extract { from: from.to_owned(), to: to.to_owned() }
-}
 
 #[tokio::test]
 async fn a_gibibyte_is_taken_out_in_constant_memory() {
@@ -56,27 +51,16 @@ async fn what_all_entries_together_may_be_is_bounded() {
                 .map(|entry| (entry.status, entry.error))
                 .collect::<Vec<_>>()
         };
-        let by_bytes =
-            taken("bytes", "for f in one two; do head -c 700000 /dev/zero > $f; done; echo > three").await;
-        assert_eq!(
-            [by_bytes[0].0, by_bytes[1].0, by_bytes[2].0].map(is_ok),
-            [true, false, true],
-            "{by_bytes:?}"
-        );
-        assert!(by_bytes[1].1.as_ref().unwrap().contains("bytes"), "{by_bytes:?}");
-        let by_count =
-            taken("count", "for d in one two; do mkdir $d; touch $d/a $d/b $d/c; done; touch three").await;
-        assert_eq!(
-            [by_count[0].0, by_count[1].0, by_count[2].0].map(is_ok),
-            [true, false, true],
-            "{by_count:?}"
-        );
-        assert!(by_count[1].1.as_ref().unwrap().contains("entries"), "{by_count:?}");
+        for (bound, line) in [
+            ("bytes", "for f in one two; do head -c 700000 /dev/zero > $f; done; echo > three"),
+            ("entries", "for d in one two; do mkdir $d; touch $d/a $d/b $d/c; done; touch three"),
+        ] {
+            let taken = taken(bound, line).await;
+            let is_ok: Vec<_> = taken.iter().map(|(status, _)| *status == ExtractStatus::Ok).collect();
+            assert_eq!(is_ok, [true, false, true], "{taken:?}");
+            assert!(taken[1].1.as_ref().unwrap().contains(bound), "{taken:?}");
+        }
     }
-}
-
-fn is_ok(status: ExtractStatus) -> bool {
-    status == ExtractStatus::Ok
 }
 
 /// Says when its bytes are gone.
@@ -95,14 +79,15 @@ impl Drop for Tracked {
 }
 
 #[tokio::test]
-async fn a_seed_is_dropped_as_soon_as_its_files_are_in_place() {
+async fn a_seed_and_an_input_are_dropped_as_soon_as_the_container_has_them() {
     for house in House::each_transfer() {
-        let dropped = Arc::new(AtomicBool::new(false));
-        let files = [("file".to_owned(), Bytes::from_owner(Tracked(Arc::clone(&dropped))))];
-        let seed = Some(Seed::Files(files.into()));
-        let execution: Execution = house.start(Request { seed, ..shell("cat file; sleep 60") });
+        let dropped: [Arc<AtomicBool>; 2] = Default::default();
+        let [file, input] = dropped.each_ref().map(|flag| Bytes::from_owner(Tracked(Arc::clone(flag))));
+        let (seed, input) = (Some(Seed::Files([("file".to_owned(), file)].into())), Some(input));
+        let execution: Execution = house.start(Request { seed, input, ..shell("cat file; sleep 60") });
         house.until_running(execution.id()).await;
-        until("the seed is dropped", secs(5), async || dropped.load(Ordering::Relaxed)).await;
+        until("both are dropped", secs(5), async || dropped.iter().all(|flag| flag.load(Ordering::Relaxed)))
+            .await;
         execution.cancel();
         assert!(execution.outcome().await.unwrap().cancelled);
         house.assert_nothing_left(execution.id()).await;

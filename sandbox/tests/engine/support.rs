@@ -9,7 +9,7 @@ use bollard::Docker;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use runtime::Drain;
 use sandbox::{
-    Command, Execution, Options, Outcome, Output, OutputStream, Request, RunId, Sandbox, Transfer,
+    Command, Execution, Extract, Options, Outcome, Output, OutputStream, Request, RunId, Sandbox, Transfer,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 /// A shell and the usual tools, and nothing else.
 pub(crate) const IMAGE: &str = "semilayer-test/busybox";
 const SERVICES: &str = "SEMILAYER_TEST_SERVICES";
-const HOST: &str = "SEMILAYER_TEST_DOCKER_HOST";
+pub(crate) const HOST: &str = "SEMILAYER_TEST_DOCKER_HOST";
 
 /// A sandbox with a folder of states that goes with the test.
 pub(crate) struct House {
@@ -141,6 +141,10 @@ pub(crate) fn shell(line: &str) -> Request {
         networks: vec!["none".to_owned()],
         ..Request::new(IMAGE)
     }
+}
+
+pub(crate) fn extract(from: &str, to: &Path) -> Extract {
+    Extract { from: from.to_owned(), to: to.to_owned() }
 }
 
 pub(crate) async fn gathered(mut receiver: mpsc::Receiver<Output>) -> (Vec<u8>, Vec<u8>) {

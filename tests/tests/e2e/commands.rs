@@ -1,16 +1,21 @@
-//! The runner's commands as a person types them.
+//! The commands of the runner and the gateway as a person types them.
 
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
 use harness::folder::Folder;
-use harness::gateway::{ADMIN, Credentials, GATEWAY, command, listening};
-use harness::process::{Process, run};
-use harness::runner::Settings;
+use harness::gateway::{ADMIN, Credentials, GATEWAY, Gateway, command, list, listening};
+use harness::process::{Process, program, run};
+use harness::runner::{RUNNER, Settings};
+use harness::sandbox::SANDBOX;
 use harness::services::tls;
 use harness::sqlite::Sqlite;
 use harness::v1::StrictGateway;
 use harness::wait::{secs, within};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::foreign_gateway::{local, managed};
 
@@ -30,7 +35,7 @@ async fn a_bad_environment_lists_every_mistake_and_exits_with_2() {
             .with("SEMILAYER_DRAIN_TIMEOUT", "soon")
             .with("SEMILAYER_HEALTH_PORT", "99999")
             .with("SEMILAYER_LOG_FORMAT", "xml");
-        for command in ["start", "status", "doctor"] {
+        for command in ["start", "doctor"] {
             let finished = settings.run(&[command]).await;
             assert_eq!(finished.code, Some(2), "{command}: {}", finished.both());
             for name in [
@@ -212,26 +217,127 @@ async fn probes_ask_the_running_daemon() {
 }
 
 #[tokio::test]
-async fn status_shows_settings_and_what_the_daemon_says_without_the_token() {
+async fn status_shows_what_the_daemon_says_and_nothing_of_this_terminal() {
     within(secs(60), async {
         let mut gateway = StrictGateway::start(TOKEN).await;
-        let settings = Settings::new(&credentials(), &gateway.url());
-        let offline =
-            settings.clone().with("SEMILAYER_HEALTH_PORT", &harness::process::free_port().to_string());
-        let offline = offline.run(&["status"]).await;
-        assert_eq!(offline.code, Some(0), "{}", offline.both());
-        let mut runner = settings.start();
-        let _socket = gateway.runner_with(&[]).await;
+        let mut runner =
+            Settings::new(&credentials(), &gateway.url()).with("SEMILAYER_MAX_JOBS", "3").start();
+        let _socket = gateway.runner_with(&[local("main", "@semilayer/bridge-sqlite")]).await;
         runner.connected().await;
-        let beside = settings.with("SEMILAYER_HEALTH_PORT", &runner.health().port().to_string());
-        let online = beside.run(&["status"]).await.ok();
-        for text in [&offline.stdout, &online] {
-            assert!(text.contains("runner-1") && text.contains(&gateway.url()), "{text}");
-            assert!(!text.contains(TOKEN), "{text}");
+        // Another terminal: it has neither id nor token, and settings that are none of the daemon's.
+        let elsewhere = Settings::new(&credentials(), "ftp://elsewhere")
+            .without("SEMILAYER_RUNNER_ID")
+            .without("SEMILAYER_RUNNER_TOKEN")
+            .with("SEMILAYER_EXEC", "full")
+            .with("SEMILAYER_MAX_JOBS", "7");
+        let address = runner.health();
+        let beside = elsewhere.clone().with("SEMILAYER_HEALTH_PORT", &address.port().to_string());
+        let said = beside.run(&["status"]).await.ok();
+        for line in [
+            "runner    runner-1".to_owned(),
+            format!("gateway   {}", gateway.url()),
+            format!("health    {address}"),
+            "link      connected".to_owned(),
+            "jobs      0 of at most 3".to_owned(),
+            "exec      off".to_owned(),
+            "sources   1".to_owned(),
+        ] {
+            assert!(said.lines().any(|said| said == line), "{line}\n{said}");
         }
-        assert_ne!(offline.stdout, online);
+        assert!(said.contains("\n  main: "), "{said}");
+        assert!(!said.contains(TOKEN), "{said}");
+
+        runner.process.kill().await;
+        let gone = beside.run(&["status"]).await;
+        assert_eq!((gone.code, gone.stdout.as_str()), (Some(1), ""), "{}", gone.stderr);
+        assert!(gone.stderr.contains(&address.to_string()), "{}", gone.stderr);
+        let off = elsewhere.with("SEMILAYER_HEALTH_PORT", "0").run(&["status"]).await;
+        assert_eq!(off.code, Some(2), "{}", off.both());
     })
     .await;
+}
+
+/// Runs a command whose reader has gone, as that of `… | head -1` does; its exit code, and what it complained of.
+async fn unread(mut command: Command) -> (Option<i32>, String) {
+    // A socket that is shut down, since the end of a pipe may live on in a program that another test starts.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.shutdown(Shutdown::Both).unwrap();
+    command.stdin(Stdio::null()).stdout(OwnedFd::from(theirs)).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = command.spawn().unwrap().wait_with_output().await.unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_failure_to_be_told_of() {
+    within(secs(120), async {
+        let gateway = Gateway::start().await;
+        let folder = Folder::new();
+        for (name, arguments) in [
+            (RUNNER, &["bridges"][..]),
+            (RUNNER, &["bridges", "--json"]),
+            (RUNNER, &["completions", "bash"]),
+            (SANDBOX, &["export-openapi"]),
+            (GATEWAY, &["export-openapi"]),
+            (GATEWAY, &["completions", "bash"]),
+            (GATEWAY, &["runners", "create", "one"]),
+            (GATEWAY, &["runners", "list"]),
+            (GATEWAY, &["keys", "list", "--json"]),
+            (GATEWAY, &["audit"]),
+            (GATEWAY, &["demo", "--once"]),
+        ] {
+            let mut command = program(name);
+            command.env("HOME", folder.path()).current_dir(folder.path()).args(arguments);
+            command.env("SEMILAYER_GATEWAY_API", format!("http://{}", gateway.address()));
+            command.env("SEMILAYER_ADMIN_TOKEN", ADMIN);
+            assert_eq!(unread(command).await, (Some(141), String::new()), "{name} {arguments:?}");
+        }
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = program(RUNNER);
+        let output = command.arg("bridges").stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn();
+        let output = output.unwrap().wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "a full disk is one");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("cannot write: "), "{output:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_audit_log_is_read_page_by_page_from_a_terminal() {
+    within(secs(60), async {
+        let gateway = Gateway::start().await;
+        for name in ["one", "two", "three"] {
+            gateway.cli(&["runners", "create", name]).await.ok();
+        }
+        gateway.cli(&["keys", "create", "shop"]).await.ok();
+        let arguments = ["audit", "--action", "runner.create", "--actor", "admin", "--limit", "2"];
+        let first = gateway.cli(&arguments).await;
+        assert_eq!(first.code, Some(0), "{}", first.stderr);
+        let cursor = first
+            .stderr
+            .strip_prefix("there are more: --cursor ")
+            .unwrap_or_else(|| panic!("where does it go on? {}", first.both()));
+        let first = lines_of(&first.stdout);
+        assert_eq!(first.len(), 3, "{first:?}");
+        assert!(first[0].starts_with("TIME") && first[1].contains("runner.create  ok"), "{first:?}");
+        let next = gateway.cli(&[&arguments[..], &["--cursor", cursor.trim()]].concat()).await;
+        assert_eq!((next.code, next.stderr.as_str()), (Some(0), ""));
+        let next = lines_of(&next.stdout);
+        assert_eq!(next.len(), 2, "{next:?}");
+        assert!(!first.contains(&next[1]), "{next:?}");
+        let json = gateway.cli(&["audit", "--since", "2020-01-01T00:00:00Z", "--json"]).await.json();
+        let actions: Vec<_> = list(&json, "entries").iter().map(|row| row["action"].clone()).collect();
+        assert_eq!(actions[..2], ["key.create", "runner.create"]);
+        let none = gateway.cli(&["audit", "--until", "2020-01-01T00:00:00Z"]).await.ok();
+        assert_eq!(none.lines().count(), 1, "{none}");
+        let wrong = gateway.cli(&["audit", "--since", "yesterday"]).await;
+        assert_eq!(wrong.code, Some(1), "{}", wrong.both());
+        assert!(wrong.stderr.contains("a time such as"), "{}", wrong.stderr);
+    })
+    .await;
+}
+
+fn lines_of(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
 }
 
 #[tokio::test]
@@ -301,6 +407,11 @@ async fn test_source_opens_a_source_without_any_gateway() {
         assert_eq!(wrong.code, Some(1), "{}", wrong.both());
         let unknown = settings.run(&["test-source", "other", "--bridge", "sqlite"]).await;
         assert_eq!(unknown.code, Some(1), "{}", unknown.both());
+        // No gateway has anything to do with it: the plugin is not here.
+        let missing = settings.run(&["test-source", "main", "--bridge", "@acme/bridge-things"]).await;
+        assert_eq!(missing.code, Some(1), "{}", missing.both());
+        assert!(missing.stdout.contains("--plugin-dir"), "{}", missing.stdout);
+        assert!(!missing.stdout.contains("gateway"), "{}", missing.stdout);
     })
     .await;
 }

@@ -149,6 +149,23 @@ async fn a_plugin_serves_managed_and_runner_local_sources() {
 }
 
 #[tokio::test]
+async fn a_table_that_a_plugin_does_not_have_is_named_to_servers_and_not_to_browsers() {
+    within(secs(60), async {
+        let folder = PluginFolder::with(&["memory"]);
+        let sources = json!({"memory": {"bridge": MEMORY, "rows": 3}});
+        let lenses = json!({"lost": deed("memory", "nobodys-table", "id")});
+        let scene = Scene::with(&folder, sources, lenses, |runner| runner).await;
+        let browser = scene.gateway.app(&scene.gateway.create_key("public").await);
+        for (app, is_named) in [(&scene.app, true), (&browser, false)] {
+            let refused = app.query("lost", &json!({})).await;
+            assert_eq!(refused.status, 422, "{}", refused.text());
+            assert_eq!(refused.text().contains("nobodys-table"), is_named, "{}", refused.text());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_runner_names_its_plugins_wherever_it_names_bridges() {
     within(secs(60), async {
         let folder = PluginFolder::with(&["memory"]);

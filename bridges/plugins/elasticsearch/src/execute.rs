@@ -5,14 +5,14 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use semilayer_plugin::{Batch, Cursor, Error, ErrorCode, JsonRows, Room, Rows, Tail, is_cancelled};
+use semilayer_plugin::{Batch, Column, Cursor, Error, ErrorCode, JsonRows, Room, Rows, Tail, is_cancelled};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json, json};
 
 use crate::connect::{Answer, Body, Hit, KEEP_ALIVE, LONG_KEEP_ALIVE, Place, Server, Source};
 use crate::error::{is_context_missing, is_page_too_large};
 use crate::introspect::Index;
-use crate::position::{Position, refusal};
+use crate::position::{Kept, Position, refusal};
 use crate::values::{Columns, Residual};
 
 /// Documents of the first request; those of later ones depend on how long they are.
@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) paging: Paging,
     /// Values behind which the rows begin.
     pub(crate) after: Vec<Box<RawValue>>,
+    /// What rows hold, for a runner that looks at them.
+    pub(crate) announced: Vec<Column>,
 }
 
 /// How many rows match.
@@ -58,7 +60,7 @@ pub(crate) enum Paging {
     /// By the values of the last row in this order.
     Values { order: String },
     /// By the same, at the place that the page before has left open.
-    Place { order: String, open: Option<String> },
+    Place { order: String, open: Option<Kept> },
 }
 
 /// The documents of a plan.
@@ -195,7 +197,7 @@ impl Scan {
         match &self.plan.paging {
             Paging::Place { open, .. } => {
                 self.place = Some(match open {
-                    Some(id) => Place { id: id.clone(), keep_alive: LONG_KEEP_ALIVE },
+                    Some(kept) => Place { id: kept.id.clone(), keep_alive: LONG_KEEP_ALIVE },
                     None => self.server.open(&self.plan.target, LONG_KEEP_ALIVE)?,
                 });
                 self.sort.push(json!({"_shard_doc": "asc"}));
@@ -337,13 +339,18 @@ impl Scan {
             let place = if is_place { self.place.take() } else { None };
             let mut after = std::mem::take(&mut self.last);
             after.truncate(self.plan.sort.len() + usize::from(is_place));
-            self.next_cursor = Some(Position::new(&order, after, place.map(|place| place.id)).encode());
+            let kept = place.map(|place| Kept::new(place.id, &self.plan.target, &self.plan.index));
+            self.next_cursor = Some(Position::new(&order, after, kept).encode());
         }
         Ok(())
     }
 }
 
 impl Cursor for Scan {
+    fn columns(&self) -> &[Column] {
+        &self.plan.announced
+    }
+
     fn next_batch(&mut self, room: Room) -> Result<Option<Batch>, Error> {
         self.fill(room)?;
         Ok(self.rows.take())

@@ -8,6 +8,8 @@ mod mapping;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use bridge_reduce::Number;
+use semilayer_plugin::options::Timestamp;
 use semilayer_plugin::{Column, Error, Kind as ColumnKind, Schema};
 use serde_json::{Map, Value as Json, json};
 
@@ -55,6 +57,10 @@ pub(crate) struct Field {
     pub(crate) has_format: bool,
     /// Whether numbers of a date are seconds.
     pub(crate) in_seconds: bool,
+    /// What stands in the index for null, of a date whose form only the server reads: in that form.
+    pub(crate) null_date: Option<String>,
+    /// The same as an instant.
+    pub(crate) null_instant: Option<Timestamp>,
     /// Whether text is analysed as is usual, both when it is stored and when it is looked for.
     pub(crate) is_plain_text: bool,
     /// Of a vector: how many numbers it has, and how it is compared.
@@ -129,12 +135,44 @@ impl Index {
         Self { names, fields, is_forgetful: mappings.any(mapping::is_forgetful) }
     }
 
+    /// Asks what instants stand in the index for null, where the mapping has them in a form that only the server reads: a
+    /// range of dates says again where it begins.
+    pub(crate) fn resolve_nulls(&mut self, server: &Server, target: &str) -> Result<(), Error> {
+        let mut questions = Map::new();
+        for field in self.fields.values() {
+            if let Some(date) = &field.null_date {
+                let range = json!({"date_range": {"field": field.source, "ranges": [{"from": date}]}});
+                questions.insert(questions.len().to_string(), range);
+            }
+        }
+        if questions.is_empty() {
+            return Ok(());
+        }
+        let more = std::iter::once(("aggs".to_owned(), Json::Object(questions))).collect();
+        let nothing = json!({"match_none": {}});
+        let answer = server.search(target, &Body::new(&nothing, 0, &Source::None, &more))?;
+        let fields = self.fields.values_mut().filter(|field| field.null_date.is_some());
+        for (number, field) in fields.enumerate() {
+            let from = answer.aggregations.pointer(&format!("/{number}/buckets/0/from"));
+            field.null_instant = from.and_then(Json::as_f64).and_then(of_millis);
+            if field.null_instant.is_none() {
+                return Err(Error::query_failed("the server has not said which date stands for null"));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses to read columns where there are no documents to read them from.
     pub(crate) fn check_documents(&self) -> Result<(), Error> {
         match self.is_forgetful {
             true => Err(keeps_no_documents()),
             false => Ok(()),
         }
+    }
+
+    /// The indices that the target stands for.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Whether this is one of the indices that the target stands for.
@@ -198,6 +236,8 @@ impl Field {
             partial: false,
             has_format: false,
             in_seconds: false,
+            null_date: None,
+            null_instant: None,
             is_plain_text: false,
             vector: None,
         }
@@ -265,6 +305,13 @@ pub(crate) fn describe(server: &Server, target: &str, index: &Index) -> Result<S
     let key = Field::id().column().key();
     let columns = std::iter::once(key).chain(columns.iter().enumerate().map(column));
     Ok(Schema::new(columns).rows(answer.total.unwrap_or(0)))
+}
+
+fn of_millis(millis: f64) -> Option<Timestamp> {
+    match Number::from_f64(millis)? {
+        Number::Integer(millis) => millis.checked_mul(1_000).map(Timestamp::from_micros),
+        Number::Decimal(_) => None,
+    }
 }
 
 /// An address, for fields that would take a network for one.

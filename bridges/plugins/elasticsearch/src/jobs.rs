@@ -22,14 +22,27 @@ pub(crate) fn query(
     index: Rc<Index>,
     options: QueryOptions,
 ) -> Result<Rows, Error> {
+    Ok(match plan(server, target, index, options)? {
+        Ok(plan) => plan.rows(server),
+        Err(nothing) => nothing,
+    })
+}
+
+/// What to find, or the answer where no row can match.
+fn plan(
+    server: &Server,
+    target: &str,
+    index: Rc<Index>,
+    options: QueryOptions,
+) -> Result<Result<Plan, Rows>, Error> {
     let columns = Columns::of(&options.projection, &index)?;
     let keyed = options.keyset.as_ref().map(|keyset| keyed(server, &options.order_by, keyset));
     let (order_by, paging) = keyed.unwrap_or((options.order_by, Paging::None));
     let sort = order(&order_by, &index, server.flavour().ids_sort())?;
     let cursor = options.keyset.as_ref().and_then(|keyset| keyset.cursor.as_deref());
-    let (paging, after) = place(paging, cursor, sort.keys.len())?;
+    let (paging, after) = place(paging, cursor, sort.keys.len(), (target, &index))?;
     let Some(found) = find(server, target, &index, &options.filter)? else {
-        return Ok(nothing(options.total));
+        return Ok(Err(nothing(options.total)));
     };
     refuse_losses(server, target, &found.query, &sort)?;
     let total = match (options.total, &found.residual) {
@@ -37,7 +50,7 @@ pub(crate) fn query(
         (true, None) => Total::Asked,
         (true, Some(_)) => Total::Known(scanned(server, target, &index, &found)?),
     };
-    let plan = Plan {
+    Ok(Ok(Plan {
         target: target.to_owned(),
         index,
         query: found.query,
@@ -49,8 +62,8 @@ pub(crate) fn query(
         total,
         paging,
         after,
-    };
-    Ok(plan.rows(server))
+        announced: Vec::new(),
+    }))
 }
 
 /// One page of a scan.
@@ -75,7 +88,13 @@ pub(crate) fn read(
         keyset: Some(keyset),
         ..QueryOptions::default()
     };
-    query(server, target, index, query_options)
+    Ok(match plan(server, target, index, query_options)? {
+        Ok(plan) => {
+            let announced = plan.columns.announced(&plan.index);
+            Plan { announced, ..plan }.rows(server)
+        }
+        Err(nothing) => nothing,
+    })
 }
 
 /// How many rows match.
@@ -145,6 +164,7 @@ fn scanned(server: &Server, target: &str, index: &Rc<Index>, found: &Found) -> R
         total: Total::Unasked,
         paging: Paging::None,
         after: Vec::new(),
+        announced: Vec::new(),
     };
     Scan::new(server.clone(), plan).count()
 }
@@ -191,6 +211,7 @@ fn place(
     paging: Paging,
     cursor: Option<&str>,
     keys: usize,
+    (target, index): (&str, &Index),
 ) -> Result<(Paging, Vec<Box<serde_json::value::RawValue>>), Error> {
     let (Some(cursor), Paging::Values { order } | Paging::Place { order, .. }) = (cursor, &paging) else {
         return Ok((paging, Vec::new()));
@@ -198,7 +219,9 @@ fn place(
     let by_place = matches!(paging, Paging::Place { .. });
     // The server itself adds a key where it keeps the place.
     let position = Position::decode(cursor, order, keys + usize::from(by_place))?;
-    if position.place.is_some() != by_place {
+    if position.place.is_some() != by_place
+        || position.place.as_ref().is_some_and(|place| !place.is_of(target, index))
+    {
         return Err(crate::position::refusal());
     }
     let order = order.clone();

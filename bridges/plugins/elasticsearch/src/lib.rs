@@ -159,7 +159,9 @@ impl Elasticsearch {
     /// What the target holds now.
     fn mapping(&mut self, target: &str) -> Result<Rc<Index>, Error> {
         check_target(target)?;
-        let index = Rc::new(Index::read(&self.server.mapping(target)?));
+        let mut index = Index::read(&self.server.mapping(target)?);
+        index.resolve_nulls(&self.server, target)?;
+        let index = Rc::new(index);
         if self.mappings.len() >= MAPPINGS {
             self.mappings.clear();
         }

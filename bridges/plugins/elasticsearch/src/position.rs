@@ -10,6 +10,8 @@ use semilayer_plugin::Error;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::introspect::Index;
+
 const PREFIX: &str = "k1.";
 
 /// A place in an order.
@@ -21,11 +23,34 @@ pub(crate) struct Position {
     pub(crate) after: Vec<Box<RawValue>>,
     /// The scan's place at the server.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) place: Option<String>,
+    pub(crate) place: Option<Kept>,
+}
+
+/// A place that the server keeps from one page to the next. It shows what it was opened on, whoever asks; so it says what
+/// that was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// Its name at the server.
+    pub(crate) id: String,
+    /// The target that it was opened on: an alias has a filter, which belongs to the place.
+    target: String,
+    /// The indices that the target stood for.
+    indices: Vec<String>,
+}
+
+impl Kept {
+    pub(crate) fn new(id: String, target: &str, index: &Index) -> Self {
+        Self { id, target: target.to_owned(), indices: index.names().to_vec() }
+    }
+
+    /// Whether it shows nothing but what this target stands for now.
+    pub(crate) fn is_of(&self, target: &str, index: &Index) -> bool {
+        self.target == target && self.indices.iter().all(|name| index.has(name))
+    }
 }
 
 impl Position {
-    pub(crate) fn new(order: &str, after: Vec<Box<RawValue>>, place: Option<String>) -> Self {
+    pub(crate) fn new(order: &str, after: Vec<Box<RawValue>>, place: Option<Kept>) -> Self {
         Self { order: order.to_owned(), after, place }
     }
 
@@ -88,11 +113,25 @@ mod tests {
 
     #[test]
     fn values_keep_every_digit() {
-        let position =
-            Position::new("n asc", raw(&["9223372036854775807", "null", "\"x\""]), Some("pit".to_owned()));
+        let place = Kept::new("pit".to_owned(), "things", &Index::default());
+        let values = raw(&["9223372036854775807", "null", "\"x\""]);
+        let position = Position::new("n asc", values, Some(place.clone()));
         let back = Position::decode(&position.encode(), "n asc", 3).unwrap();
         assert_eq!(back.after[0].get(), "9223372036854775807");
-        assert_eq!(back.place.as_deref(), Some("pit"));
+        assert_eq!(back.place, Some(place));
+    }
+
+    #[test]
+    fn a_place_belongs_to_its_target_and_to_what_that_stands_for() {
+        let index = |names: &[&str]| {
+            let mappings = names.iter().map(|name| ((*name).to_owned(), serde_json::json!({"mappings": {}})));
+            Index::read(&mappings.collect::<serde_json::Map<_, _>>().into())
+        };
+        let place = Kept::new("pit".to_owned(), "logs", &index(&["logs-1"]));
+        assert!(place.is_of("logs", &index(&["logs-1"])));
+        assert!(place.is_of("logs", &index(&["logs-1", "logs-2"])), "what has grown is still seen as it was");
+        assert!(!place.is_of("logs", &index(&["logs-2"])), "the alias stands for another index now");
+        assert!(!place.is_of("logs-eu", &index(&["logs-1"])), "an alias of the same index may have a filter");
     }
 
     #[test]

@@ -186,22 +186,35 @@ fn a_place_in_another_index_is_not_looked_at() {
         foreign["_index"] = json!("secrets");
         hits(vec![foreign])
     });
-    let cursor = position::Position::new("", Vec::new(), None);
-    assert!(!cursor.encode().is_empty());
-    let values = vec![RawValue::from_string("1".to_owned()).unwrap()];
-    let stolen = position::Position::new("", values, Some("stolen".to_owned())).encode();
-    let options = ReadOptions { cursor: Some(stolen), ..ReadOptions::default() };
+    let options = ReadOptions { cursor: Some(place("stolen", "things", "things")), ..ReadOptions::default() };
     let error = testing::json(bridge.read("things", options).unwrap()).unwrap_err();
     assert_eq!(error.about(), Some("cursor"));
+}
+
+/// A cursor that goes on at a place that was opened on a target.
+fn place(id: &str, target: &str, index: &str) -> String {
+    let index = Index::read(&json!({index: {"mappings": {}}}));
+    let kept = position::Kept::new(id.to_owned(), target, &index);
+    let values = vec![RawValue::from_string("1".to_owned()).unwrap()];
+    position::Position::new("", values, Some(kept)).encode()
+}
+
+#[test]
+fn a_cursor_of_another_target_is_refused_before_the_server_is_asked() {
+    for cursor in [place("pit", "things-eu", "things"), place("pit", "things", "things-before")] {
+        let (mut bridge, log) = bridge(elasticsearch(), counting(5));
+        let options = ReadOptions { limit: 3, cursor: Some(cursor), total: true, ..ReadOptions::default() };
+        let error = bridge.read("things", options).and_then(testing::json).unwrap_err();
+        assert_eq!((error.code(), error.about()), (ErrorCode::InvalidRequest, Some("cursor")));
+        assert!(log.borrow().is_empty());
+    }
 }
 
 #[test]
 fn a_place_that_is_gone_is_a_cursor_that_is_too_old() {
     let gone = json!({"error": {"root_cause": [{"type": "search_context_missing_exception", "reason": "No search context found for id [4]"}]}, "status": 404});
     let (mut bridge, _) = answering(elasticsearch(), move |_, _| Ok(Incoming::new(404).json(&gone)));
-    let values = vec![RawValue::from_string("1".to_owned()).unwrap()];
-    let old = position::Position::new("", values, Some("old".to_owned())).encode();
-    let options = ReadOptions { cursor: Some(old), ..ReadOptions::default() };
+    let options = ReadOptions { cursor: Some(place("old", "things", "things")), ..ReadOptions::default() };
     assert_eq!(testing::json(bridge.read("things", options).unwrap()).unwrap_err().about(), Some("cursor"));
 }
 

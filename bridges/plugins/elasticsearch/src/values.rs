@@ -8,8 +8,9 @@ mod residual;
 use std::borrow::Cow;
 use std::fmt;
 
-use semilayer_plugin::Error;
+use bridge_reduce::Number;
 use semilayer_plugin::options::{Projection, SCORE, Timestamp};
+use semilayer_plugin::{Column, Error};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -25,6 +26,12 @@ use crate::translate::{MILLIS_FORMAT, NANOS_FORMAT};
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
 /// Dates that one request may ask the index for (`index.max_docvalue_fields_search`).
 const MOST_DATES: usize = 100;
+
+/// How deep lists may be in lists.
+const MAX_DEPTH: usize = 16;
+/// What the runner takes of columns, and of their names.
+const MOST_ANNOUNCED: usize = 2_000;
+const MOST_NAME_BYTES: usize = 1_024;
 
 /// The columns of rows.
 #[derive(Debug, Clone)]
@@ -67,19 +74,33 @@ impl Columns {
         Ok(Self::These(fields))
     }
 
+    /// What the columns hold, as far as rows may say so.
+    pub(crate) fn announced(&self, index: &Index) -> Vec<Column> {
+        let columns = match self {
+            Self::All => index.columns(),
+            Self::These(fields) => fields.iter().collect(),
+        };
+        let short = columns.into_iter().filter(|field| field.name.len() <= MOST_NAME_BYTES);
+        short.take(MOST_ANNOUNCED).map(Field::column).collect()
+    }
+
     /// Columns that are to be read from the index, in the form that it gives all of its dates, because in documents
     /// they may be in any.
     pub(crate) fn dates(&self, residual: Option<&Residual>, index: &Index) -> Vec<Json> {
         let fields = match self {
             Self::All => index.columns(),
-            Self::These(fields) => {
-                fields.iter().chain(residual.map(Residual::fields).into_iter().flatten()).collect()
-            }
+            Self::These(fields) => fields.iter().collect(),
         };
-        let mut names: Vec<(&str, Kind)> =
-            fields.into_iter().filter_map(|field| Some((indexed_date(field)?, field.kind))).collect();
-        names.sort_unstable_by_key(|(name, _)| *name);
-        names.dedup();
+        let mut names: Vec<(&str, Kind)> = Vec::new();
+        // What is tested comes first: it must not be left out.
+        for field in residual.map(Residual::fields).into_iter().flatten().chain(fields) {
+            match indexed_date(field) {
+                Some(name) if !names.iter().any(|(known, _)| *known == name) => {
+                    names.push((name, field.kind))
+                }
+                _ => {}
+            }
+        }
         let date = |(name, kind): (&str, Kind)| {
             let format = if kind == Kind::DateNanos { NANOS_FORMAT } else { MILLIS_FORMAT };
             json!({"field": name, "format": format})
@@ -139,7 +160,7 @@ impl<'a> Row<'a> {
         fields: &'a [Field],
         hit: &'a Hit,
         document: &Document<'a>,
-        value: impl Fn(&Field, &Hit, Cow<'a, RawValue>) -> Value<'a>,
+        value: impl Fn(&Field, &'a Hit, Cow<'a, RawValue>) -> Value<'a>,
     ) {
         for field in fields {
             let value = if field.kind == Kind::Id {
@@ -173,56 +194,154 @@ impl Serialize for Value<'_> {
     }
 }
 
-/// A value as rows have it. What the index has of it does not stand for a list of which it lacks a part.
-fn value<'a>(field: &Field, hit: &Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
-    match told(field, hit) {
-        Some(told) if raw.get().starts_with('[') && dates_of(raw.get()) != Some(told.len()) => {
-            Value::Raw(raw)
+/// A value as rows have it. Of a list of dates the index does not say where its nulls are: they come last. What the index
+/// has does not stand for a list of which it lacks a part.
+fn value<'a>(field: &Field, hit: &'a Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
+    if indexed_date(field).is_none() || raw.get() == "null" {
+        return formed(field, raw);
+    }
+    let stored = Dates::of(raw.get());
+    match told(field, hit, stored).as_deref() {
+        Some([one]) if !stored.is_list => as_instant(one),
+        Some(told) if stored.is_list && told.len() == stored.values => {
+            let nulls = (0..stored.nulls).map(|_| Value::Null);
+            list_of(told.iter().map(|one| as_instant(one)).chain(nulls))
         }
-        told => formed(field, told, raw),
+        Some(_) => Value::Raw(raw),
+        None => formed(field, raw),
     }
 }
 
-/// A value as it is tested: nulls of a list do not count, so that the index has all that matters.
-fn tested<'a>(field: &Field, hit: &Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
-    formed(field, told(field, hit), raw)
-}
-
-/// A date's values as the index has them, in ascending order.
-fn told<'h>(field: &Field, hit: &'h Hit) -> Option<&'h [Box<RawValue>]> {
-    hit.fields.get(indexed_date(field)?).map(Vec::as_slice)
-}
-
-/// How many values the index has of a list and of the lists in it. Nothing where one is null: it has none of that, or
-/// another in its place (`null_value`).
-fn dates_of(list: &str) -> Option<usize> {
-    fn count(json: &Json) -> Option<usize> {
-        match json {
-            Json::Null => None,
-            Json::Array(items) => items.iter().map(count).sum(),
-            Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => Some(1),
-        }
+/// A value as it is tested: what the index has of it.
+fn tested<'a>(field: &Field, hit: &'a Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
+    if indexed_date(field).is_some() {
+        let told = told(field, hit, Dates::of(raw.get())).unwrap_or_default();
+        return list_of(told.into_iter().map(as_instant));
     }
-    count(&serde_json::from_str(list).ok()?)
+    tested_within(field, raw, MAX_DEPTH)
 }
 
-fn formed<'a>(field: &Field, told: Option<&[Box<RawValue>]>, raw: Cow<'a, RawValue>) -> Value<'a> {
-    let changed = match (told, raw.get()) {
-        (_, "null") => None,
-        (Some([one]), text) if !text.starts_with('[') => changed(field, one.get()),
-        (Some(several @ [_, ..]), _) => {
-            return Value::Raw(Cow::Owned(listed(field, several.iter().map(|it| &**it))));
+fn tested_within<'a>(field: &Field, raw: Cow<'a, RawValue>, depth: usize) -> Value<'a> {
+    if !raw.get().starts_with('[') {
+        return if is_held(field, raw.get()) { held(field, raw) } else { Value::Null };
+    }
+    match depth.checked_sub(1) {
+        Some(depth) => {
+            list_of(items(&raw).into_iter().map(|item| tested_within(field, Cow::Borrowed(item), depth)))
         }
-        (_, text) if text.starts_with('[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-            if items.iter().any(|item| changed(field, item.get()).is_some()) {
-                return Value::Raw(Cow::Owned(listed(field, items.into_iter())));
-            }
-            None
-        }
-        (_, text) => changed(field, text),
+        None => Value::Null,
+    }
+}
+
+/// Whether the index has a value at all: it may be told to ignore what is none of its kind.
+fn is_held(field: &Field, literal: &str) -> bool {
+    match field.kind {
+        Kind::Integer { .. } | Kind::Double | Kind::Float => number(literal).is_some(),
+        Kind::Boolean => matches!(literal.trim_matches('"'), "true" | "false" | ""),
+        Kind::Date | Kind::DateNanos => instant(field, literal).is_some(),
+        _ => true,
+    }
+}
+
+/// A value in the form that the index has it: a whole number is cut to be one, and no text at all is false.
+fn held<'a>(field: &Field, raw: Cow<'a, RawValue>) -> Value<'a> {
+    let text = match field.kind {
+        Kind::Integer { .. } => number(raw.get()).and_then(|number| {
+            let text = number.to_string();
+            text.split_once('.').map(|(whole, _)| whole.to_owned())
+        }),
+        Kind::Boolean if raw.get() == "\"\"" => Some("false".to_owned()),
+        _ => None,
     };
-    changed.map_or(Value::Raw(raw), |text| Value::Text(Cow::Owned(text)))
+    text.map_or_else(|| formed(field, raw), |text| Value::Text(Cow::Owned(text)))
+}
+
+/// A number, or the text of one.
+fn number(literal: &str) -> Option<Number> {
+    Number::parse(literal.trim_matches('"'))
+}
+
+/// A date's values as the index has them, in ascending order, without what stands there for nulls of the document.
+fn told<'h>(field: &Field, hit: &'h Hit, stored: Dates) -> Option<Vec<&'h RawValue>> {
+    let told = hit.fields.get(indexed_date(field)?)?;
+    let mut told: Vec<&RawValue> = told.iter().map(|value| &**value).collect();
+    if let Some(null) = field.null_instant {
+        for _ in 0..stored.nulls {
+            if let Some(at) = told.iter().position(|raw| told_millis(raw) == Some(in_millis(null))) {
+                told.remove(at);
+            }
+        }
+    }
+    Some(told)
+}
+
+fn told_millis(raw: &RawValue) -> Option<i64> {
+    Timestamp::parse(&serde_json::from_str::<Cow<'_, str>>(raw.get()).ok()?).map(in_millis)
+}
+
+fn in_millis(instant: Timestamp) -> i64 {
+    instant.micros().div_euclid(1_000)
+}
+
+/// A date as the index has told it, in the form that all bridges give instants.
+fn as_instant<'a>(told: &'a RawValue) -> Value<'a> {
+    let text = serde_json::from_str::<Cow<'_, str>>(told.get()).ok();
+    match text.and_then(|text| Timestamp::parse(&text)) {
+        Some(instant) => Value::Text(Cow::Owned(instant.to_string())),
+        None => Value::Raw(Cow::Borrowed(told)),
+    }
+}
+
+/// What a document has in a column of dates: values and nulls, also those of a list and of the lists in it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Dates {
+    is_list: bool,
+    values: usize,
+    nulls: usize,
+}
+
+impl Dates {
+    fn of(stored: &str) -> Self {
+        let mut dates = Self { is_list: stored.starts_with('['), ..Self::default() };
+        dates.add(&serde_json::from_str(stored).unwrap_or_default());
+        dates
+    }
+
+    fn add(&mut self, stored: &Json) {
+        match stored {
+            Json::Null => self.nulls += 1,
+            Json::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => self.values += 1,
+        }
+    }
+}
+
+/// A value that is stored in one of the usual forms.
+fn formed<'a>(field: &Field, raw: Cow<'a, RawValue>) -> Value<'a> {
+    formed_within(field, raw, MAX_DEPTH)
+}
+
+fn formed_within<'a>(field: &Field, raw: Cow<'a, RawValue>, depth: usize) -> Value<'a> {
+    let has_forms = matches!(field.kind, Kind::Integer { .. } | Kind::Date | Kind::DateNanos);
+    if has_forms
+        && raw.get().starts_with('[')
+        && let Some(depth) = depth.checked_sub(1)
+    {
+        return list_of(items(&raw).into_iter().map(|item| formed_within(field, Cow::Borrowed(item), depth)));
+    }
+    match changed(field, raw.get()) {
+        Some(text) => Value::Text(Cow::Owned(text)),
+        None => Value::Raw(raw),
+    }
+}
+
+fn items(list: &RawValue) -> Vec<&RawValue> {
+    serde_json::from_str(list.get()).unwrap_or_default()
+}
+
+fn list_of<'v>(values: impl Iterator<Item = Value<'v>>) -> Value<'static> {
+    let values: Vec<Value<'v>> = values.collect();
+    Value::Raw(Cow::Owned(serde_json::value::to_raw_value(&values).unwrap_or_default()))
 }
 
 /// The field to ask for a date's values as the index has them, where documents may have them in a form of their own.
@@ -232,20 +351,11 @@ fn indexed_date(field: &Field) -> Option<&str> {
     exact.map(|exact| exact.field.as_str())
 }
 
-/// A list whose values are as those of a column that has one.
-fn listed<'a>(field: &Field, items: impl Iterator<Item = &'a RawValue>) -> Box<RawValue> {
-    let item = |raw: &'a RawValue| {
-        changed(field, raw.get()).map_or(Value::Raw(Cow::Borrowed(raw)), |text| Value::Text(Cow::Owned(text)))
-    };
-    let items: Vec<Value<'a>> = items.map(item).collect();
-    serde_json::value::to_raw_value(&items).unwrap_or_default()
-}
-
 /// The text of a value that rows do not have as documents do.
 fn changed(field: &Field, literal: &str) -> Option<String> {
     match field.kind {
         Kind::Integer { .. } => large_integer(literal),
-        Kind::Date | Kind::DateNanos => instant(field, literal),
+        Kind::Date | Kind::DateNanos => instant(field, literal).map(|instant| instant.to_string()),
         _ => None,
     }
 }
@@ -257,25 +367,29 @@ fn large_integer(literal: &str) -> Option<String> {
     (is_integer && !is_safe()).then(|| literal.to_owned())
 }
 
-/// A date that a reader of its usual format reads; any other stays as it is stored.
-fn instant(field: &Field, raw: &str) -> Option<String> {
-    if !raw.starts_with('"') {
-        return number_of_time(field, raw);
+/// A date that a reader of its usual format reads, as exact as the index has it; any other stays as it is stored.
+fn instant(field: &Field, raw: &str) -> Option<Timestamp> {
+    if field.has_format && !field.in_seconds {
+        return None;
     }
-    let text: Cow<'_, str> = serde_json::from_str(raw).ok()?;
-    // Four digits are a year, more of them a number that is written as text.
-    let is_number = text.len() > 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number {
-        number_of_time(field, &text)
-    } else {
-        Some(Timestamp::parse(&whole_date(&text))?.to_string())
-    }
+    let instant = match raw.strip_prefix('"') {
+        None => number_of_time(field, raw)?,
+        Some(_) => {
+            let text: Cow<'_, str> = serde_json::from_str(raw).ok()?;
+            // Four digits are a year, more of them a number that is written as text.
+            let is_number = text.len() > 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+            if is_number { number_of_time(field, &text)? } else { Timestamp::parse(&whole_date(&text))? }
+        }
+    };
+    Some(match field.kind {
+        Kind::DateNanos => instant,
+        _ => Timestamp::from_micros(in_millis(instant).checked_mul(1_000)?),
+    })
 }
 
-fn number_of_time(field: &Field, digits: &str) -> Option<String> {
+fn number_of_time(field: &Field, digits: &str) -> Option<Timestamp> {
     let number: i64 = digits.parse().ok()?;
-    let micros = number.checked_mul(if field.in_seconds { 1_000_000 } else { 1_000 })?;
-    Some(Timestamp::from_micros(micros).to_string())
+    number.checked_mul(if field.in_seconds { 1_000_000 } else { 1_000 }).map(Timestamp::from_micros)
 }
 
 /// ISO 8601 without what the usual format lets people leave out: `2026`, `2026-01`, `2026-01-02T03`.

@@ -10,73 +10,20 @@
 
 #[path = "support/plugin.rs"]
 mod plugin;
+#[path = "support/scratch.rs"]
+mod scratch;
 #[path = "support/server.rs"]
 mod server;
 
 use std::time::{Duration, Instant};
 
 use bridge_conformance::collect;
-use bridge_core::{Bridge, BridgeError, Call, Driver};
-use protocol::{AggregateOptions, BatchReadOptions, CountOptions, QueryOptions, SearchOptions};
-use serde_json::value::{RawValue, to_raw_value};
+use bridge_core::{BridgeError, Call, Driver};
+use protocol::{AggregateOptions, BatchReadOptions, QueryOptions, SearchOptions};
 use serde_json::{Value as Json, json};
 
-use crate::server::{Server, servers};
-
-/// An index of a test's own, removed when the test ends.
-struct Scratch {
-    server: &'static Server,
-    name: String,
-    bridge: Box<dyn Bridge>,
-}
-
-impl Scratch {
-    async fn new(name: &str, body: Json, documents: &[Json]) -> Self {
-        let server = &servers()[0];
-        let name = format!("behaviour-{}-{name}", std::process::id());
-        server.create(&name, &body);
-        let documents: Vec<(String, Json)> =
-            documents.iter().enumerate().map(|(id, document)| (id.to_string(), document.clone())).collect();
-        server.insert(&name, &documents);
-        server.refresh(&name);
-        let bridge = plugin::load().await.connect(&server.config(), &call()).await.unwrap();
-        Self { server, name, bridge }
-    }
-
-    async fn query(&self, options: Json) -> Result<Vec<Json>, BridgeError> {
-        query(&*self.bridge, &self.name, options).await
-    }
-
-    /// The keys of rows that a filter finds, which `count` must find, too.
-    async fn finds(&self, filter: Json) -> Vec<String> {
-        let rows = self.query(json!({"where": filter.clone(), "select": ["_id"]})).await.unwrap();
-        let options = CountOptions::parse(&raw(&json!({"where": filter}))).unwrap();
-        let counted = self.bridge.count(&call(), &self.name, options).await.unwrap();
-        assert_eq!(counted.total, rows.len() as u64);
-        let mut ids: Vec<String> = rows.iter().map(|row| row["_id"].as_str().unwrap().to_owned()).collect();
-        ids.sort();
-        ids
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.server.remove(&self.name);
-    }
-}
-
-fn call() -> Call {
-    Call::within(Duration::from_secs(60))
-}
-
-fn raw(options: &Json) -> Box<RawValue> {
-    to_raw_value(options).unwrap()
-}
-
-async fn query(bridge: &dyn Bridge, target: &str, options: Json) -> Result<Vec<Json>, BridgeError> {
-    let options = QueryOptions::parse(&raw(&options)).unwrap();
-    collect(bridge.query(&call(), target, options).await?).await.map(|(rows, _)| rows)
-}
+use crate::scratch::{Scratch, call, query, raw};
+use crate::server::Server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn text_that_nobody_has_mapped_is_compared_as_a_whole() {
@@ -89,6 +36,7 @@ async fn text_that_nobody_has_mapped_is_compared_as_a_whole() {
     // Too long for the field beside it.
     assert_eq!(scratch.finds(json!({"title": {"$startsWith": "NEEDLE"}})).await, ["3"]);
     assert_eq!(scratch.finds(json!({"title": long})).await, ["3"]);
+    assert_eq!(scratch.finds(json!({"title": {"$in": ["Red", long]}})).await, ["2", "3"]);
     let rows = scratch.query(json!({"orderBy": {"title": "asc"}, "select": ["_id"]})).await.unwrap();
     let ids: Vec<&str> = rows.iter().map(|row| row["_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["3", "2", "0", "1"]);
@@ -192,18 +140,43 @@ async fn dates_of_every_format_are_instants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_null_in_a_list_of_dates_is_kept_and_hides_no_date() {
-    let documents = [json!({"day": ["2026/03/04", null], "body": "x"}), json!({"body": "x"})];
+async fn a_null_in_a_list_of_dates_is_null_and_hides_no_date() {
+    let documents = [json!({"day": [null, "2026/03/04"], "body": "x"}), json!({"body": "x"})];
     let properties = json!({"day": {"type": "date", "format": "yyyy/MM/dd"}, "body": {"type": "text"}});
     let scratch = Scratch::new("holes", json!({"mappings": {"properties": properties}}), &documents).await;
     let rows = scratch.query(json!({"select": ["_id", "day"]})).await.unwrap();
     let days = |id: &str| rows.iter().find(|row| row["_id"] == id).unwrap()["day"].clone();
     // A document that has nothing of what was asked for is one all the same.
-    assert_eq!((days("0"), days("1")), (json!(["2026/03/04", null]), Json::Null));
+    assert_eq!((days("0"), days("1")), (json!(["2026-03-04T00:00:00.000Z", null]), Json::Null));
     for filter in
         [json!({"day": {"$gt": "2026-03-01"}}), json!({"$and": [{"day": "2026-03-04"}, {"body": "x"}]})]
     {
         assert_eq!(scratch.finds(filter.clone()).await, ["0"], "{filter}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_the_index_for_null_is_no_date_of_a_row() {
+    let documents = [
+        json!({"day": ["2026/03/04", null, "2026/03/04"]}),
+        json!({"day": [null, "1999/01/01"]}),
+        json!({"day": null}),
+        json!({"day": "1999/01/01"}),
+    ];
+    let day = json!({"type": "date", "format": "yyyy/MM/dd", "null_value": "1999/01/01"});
+    let mapping = json!({"mappings": {"properties": {"day": day}}});
+    let scratch = Scratch::new("stand-in", mapping, &documents).await;
+    let rows = scratch.query(json!({"orderBy": {"_id": "asc"}})).await.unwrap();
+    let (spring, old) = ("2026-03-04T00:00:00.000Z", "1999-01-01T00:00:00.000Z");
+    let days: Vec<&Json> = rows.iter().map(|row| &row["day"]).collect();
+    assert_eq!(days, [&json!([spring, spring, null]), &json!([old, null]), &Json::Null, &json!(old)]);
+    for (filter, expected) in [
+        (json!({"day": {"$lt": "2000-01-01"}}), vec!["1", "3"]),
+        (json!({"day": "1999-01-01"}), vec!["1", "3"]),
+        (json!({"day": {"$ne": "1999-01-01"}}), vec!["0"]),
+        (json!({"day": null}), vec!["2"]),
+    ] {
+        assert_eq!(scratch.finds(filter.clone()).await, expected, "{filter}");
     }
 }
 

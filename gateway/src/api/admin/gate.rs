@@ -32,7 +32,7 @@ impl AdminTokens {
     /// Whether the request carries one of them. Looks at all, so that the time says nothing.
     pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
         let Some(token) = bearer(headers) else { return false };
-        let hash = TokenHash::of(token);
+        let hash = TokenHash::of(&token);
         self.0.iter().fold(false, |found, known| known.matches(&hash) | found)
     }
 }
@@ -52,6 +52,9 @@ pub(crate) async fn gate(State(api): State<Api>, mut request: Request, next: Nex
     } else {
         api.gateway.metrics.auth_failed("admin");
         let message = match bearer(request.headers()) {
+            Some(token) if !token.is_ascii() => {
+                "the admin token is not valid: a token is of visible ASCII characters alone"
+            }
             Some(_) => "the admin token is not valid",
             None => "the admin token is needed: Authorization: Bearer ak_…",
         };

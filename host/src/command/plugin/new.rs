@@ -37,7 +37,11 @@ pub(super) fn run(
         }
         fs::write(&path, file.text).map_err(Refusal::io("write", &path))?;
     }
-    Ok(print(out, &next_steps(new.lang, &folder, &name)))
+    let mut said = next_steps(new.lang, &folder, &name);
+    if new.lang == Language::Rust && new.sdk.is_none() {
+        said.push_str(&format!("\n\n{}", template::RELEASED_SDK));
+    }
+    Ok(print(out, &said))
 }
 
 /// Makes the folder, or takes an empty one.
@@ -137,6 +141,20 @@ mod tests {
         ] {
             assert!(steps.contains(line), "{line}\n{steps}");
         }
+    }
+
+    #[test]
+    fn who_has_no_access_to_the_released_sdk_is_told_of_another_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |name: &str, sdk: Option<PathBuf>| {
+            let mut out = Vec::new();
+            let new = NewPlugin { sdk, ..new(name, folder.path().join(name)) };
+            run(&new, &Registry::native(), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(said("released", None).contains("--sdk"));
+        let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins-sdk");
+        assert!(!said("local", Some(sdk)).contains("--sdk"));
     }
 
     #[test]

@@ -16,6 +16,14 @@ const DISPLAY: &str = "Template";
 const OWN_SDK: &str = "semilayer-plugin = { path = \"../..\" }";
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What a Rust plugin needs that does not name an SDK of its own.
+pub(super) const RELEASED_SDK: &str = concat!(
+    "the build fetches the SDK from ",
+    env!("CARGO_PKG_REPOSITORY"),
+    ", tag v",
+    env!("CARGO_PKG_VERSION"),
+    "; where that\ncannot be had, make the plugin with --sdk DIR, the folder plugins-sdk of a checkout"
+);
 
 /// A file to be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::files::clear_stages;
+use crate::state::{RunId, Store};
 
 const RUN: &str = "light-runner-01234567-89a";
 const LIMITS: ExtractLimits = ExtractLimits { bytes: 1 << 30, entries: 100_000 };
@@ -47,7 +48,8 @@ impl Rig {
     }
 
     fn place(&self, limits: ExtractLimits) -> Place {
-        Place { run: RUN.to_owned(), to: self.path("results"), limits, stop: CancellationToken::new() }
+        let (run, stop) = (RUN.to_owned(), CancellationToken::new());
+        Place { run, to: self.path("results"), limits, stop, journal: None, entry: 0 }
     }
 
     /// Results by name with their content; folders end with a slash.
@@ -473,11 +475,69 @@ async fn what_a_killed_extraction_has_left_is_cleared_and_nothing_else_is() {
     }
     assert_eq!(fs::read_dir(rig.path("results")).unwrap().count(), 4);
     let entry = |to: &str| Extract { from: "file".to_owned(), to: rig.path(to) };
-    clear_stages(RUN, &[entry("results"), entry("results/"), entry("no/such/place"), entry("secrets/key")])
-        .await;
+    let entries = ["results", "results/", "no/such/place", "secrets/key"].map(entry);
+    clear_stages(RUN, &entries, &[]).await;
     let mut left = others.map(|name| (name.to_owned(), "kept".to_owned()));
     left.sort();
     assert_eq!(rig.results(), left);
+}
+
+/// A place whose entry is noted in a state, as it is for detached runs.
+fn journaled(rig: &Rig) -> (Place, Journal) {
+    let store = Store::open(&rig.path("state")).unwrap();
+    let id: RunId = RUN.parse().unwrap();
+    let state = serde_json::json!({
+        "id": RUN, "container": RUN, "image": "busybox", "workdir": "/app", "detached": true,
+        "startedAt": "2026-01-01T00:00:00.000Z", "status": "running",
+    });
+    store.put(&serde_json::from_value(state).unwrap()).unwrap();
+    let journal = Journal::of_detached(&store, &id).unwrap();
+    (Place { journal: Some(journal.clone()), ..rig.place(LIMITS) }, journal)
+}
+
+#[tokio::test]
+async fn what_a_killed_process_has_moved_in_part_is_moved_to_the_end_and_counted_as_it_was() {
+    let rig = Rig::new();
+    let (place, journal) = journaled(&rig);
+    assert!(place.clone().noted().await.is_none(), "nothing was taken out");
+    rig.file("results/d/own", "old");
+    let killed = Landing::at(&place.to, RUN).unwrap();
+    let stage = killed.name().to_str().unwrap().to_owned();
+    for name in ["a", "d/b", "d/c", "e"] {
+        rig.file(&format!("results/{stage}/{name}"), "new");
+    }
+    std::mem::forget(killed);
+    journal.note(Landed { entry: 0, stage: stage.clone(), bytes: 12, entries: 5 });
+    for name in ["a", "d/c"] {
+        fs::rename(rig.path("results").join(&stage).join(name), rig.path("results").join(name)).unwrap();
+    }
+    let entry = Extract { from: "out".to_owned(), to: place.to.clone() };
+    clear_stages(RUN, &[entry], &[journal.noted(0).unwrap()]).await;
+    let moved =
+        named(&[("a", "new"), ("d/", ""), ("d/b", "new"), ("d/c", "new"), ("d/own", "old"), ("e", "new")]);
+    // Again, as if it had been killed between the last move and the end of the run.
+    for _ in 0..2 {
+        let Some(Ok(Taken::All(used))) = place.clone().noted().await else { panic!("it was noted") };
+        assert_eq!(used, ExtractLimits { bytes: 12, entries: 5 });
+        assert_eq!(rig.results(), moved);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_moved_is_not_noted() {
+    let rig = Rig::new();
+    let (place, journal) = journaled(&rig);
+    rig.file("app/out/a", "new");
+    rig.file("app/out/d/x", "new");
+    rig.file("app/out/d/y", "new");
+    rig.file("results/d/y", "old");
+    let before = rig.results();
+    let take = || take_shared(&rig.path("app"), Path::new("out"), &place);
+    assert!(take().is_err());
+    assert_eq!((rig.results(), journal.noted(0)), (before, None));
+    fs::remove_file(rig.path("results/d/y")).unwrap();
+    take().unwrap();
+    assert!(journal.noted(0).is_some());
 }
 
 #[test]

@@ -35,8 +35,6 @@ enum Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn rows_say_what_was_put_into_them_however_they_are_cut(
         values in vec(value(), 1..10),

@@ -37,8 +37,6 @@ enum Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn rows_say_what_was_put_into_them_however_they_are_cut(
         dialect in prop_oneof![Just(Dialect::New), Just(Dialect::Old), Just(Dialect::MariaDb)],

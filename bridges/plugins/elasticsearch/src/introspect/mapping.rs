@@ -88,11 +88,17 @@ fn field(path: &str, property: &Json) -> Field {
     }
     let is = |key: &str, default: bool| flag(property, key).unwrap_or(default);
     let (kind, is_whole) = kind(native, property);
+    let has_own_form = matches!(kind, Kind::Date | Kind::DateNanos) && has_format(property);
+    if has_own_form && flag(property, "doc_values") == Some(false) {
+        // What documents have can be read by the server alone, and the server does not tell it.
+        return Field::document(path, native);
+    }
     let base = Field {
         kind,
         has_null_value: property.get("null_value").is_some_and(|value| !value.is_null()),
         has_format: has_format(property),
         in_seconds: in_seconds(property),
+        null_date: property.get("null_value").filter(|_| has_own_form).and_then(text_of),
         ..Field::document(path, native)
     };
     let (indexed, doc_values) = (is("index", true), is("doc_values", true));
@@ -200,6 +206,15 @@ fn has_format(property: &Json) -> bool {
     !(format.contains("strict_date_optional_time") && formats.all(|format| READABLE.contains(&format)))
 }
 
+/// A date as a mapping has it.
+fn text_of(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
 /// Whether documents are thrown away once they have been indexed.
 pub(super) fn is_forgetful(mappings: &Json) -> bool {
     mappings.get("_source").and_then(|source| flag(source, "enabled")) == Some(false)
@@ -207,7 +222,9 @@ pub(super) fn is_forgetful(mappings: &Json) -> bool {
 
 fn in_seconds(property: &Json) -> bool {
     let format = property.get("format").and_then(Json::as_str).unwrap_or_default();
-    format.contains("epoch_second") && !format.contains("epoch_millis")
+    let mut formats = format.split("||").map(str::trim);
+    let is_usual = |format: &str| format.starts_with("strict_date");
+    format.contains("epoch_second") && formats.all(|format| format == "epoch_second" || is_usual(format))
 }
 
 /// Mappings write flags as such or as text.

@@ -113,3 +113,16 @@ fn formats_that_everybody_reads_are_the_usual_ones() {
         assert!(has_format(own), "{own}");
     }
 }
+
+#[test]
+fn a_date_that_only_the_server_could_read_and_does_not_tell_is_a_document() {
+    let date =
+        |format: &str, doc_values: bool| json!({"type": "date", "format": format, "doc_values": doc_values});
+    let index = index(json!({
+        "own": date("yyyyMMdd", false), "told": date("yyyyMMdd", true), "usual": date("strict_date_optional_time", false),
+        "seconds": date("epoch_second||strict_date", true), "mixed": date("yyyyMMdd||epoch_second", true),
+    }));
+    let kind = |name: &str| index.field(name).unwrap().kind;
+    assert_eq!((kind("own"), kind("told"), kind("usual")), (Kind::Document, Kind::Date, Kind::Date));
+    assert!(index.field("seconds").unwrap().in_seconds && !index.field("mixed").unwrap().in_seconds);
+}

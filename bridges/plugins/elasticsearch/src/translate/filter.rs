@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::operand::{self, Bound};
 use super::pattern::pattern;
-use super::query::{Condition, Query};
+use super::query::{Condition, Query, any_of};
 use crate::introspect::{Exact, Field, Index, Kind, is_address};
 
 /// Values that one list of a query may have (`index.max_terms_count`).
@@ -63,10 +63,12 @@ pub(crate) fn translate(filter: &Filter, index: &Index, loss: Loss) -> Result<Fi
 pub(super) fn lost(field: &Field) -> Option<Json> {
     let exact = field.exact.as_ref()?;
     exact.ignore_above?;
+    let ignored = json!({"term": {"_ignored": exact.field}});
     Some(if exact.field == field.name {
-        json!({"term": {"_ignored": field.name}})
+        ignored
     } else {
-        json!({"bool": {"filter": [exists(&field.name)], "must_not": [exists(&exact.field)]}})
+        let none = json!({"bool": {"filter": [exists(&field.name)], "must_not": [exists(&exact.field)]}});
+        any_of(vec![none, ignored])
     })
 }
 
@@ -161,11 +163,13 @@ impl Translator<'_> {
             Kind::Date | Kind::DateNanos => equal_dates(field, exact, values),
             _ => {
                 let found = terms(texts().map(Json::from).collect());
-                match exact.ignore_above {
-                    Some(most) if texts().any(|text| text.chars().count() > most) => {
-                        self.with_lost(field, found)
-                    }
-                    _ => found,
+                let is_lost =
+                    |text: &String| exact.ignore_above.is_some_and(|most| text.chars().count() > most);
+                match (texts().any(|text| is_lost(&text)), field.kind) {
+                    (false, _) => found,
+                    // Also beside values that are not lost.
+                    (true, Kind::Text) => Query::any([found, equal_analysed(field, texts().filter(is_lost))]),
+                    (true, _) => self.with_lost(field, found),
                 }
             }
         };
@@ -196,7 +200,7 @@ impl Translator<'_> {
             },
             Kind::Keyword | Kind::Text => match operand::text(value) {
                 Some(text) => {
-                    let found = Query::these(range(&exact.field, comparison, json!(text), None));
+                    let found = range_of_text(field, exact, comparison, &text);
                     self.maybe_lost(field, found)
                 }
                 None => Query::nothing(),
@@ -285,6 +289,16 @@ fn range(field: &str, comparison: Comparison, value: Json, format: Option<&str>)
     match format {
         Some(format) => json!({"range": {field: {operator: value, "format": format}}}),
         None => json!({"range": {field: {operator: value}}}),
+    }
+}
+
+/// No text is below the empty one, which an engine may take for no bound at all.
+fn range_of_text(field: &Field, exact: &Exact, comparison: Comparison, text: &str) -> Query {
+    match (comparison, text) {
+        (Comparison::Less, "") => Query::nothing(),
+        (Comparison::LessOrEqual, "") => Query::these(json!({"term": {&exact.field: ""}})),
+        (Comparison::GreaterOrEqual, "") => present(field),
+        _ => Query::these(range(&exact.field, comparison, json!(text), None)),
     }
 }
 

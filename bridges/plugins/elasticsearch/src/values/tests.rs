@@ -102,7 +102,8 @@ fn own_format_hit(stored: &Json, told: &[&str]) -> Hit {
 
 fn own_format(stored: &Json, told: &[&str]) -> Json {
     let index = own_format_index();
-    let columns = Columns::of(&Projection::Columns(vec!["at".to_owned()]), &index).unwrap();
+    let null_instant = Timestamp::parse("1999-01-01");
+    let columns = Columns::These(vec![Field { null_instant, ..index.field("at").unwrap() }]);
     assert_eq!(columns.dates(None, &index), [json!({"field": "at", "format": "strict_date_optional_time"})]);
     let hit = own_format_hit(stored, told);
     serde_json::to_value(columns.row(&hit, &index, false).unwrap()).unwrap()["at"].clone()
@@ -119,19 +120,28 @@ fn dates_in_a_form_of_their_own_are_as_the_index_has_them() {
 }
 
 #[test]
-fn a_list_of_dates_that_the_index_does_not_have_whole_stays_as_it_is_stored() {
-    let (null, one) = ("1999-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z");
-    for (stored, told) in [
-        (json!(["2026/01/02", null]), vec![one]),
-        (json!(["2026/01/02", null]), vec![null, one]),
-        (json!(["2026/01/02", [null]]), vec![null, one]),
-        (json!([null]), vec![null]),
-        (json!([null]), vec![]),
-        (json!(["2026/01/02", "not one"]), vec![one]),
+fn nulls_of_a_list_of_dates_come_last_and_what_stands_for_them_does_not_come() {
+    let (old, one) = ("1999-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z");
+    for (stored, told, expected) in [
+        (json!(["2026/01/02", null]), vec![old, one], json!([one, null])),
+        (json!([[null], "2026/01/02", null]), vec![old, old, one], json!([one, null, null])),
+        (json!([null, "1999/01/01"]), vec![old, old], json!([old, null])),
+        (json!([null]), vec![old], json!([null])),
+        (json!([null]), vec![], json!([null])),
+        (json!(null), vec![old], json!(null)),
     ] {
-        assert_eq!(own_format(&stored, &told), stored, "{told:?}");
+        assert_eq!(own_format(&stored, &told), expected, "{stored}");
     }
     assert_eq!(own_format(&json!(["2026/01/02", ["2026/01/02"]]), &[one, one]), json!([one, one]));
+}
+
+#[test]
+fn a_list_of_dates_that_the_index_does_not_have_whole_stays_as_it_is_stored() {
+    let one = "2026-01-02T00:00:00.000Z";
+    for (stored, told) in [(json!(["2026/01/02", "not one"]), vec![one]), (json!(["not one", null]), vec![])]
+    {
+        assert_eq!(own_format(&stored, &told), stored, "{told:?}");
+    }
 }
 
 #[test]
@@ -162,6 +172,31 @@ fn values_of_lists_have_the_same_forms() {
     let row = json!({"n": [1, "9007199254740993"], "at": ["2026-01-01T00:00:00.000Z", null]});
     assert_eq!(picked(&["n", "at"], &source), row);
     assert_eq!(picked(&["n"], &json!({"n": [1, 2]})), json!({"n": [1, 2]}));
+}
+
+#[test]
+fn dates_are_as_exact_as_the_index_has_them() {
+    let source = json!({"at": "2026-01-02T03:04:05.678901Z"});
+    assert_eq!(picked(&["at"], &source), json!({"at": "2026-01-02T03:04:05.678Z"}));
+    assert!(!passes(r#"{"at":{"$gt":"2026-01-02T03:04:05.678Z"}}"#, &source));
+}
+
+#[test]
+fn what_the_index_has_in_another_form_is_tested_in_that() {
+    for (filter, source) in [
+        (r#"{"n":5}"#, json!({"n": 5.7})),
+        (r#"{"n":{"$gte":0}}"#, json!({"n": "-0.5"})),
+        (r#"{"n":5}"#, json!({"n": ["5", 7]})),
+        // What is none of the column's kind is not in the index.
+        (r#"{"n":null}"#, json!({"n": "abc"})),
+        (r#"{"n":null}"#, json!({"n": ["abc", true]})),
+        (r#"{"n":{"$lt":6}}"#, json!({"n": ["abc", 5]})),
+        (r#"{"at":null}"#, json!({"at": "week 3"})),
+        (r#"{"$not":{"at":{"$gt":"2026-01-01"}}}"#, json!({"at": ["week 3", "2025-01-01"]})),
+    ] {
+        assert!(passes(filter, &source), "{filter} {source}");
+    }
+    assert!(!passes(r#"{"at":{"$gt":"2026-01-01"}}"#, &json!({"at": "week 3"})));
 }
 
 fn passes(filter: &str, source: &Json) -> bool {

@@ -15,8 +15,6 @@ use crate::wire::scripted::value_both_ways;
 const LIMIT: usize = 1_000_000;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
     #[test]
     fn replies_are_what_was_said_however_it_is_cut(
         said in vec(reply(), 0..5),
