@@ -25,15 +25,21 @@ pub fn unwritten(error: &io::Error) -> Exit {
     Exit::Failed
 }
 
-/// One line on standard error.
+/// Lines on standard error. They may quote other people, so that they are made [printable].
 pub fn complain(problem: &dyn Display) {
+    let lines: Vec<String> = problem.to_string().lines().map(printable).collect();
     // Nobody is left to tell when stderr is closed.
-    drop(writeln!(io::stderr(), "{problem}"));
+    drop(writeln!(io::stderr(), "{}", lines.join("\n")));
 }
 
-/// Text of other people for a terminal: no control character of theirs reaches it.
+/// Text of other people for a terminal: nothing of theirs moves the cursor, breaks the line or turns the reading direction.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_format(c) { '?' } else { c }).collect()
+}
+
+/// Separators of lines and paragraphs, and what orders text of both directions (Unicode, UAX 9).
+const fn is_format(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -50,6 +56,11 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn text_of_others_stays_in_its_place() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d\u{2067}e\u{2028}f é"), "a?[2Jb?c?d?e?f é");
     }
 
     #[test]

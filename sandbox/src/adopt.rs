@@ -19,7 +19,7 @@ use crate::files::{self, Staged};
 use crate::run::{Belongings, End, disk, extract, follow_logs, outcome};
 use crate::sandbox::{Core, LastWord, goes_on};
 use crate::state::{RunId, RunState};
-use crate::supervise::{self, Bounds};
+use crate::supervise::{self, Bounds, KILLED, Told};
 use crate::{Outcome, Output, SandboxError, SandboxErrorCode, engine, telemetry};
 
 /// How often the state of somebody else's run is looked at.
@@ -142,6 +142,8 @@ async fn take_over(
         core.note(live, outcome).await;
     }
     if matches!(end, End::Over(_)) {
+        // Of what was to be moved only, where nobody has moved it.
+        files::clear_stages(live.id.as_str(), &state.extract, &[]).await;
         Belongings::of(docker, staged).clear(&live.id).await;
     }
     end
@@ -155,10 +157,11 @@ async fn see_out(
     staged: Option<&Staged>,
     output: Option<mpsc::Sender<Output>>,
 ) -> Result<Outcome, SandboxError> {
-    let container = match find(docker, live).await {
-        Err(gone) if gone.code() == SandboxErrorCode::RunNotFound => return state.noted().ok_or(gone),
-        found => found?,
-    };
+    if let Some(outcome) = state.noted() {
+        // Its results are where they belong. Nothing but the removal was under way, and may be over.
+        return Ok(outcome);
+    }
+    let container = find(docker, live).await?;
     if supervise::never_ran(container.state.as_ref()) {
         let text = "its owner ended before its process was started";
         return Err(
@@ -176,7 +179,10 @@ async fn see_out(
         disk: disk(core, staged, &state.workdir),
         killed: streams.killed(),
     };
-    let ended = supervise::to_the_end(docker, live, bounds).await?;
+    let mut ended = supervise::to_the_end(docker, live, bounds).await?;
+    if was_killed_for_its_time(state, &container) {
+        ended.told = Some(Told::TimedOut);
+    }
     streams.finished().await;
     let record = docker.inspect_container(live.id.as_str(), None).await.unwrap_or(container);
     let mut outcome = outcome(live, ended, duration(&record));
@@ -208,12 +214,24 @@ async fn find(docker: &Docker, live: &Live) -> Result<ContainerInspectResponse, 
     }
 }
 
-/// Counted from the process's start, whoever started it.
+/// Counted from the process's start, whoever started it. One that has ended cannot be late any more.
 fn deadline(state: &RunState, container: &ContainerInspectResponse) -> Option<Instant> {
-    let limit = Duration::from_millis(state.timeout.filter(|limit| *limit > 0)?);
+    let limit = limit(state).filter(|_| supervise::record(container).is_none())?;
     let started = time(container.state.as_ref()?.started_at.as_deref())?;
     let run = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
     Instant::now().checked_add(limit.saturating_sub(run))
+}
+
+/// Whether who answered for it before has killed it when its time was over. One that has ended by itself has its results,
+/// however late that was seen.
+fn was_killed_for_its_time(state: &RunState, container: &ContainerInspectResponse) -> bool {
+    let killed =
+        supervise::record(container).is_some_and(|ended| ended.exit_code == KILLED && !ended.oom_killed);
+    killed && limit(state).is_some_and(|limit| duration(container) >= limit)
+}
+
+fn limit(state: &RunState) -> Option<Duration> {
+    state.timeout.filter(|limit| *limit > 0).map(Duration::from_millis)
 }
 
 fn duration(container: &ContainerInspectResponse) -> Duration {

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The first pause between two questions, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// The exit code of a process that was killed.
-const KILLED: i64 = 137;
+pub(crate) const KILLED: i64 = 137;
 /// How long the reason of a kill that was not ours may be on its way.
 const SECOND_LOOK: Duration = Duration::from_millis(200);
 /// How long a killed process may take to be gone until it is killed again.

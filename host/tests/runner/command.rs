@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
@@ -204,6 +205,21 @@ async fn a_running_daemon_serves_jobs_answers_probes_and_stops_cleanly() {
     assert_eq!(socket.end().await.0, 1001);
     assert_eq!(daemon.exit().await, 0);
     assert_eq!(run(&["probe", "--live"], &probe).await.0, 1);
+}
+
+#[tokio::test]
+async fn a_stranger_on_the_health_port_cannot_write_to_the_terminal_what_it_likes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let stranger = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+        let answer = "HTTP/1.0 503 Busy\r\n\r\nno\u{1b}]0;owned\u{7}\u{202e}\nnot yet";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let environment = [("SEMILAYER_HEALTH_PORT", port.as_str())];
+    let ((), (code, _, complaint)) = tokio::join!(stranger, run(&["probe", "--ready"], &environment));
+    assert_eq!((code, complaint.as_str()), (1, "no?]0;owned??\nnot yet\n"));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Brings one entry of `extract` to its folder: all of it, or nothing.
+//! Brings one entry of `extract` to its folder: all of it, or nothing. Only where a process dies amid the moving, and who goes
+//! on meets a collision further on, stays what the dead one had moved.
 //!
 //! The tree is first written beside its place, under a name that nobody can guess and that begins with the run's, so that
 //! what a killed process has left is known. Then it is moved in, folder by folder, and never over something that is there:

@@ -13,6 +13,7 @@ use sandbox::{
 };
 use tokio::sync::mpsc;
 
+use crate::restarts::left_behind;
 use crate::support::{HOST, House, IMAGE, docker_host, extract, gathered, secs, shell, until, within};
 use crate::way::{Mood, Way};
 
@@ -151,12 +152,19 @@ async fn a_running_state_without_a_container_fails_when_it_is_attached_to() {
 async fn unconcluded(house: &House, change: impl FnOnce(&mut serde_json::Value)) -> RunId {
     let ended = house.start(detached("exit 3"));
     ended.outcome().await.unwrap();
-    let path = house.state_dir().join(format!("{}.json", ended.id()));
+    rewrite(house, ended.id(), |state| {
+        state["status"] = "running".into();
+        change(state);
+    });
+    ended.id().clone()
+}
+
+/// Writes the state of a run as another process might have left it.
+fn rewrite(house: &House, id: &RunId, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = house.state_dir().join(format!("{id}.json"));
     let mut state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    state["status"] = "running".into();
     change(&mut state);
     std::fs::write(&path, state.to_string()).unwrap();
-    ended.id().clone()
 }
 
 #[tokio::test]
@@ -180,6 +188,67 @@ async fn a_run_whose_container_went_after_the_end_of_its_process_was_noted_has_e
         let state = house.sandbox.state(&id).unwrap().unwrap();
         assert_eq!((state.status, state.exit_code), (RunStatus::Exited, Some(3)));
     }
+}
+
+#[tokio::test]
+async fn an_end_that_was_noted_holds_while_the_container_is_still_there() {
+    let house = House::new();
+    let to = house.folder("results");
+    let (entry, line) = (extract("f", &to), "sleep 4; echo x > f");
+    let id = left_behind(&house, Request { extract: vec![entry], ..shell(line) }).await;
+    house.until_exited(&id).await;
+    rewrite(&house, &id, |state| {
+        state["exitCode"] = 0.into();
+        state["diskExceeded"] = true.into();
+    });
+    let outcome =
+        within(secs(20), house.sandbox.attach(&id).await.unwrap().unwrap().outcome()).await.unwrap();
+    assert!(outcome.disk_exceeded && outcome.extracted.is_none(), "{outcome:?}");
+    assert!(!to.join("f").exists(), "nobody takes out what was");
+    house.assert_nothing_left(&id).await;
+}
+
+#[tokio::test]
+async fn a_run_that_ended_in_time_keeps_its_results_however_late_that_is_seen() {
+    let house = House::new();
+    let to = house.folder("results");
+    let limited = |line: &str| Request { timeout: Some(secs(10)), ..shell(line) };
+    let entry = extract("f", &to);
+    let well = left_behind(&house, Request { extract: vec![entry], ..limited("sleep 4; echo x > f") }).await;
+    let killed = left_behind(&house, limited("sleep 11; kill -9 $$")).await;
+    for id in [&well, &killed] {
+        house.until_exited(id).await;
+    }
+    let [well, killed] = [well, killed].map(async |id| {
+        let execution = house.sandbox.attach(&id).await.unwrap().unwrap();
+        let outcome = within(secs(20), execution.outcome()).await.unwrap();
+        house.assert_nothing_left(&id).await;
+        outcome
+    });
+    let (well, killed) = tokio::join!(well, killed);
+    assert!(well.success() && !well.timed_out, "{well:?}");
+    assert_eq!(std::fs::read(to.join("f")).unwrap(), b"x\n");
+    assert!(killed.timed_out && killed.exit_code == 137, "{killed:?}");
+}
+
+#[tokio::test]
+async fn what_was_only_to_be_moved_goes_with_a_run_that_was_cancelled() {
+    let house = House::new();
+    let to = house.folder("results");
+    let entry = extract("f", &to);
+    let id = left_behind(&house, Request { extract: vec![entry], ..shell("sleep 4") }).await;
+    house.until_exited(&id).await;
+    let stage = format!(".{id}-0123456789abcdef0123456789abcdef");
+    std::fs::create_dir_all(to.join(&stage)).unwrap();
+    std::fs::write(to.join(&stage).join("f"), "x").unwrap();
+    rewrite(&house, &id, |state| {
+        state["cancelled"] = true.into();
+        state["landed"] = serde_json::json!([{"entry": 0, "stage": stage, "bytes": 1, "entries": 1}]);
+    });
+    let outcome =
+        within(secs(20), house.sandbox.attach(&id).await.unwrap().unwrap().outcome()).await.unwrap();
+    assert!(outcome.cancelled, "{outcome:?}");
+    assert_eq!(std::fs::read_dir(&to).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -327,7 +327,7 @@ async fn abandoned(house: &House) -> sandbox::RunId {
 }
 
 /// A detached run that goes on while its process is dead.
-async fn left_behind(house: &House, request: Request) -> sandbox::RunId {
+pub(crate) async fn left_behind(house: &House, request: Request) -> sandbox::RunId {
     let drain = runtime::Drain::new();
     let options =
         sandbox::Options { docker_host: Some(docker_host()), ..sandbox::Options::new(house.state_dir()) };

@@ -111,10 +111,15 @@ impl House {
     }
 
     pub(crate) async fn until_running(&self, id: &RunId) {
-        until("the container runs", secs(20), async || {
-            self.container_status(id).await.as_deref() == Some("running")
-        })
-        .await;
+        self.until_it_is("running", id, secs(20)).await;
+    }
+
+    pub(crate) async fn until_exited(&self, id: &RunId) {
+        self.until_it_is("exited", id, secs(60)).await;
+    }
+
+    async fn until_it_is(&self, status: &str, id: &RunId, limit: Duration) {
+        until(status, limit, async || self.container_status(id).await.as_deref() == Some(status)).await;
     }
 
     /// Ends what waits for a run, which would outlive the test.

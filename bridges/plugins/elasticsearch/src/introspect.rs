@@ -58,13 +58,20 @@ pub(crate) struct Field {
     /// Whether numbers of a date are seconds.
     pub(crate) in_seconds: bool,
     /// What stands in the index for null, of a date whose form only the server reads: in that form.
-    pub(crate) null_date: Option<String>,
+    pub(crate) null_date: Option<FormedDate>,
     /// The same as an instant.
     pub(crate) null_instant: Option<Timestamp>,
     /// Whether text is analysed as is usual, both when it is stored and when it is looked for.
     pub(crate) is_plain_text: bool,
     /// Of a vector: how many numbers it has, and how it is compared.
     pub(crate) vector: Option<Vector>,
+}
+
+/// A date as a mapping has it, and the form that it is in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FormedDate {
+    pub(crate) text: String,
+    pub(crate) format: String,
 }
 
 /// The field that holds whole values.
@@ -136,13 +143,13 @@ impl Index {
     }
 
     /// Asks what instants stand in the index for null, where the mapping has them in a form that only the server reads: a
-    /// range of dates says again where it begins.
+    /// range of dates says again where it begins. The form goes with it, because indices without the field do not know it.
     pub(crate) fn resolve_nulls(&mut self, server: &Server, target: &str) -> Result<(), Error> {
         let mut questions = Map::new();
         for field in self.fields.values() {
-            if let Some(date) = &field.null_date {
-                let range = json!({"date_range": {"field": field.source, "ranges": [{"from": date}]}});
-                questions.insert(questions.len().to_string(), range);
+            if let Some(FormedDate { text, format }) = &field.null_date {
+                let range = json!({"field": field.source, "format": format, "ranges": [{"from": text}]});
+                questions.insert(questions.len().to_string(), json!({"date_range": range}));
             }
         }
         if questions.is_empty() {

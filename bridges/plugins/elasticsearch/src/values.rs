@@ -93,12 +93,12 @@ impl Columns {
         };
         let mut names: Vec<(&str, Kind)> = Vec::new();
         // What is tested comes first: it must not be left out.
-        for field in residual.map(Residual::fields).into_iter().flatten().chain(fields) {
-            match indexed_date(field) {
-                Some(name) if !names.iter().any(|(known, _)| *known == name) => {
-                    names.push((name, field.kind))
-                }
-                _ => {}
+        let tested = residual.map(Residual::fields).into_iter().flatten();
+        let tested = tested.filter_map(|field| Some((tested_date(field)?, field.kind)));
+        let given = fields.into_iter().filter_map(|field| Some((given_date(field)?, field.kind)));
+        for date in tested.chain(given) {
+            if !names.contains(&date) {
+                names.push(date);
             }
         }
         let date = |(name, kind): (&str, Kind)| {
@@ -197,7 +197,7 @@ impl Serialize for Value<'_> {
 /// A value as rows have it. Of a list of dates the index does not say where its nulls are: they come last. What the index
 /// has does not stand for a list of which it lacks a part.
 fn value<'a>(field: &Field, hit: &'a Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
-    if indexed_date(field).is_none() || raw.get() == "null" {
+    if given_date(field).is_none() || raw.get() == "null" {
         return formed(field, raw);
     }
     let stored = Dates::of(raw.get());
@@ -212,13 +212,14 @@ fn value<'a>(field: &Field, hit: &'a Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
     }
 }
 
-/// A value as it is tested: what the index has of it.
+/// A value as it is tested: what the index has of it. Of dates it has told that, unless there are too many such columns.
 fn tested<'a>(field: &Field, hit: &'a Hit, raw: Cow<'a, RawValue>) -> Value<'a> {
-    if indexed_date(field).is_some() {
-        let told = told(field, hit, Dates::of(raw.get())).unwrap_or_default();
-        return list_of(told.into_iter().map(as_instant));
+    let told = tested_date(field).and_then(|_| told(field, hit, Dates::of(raw.get())));
+    match told {
+        Some(told) => list_of(told.into_iter().map(as_instant)),
+        None if given_date(field).is_some() => Value::Null,
+        None => tested_within(field, raw, MAX_DEPTH),
     }
-    tested_within(field, raw, MAX_DEPTH)
 }
 
 fn tested_within<'a>(field: &Field, raw: Cow<'a, RawValue>, depth: usize) -> Value<'a> {
@@ -243,13 +244,17 @@ fn is_held(field: &Field, literal: &str) -> bool {
     }
 }
 
-/// A value in the form that the index has it: a whole number is cut to be one, and no text at all is false.
+/// A value in the form that the index has it: a whole number is cut to be one, the text of a number is that number, and no
+/// text at all is false.
 fn held<'a>(field: &Field, raw: Cow<'a, RawValue>) -> Value<'a> {
+    let is_text = raw.get().starts_with('"');
     let text = match field.kind {
         Kind::Integer { .. } => number(raw.get()).and_then(|number| {
             let text = number.to_string();
-            text.split_once('.').map(|(whole, _)| whole.to_owned())
+            let whole = text.split_once('.').map(|(whole, _)| whole.to_owned());
+            whole.or_else(|| is_text.then_some(text))
         }),
+        Kind::Double | Kind::Float if is_text => number(raw.get()).map(|number| number.to_string()),
         Kind::Boolean if raw.get() == "\"\"" => Some("false".to_owned()),
         _ => None,
     };
@@ -258,7 +263,26 @@ fn held<'a>(field: &Field, raw: Cow<'a, RawValue>) -> Value<'a> {
 
 /// A number, or the text of one.
 fn number(literal: &str) -> Option<Number> {
-    Number::parse(literal.trim_matches('"'))
+    match literal.starts_with('"') {
+        true => Number::parse(&whole_number(&serde_json::from_str::<Cow<'_, str>>(literal).ok()?)?),
+        false => Number::parse(literal),
+    }
+}
+
+/// The number of a text as JSON writes it: the engine takes ` 5`, `+5`, `007`, `.5` and `5.`, too.
+fn whole_number(text: &str) -> Option<String> {
+    let text = text.trim_matches(|character: char| character <= ' ');
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(text) => ("-", text),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (mantissa, exponent) = text.split_at(text.find(['e', 'E']).unwrap_or(text.len()));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let or_zero = |digits: &str| if digits.is_empty() { "0".to_owned() } else { digits.to_owned() };
+    let is_unsigned = !mantissa.contains(['-', '+']);
+    let has_digits = !(whole.is_empty() && fraction.is_empty());
+    let (whole, fraction) = (or_zero(whole.trim_start_matches('0')), or_zero(fraction));
+    (is_unsigned && has_digits).then(|| format!("{sign}{whole}.{fraction}{exponent}"))
 }
 
 /// A date's values as the index has them, in ascending order, without what stands there for nulls of the document.
@@ -266,8 +290,9 @@ fn told<'h>(field: &Field, hit: &'h Hit, stored: Dates) -> Option<Vec<&'h RawVal
     let told = hit.fields.get(indexed_date(field)?)?;
     let mut told: Vec<&RawValue> = told.iter().map(|value| &**value).collect();
     if let Some(null) = field.null_instant {
+        let is_null = |raw: &&RawValue| told_instant(raw).map(in_millis) == Some(in_millis(null));
         for _ in 0..stored.nulls {
-            if let Some(at) = told.iter().position(|raw| told_millis(raw) == Some(in_millis(null))) {
+            if let Some(at) = told.iter().position(is_null) {
                 told.remove(at);
             }
         }
@@ -275,8 +300,12 @@ fn told<'h>(field: &Field, hit: &'h Hit, stored: Dates) -> Option<Vec<&'h RawVal
     Some(told)
 }
 
-fn told_millis(raw: &RawValue) -> Option<i64> {
-    Timestamp::parse(&serde_json::from_str::<Cow<'_, str>>(raw.get()).ok()?).map(in_millis)
+fn told_instant(raw: &RawValue) -> Option<Timestamp> {
+    let text: Cow<'_, str> = serde_json::from_str(raw.get()).ok()?;
+    let Some(unsigned) = text.strip_prefix(['-', '+']) else { return Timestamp::parse(&text) };
+    // The engine gives years that have a sign no more digits than they need.
+    let (sign, (year, day)) = (text.get(..1)?, unsigned.split_once('-')?);
+    Timestamp::parse(&format!("{sign}{year:0>6}-{day}"))
 }
 
 fn in_millis(instant: Timestamp) -> i64 {
@@ -285,8 +314,7 @@ fn in_millis(instant: Timestamp) -> i64 {
 
 /// A date as the index has told it, in the form that all bridges give instants.
 fn as_instant<'a>(told: &'a RawValue) -> Value<'a> {
-    let text = serde_json::from_str::<Cow<'_, str>>(told.get()).ok();
-    match text.and_then(|text| Timestamp::parse(&text)) {
+    match told_instant(told) {
         Some(instant) => Value::Text(Cow::Owned(instant.to_string())),
         None => Value::Raw(Cow::Borrowed(told)),
     }
@@ -344,11 +372,21 @@ fn list_of<'v>(values: impl Iterator<Item = Value<'v>>) -> Value<'static> {
     Value::Raw(Cow::Owned(serde_json::value::to_raw_value(&values).unwrap_or_default()))
 }
 
-/// The field to ask for a date's values as the index has them, where documents may have them in a form of their own.
+/// The field to ask for a date's values as the index has them.
 fn indexed_date(field: &Field) -> Option<&str> {
     let is_date = matches!(field.kind, Kind::Date | Kind::DateNanos);
-    let exact = field.exact.as_ref().filter(|exact| is_date && field.has_format && exact.sortable);
+    let exact = field.exact.as_ref().filter(|exact| is_date && exact.sortable);
     exact.map(|exact| exact.field.as_str())
+}
+
+/// The same where rows have what the index has, because documents may have it in a form of their own.
+fn given_date(field: &Field) -> Option<&str> {
+    indexed_date(field).filter(|_| field.has_format)
+}
+
+/// The same where tests look at what the index has: not where some of it stands for null, and which is not known.
+fn tested_date(field: &Field) -> Option<&str> {
+    indexed_date(field).filter(|_| field.has_format || !field.has_null_value)
 }
 
 /// The text of a value that rows do not have as documents do.

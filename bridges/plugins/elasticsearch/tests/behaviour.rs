@@ -256,6 +256,67 @@ async fn indices_that_disagree_are_read_and_looked_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_without_a_date_does_not_hide_what_stands_for_null_in_others() {
+    let day = json!({"type": "date", "format": "dd.MM.yyyy", "null_value": "01.01.2020"});
+    let with = json!({"mappings": {"properties": {"day": day}}});
+    let documents = [json!({"day": null}), json!({"day": [null, "02.03.2021"]})];
+    let scratch = Scratch::new("with-day", with, &documents).await;
+    let without = json!({"mappings": {"properties": {"n": {"type": "long"}}}});
+    let other = Scratch::new("without-day", without, &[json!({"n": 1})]).await;
+    let alias = format!("{}-both", scratch.name);
+    let add = |index: &str| json!({"add": {"index": index, "alias": alias}});
+    let actions = json!({"actions": [add(&scratch.name), add(&other.name)]});
+    scratch.server.ask("POST", "/_aliases", &actions.to_string());
+    let days = async |filter: Json| {
+        let rows =
+            query(&*scratch.bridge, &alias, json!({"where": filter, "select": ["day"]})).await.unwrap();
+        rows.iter().map(|row| row["day"].to_string()).collect::<Vec<_>>()
+    };
+    let spring = json!(["2021-03-02T00:00:00.000Z", null]).to_string();
+    assert_eq!(days(json!({"day": null})).await, ["null", "null"]);
+    assert_eq!(days(json!({"day": {"$ne": null}})).await, std::slice::from_ref(&spring));
+    assert_eq!(days(json!({"day": {"$gt": "2021-01-01"}})).await, [spring]);
+    assert!(days(json!({"day": "2020-01-01"})).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_in_every_form_that_the_index_takes_are_found_by_a_second_look() {
+    let dates = [
+        json!("2026-01-02T03:04:05,678Z"),
+        json!("2026-01-02T03Z"),
+        json!("2026-01-02T"),
+        json!("-1000"),
+        json!("+12026-01-02"),
+        json!(1_700_000_000_000.5),
+    ];
+    let numbers = [json!("007"), json!("+7"), json!(" 7"), json!("7."), json!(".5"), json!(7)];
+    let documents: Vec<Json> = dates
+        .iter()
+        .zip(&numbers)
+        .map(|(at, n)| json!({"at": at, "n": n, "d": n, "body": "é"}))
+        .chain([json!({"body": "é"})])
+        .collect();
+    let properties = json!({
+        "at": {"type": "date"}, "n": {"type": "integer"}, "d": {"type": "double"}, "body": {"type": "text"},
+    });
+    let scratch = Scratch::new("forms", json!({"mappings": {"properties": properties}}), &documents).await;
+    for (filter, expected) in [
+        (json!({"n": 7}), vec!["0", "1", "2", "3", "5"]),
+        (json!({"d": {"$lt": 7}}), vec!["4"]),
+        (json!({"n": {"$ne": 7}}), vec!["4"]),
+        (json!({"at": {"$exists": true}}), vec!["0", "1", "2", "3", "4", "5"]),
+        (json!({"at": null}), vec!["6"]),
+        (json!({"at": {"$lt": "2026-01-02"}}), vec!["3", "5"]),
+        (json!({"at": {"$gt": "2026-01-02T03:04:05.677Z"}}), vec!["0", "4"]),
+        (json!({"at": {"$in": ["2026-01-02", "2026-01-02T03:00:00Z"]}}), vec!["1", "2"]),
+    ] {
+        assert_eq!(scratch.finds(filter.clone()).await, expected, "{filter}");
+        let again = json!({"$and": [filter, {"body": {"$contains": "é"}}]});
+        assert_eq!(scratch.finds(again.clone()).await, expected, "{again}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nested_objects_are_read_as_they_are() {
     let mapping = json!({"mappings": {"properties": {"lines": {"type": "nested", "properties": {"sku": {"type": "keyword"}}}}}});
     let lines = json!([{"sku": "a"}, {"sku": "b"}]);

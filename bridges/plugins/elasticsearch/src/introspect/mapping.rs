@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use serde_json::{Map, Value as Json};
 
-use super::{Exact, Field, Kind, MAX_DEPTH, MAX_FIELDS, Vector};
+use super::{Exact, Field, FormedDate, Kind, MAX_DEPTH, MAX_FIELDS, Vector};
 
 type Fields = BTreeMap<String, Field>;
 
@@ -98,7 +98,7 @@ fn field(path: &str, property: &Json) -> Field {
         has_null_value: property.get("null_value").is_some_and(|value| !value.is_null()),
         has_format: has_format(property),
         in_seconds: in_seconds(property),
-        null_date: property.get("null_value").filter(|_| has_own_form).and_then(text_of),
+        null_date: if has_own_form { null_date(property) } else { None },
         ..Field::document(path, native)
     };
     let (indexed, doc_values) = (is("index", true), is("doc_values", true));
@@ -204,6 +204,12 @@ fn has_format(property: &Json) -> bool {
     let Some(format) = property.get("format").and_then(Json::as_str) else { return false };
     let mut formats = format.split("||").map(str::trim);
     !(format.contains("strict_date_optional_time") && formats.all(|format| READABLE.contains(&format)))
+}
+
+/// What a mapping has in the place of null, in the mapping's own form.
+fn null_date(property: &Json) -> Option<FormedDate> {
+    let format = property.get("format")?.as_str()?.to_owned();
+    Some(FormedDate { text: text_of(property.get("null_value")?)?, format })
 }
 
 /// A date as a mapping has it.

@@ -20,6 +20,8 @@ use crate::introspect::{Exact, Field, Index, Kind, is_address};
 
 /// Values that one list of a query may have (`index.max_terms_count`).
 const MAX_TERMS: usize = 65_536;
+/// Words of texts that one test looks for: each is a clause of the query (`indices.query.bool.max_clause_count` is 1 024).
+const MOST_WORDS: usize = 1_000;
 /// The format of instants, which is asked for by name because a field may have another.
 pub(crate) const MILLIS_FORMAT: &str = "strict_date_optional_time";
 pub(crate) const NANOS_FORMAT: &str = "strict_date_optional_time_nanos";
@@ -315,16 +317,41 @@ fn equal_dates(field: &Field, exact: &Exact, values: &[Scalar]) -> Query {
     }))
 }
 
-/// Documents that have all words of a text may have it as their whole value.
+/// Documents that have all words of a text, or all that it begins with, may have it as their whole value.
 fn equal_analysed(field: &Field, texts: impl Iterator<Item = String>) -> Query {
-    if !field.is_plain_text {
+    let texts: Vec<String> = texts.collect();
+    let most = MOST_WORDS / texts.len().max(1);
+    if !field.is_plain_text || most == 0 {
         return present(field).inexact();
     }
-    Query::any(texts.map(|text| {
-        let words = json!({"query": text, "operator": "and", "zero_terms_query": "all"});
-        Query::these(json!({"match": {&field.name: words}}))
+    Query::any(texts.iter().map(|text| match beginning(text, most) {
+        "" if !text.is_empty() => present(field),
+        words => {
+            let words = json!({"query": words, "operator": "and", "zero_terms_query": "all"});
+            Query::these(json!({"match": {&field.name: words}}))
+        }
     }))
     .inexact()
+}
+
+/// As much of a text as has no more words than these. It ends at white space, behind which a word begins in any case.
+fn beginning(text: &str, most: usize) -> &str {
+    let (mut words, mut end) = (0, 0);
+    for piece in text.split_inclusive(|character: char| character.is_ascii_whitespace()) {
+        words += most_words(piece);
+        if words > most {
+            return text.get(..end).unwrap_or_default();
+        }
+        end += piece.len();
+    }
+    text
+}
+
+/// How many words the analyzer may make of a text: beyond ASCII each letter may be one, and no word has more than 255.
+fn most_words(text: &str) -> usize {
+    let runs = text.split(|character: char| character.is_ascii() && !character.is_ascii_alphanumeric());
+    let words = |run: &str| if run.is_ascii() { run.len().div_ceil(255) } else { run.chars().count() };
+    runs.map(words).sum()
 }
 
 /// A list of values in pieces that the engine takes.

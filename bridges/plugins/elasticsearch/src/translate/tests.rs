@@ -204,6 +204,24 @@ fn values_that_are_too_long_for_the_index_are_asked_for_and_looked_at() {
 }
 
 #[test]
+fn a_text_of_many_words_is_looked_for_by_those_that_it_begins_with() {
+    let words = |text: &str| json!({"match": {"body": {"query": text, "operator": "and", "zero_terms_query": "all"}}});
+    let asked = |texts: &[&str]| roughly(&json!({"body": {"$in": texts}}).to_string());
+    let thousand = "to-be ".repeat(500);
+    assert_eq!(asked(&[&thousand]), words(&thousand));
+    assert_eq!(asked(&[&format!("{thousand}too many")]), words(&thousand));
+    // Without white space nobody but the engine knows where a word ends, or where letters are words.
+    assert_eq!(asked(&[&"a.".repeat(1_001)]), exists("body"));
+    assert_eq!(asked(&[&"\u{65e5}".repeat(1_001)]), exists("body"));
+    assert_eq!(asked(&[&"to\u{202f}be".repeat(1_001)]), exists("body"));
+    assert_eq!(asked(&[""]), words(""));
+    assert_eq!(asked(&["a"; 1_001]), exists("body"));
+    // All words of a test are clauses of one query.
+    let both = json!([words("or not"), words(&"to be ".repeat(250))]);
+    assert_eq!(asked(&["or not", &"to be ".repeat(300)])["bool"]["should"], both);
+}
+
+#[test]
 fn what_the_engine_cannot_say_is_found_roughly() {
     assert_eq!(roughly(r#"{"blob":"AA=="}"#), json!({"match_all": {}}));
     assert_eq!(roughly(r#"{"dark":"x"}"#), json!({"match_all": {}}));

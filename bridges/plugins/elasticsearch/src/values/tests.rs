@@ -8,6 +8,7 @@ use super::*;
 fn index() -> Index {
     Index::read(&json!({"t": {"mappings": {"properties": {
         "n": {"type": "long"},
+        "d": {"type": "double"},
         "at": {"type": "date"},
         "seconds": {"type": "date", "format": "epoch_second"},
         "tags": {"type": "keyword"},
@@ -187,9 +188,17 @@ fn what_the_index_has_in_another_form_is_tested_in_that() {
         (r#"{"n":5}"#, json!({"n": 5.7})),
         (r#"{"n":{"$gte":0}}"#, json!({"n": "-0.5"})),
         (r#"{"n":5}"#, json!({"n": ["5", 7]})),
+        (r#"{"n":[7]}"#, json!({"n": "007"})),
+        (r#"{"n":5}"#, json!({"n": ["+5", " 5 ", "5."]})),
+        (r#"{"n":0}"#, json!({"n": ".5"})),
+        (r#"{"n":0}"#, json!({"n": "-000"})),
+        (r#"{"n":500}"#, json!({"n": "\t5e+02"})),
+        (r#"{"d":{"$lt":-0.4}}"#, json!({"d": " -.5"})),
+        (r#"{"d":1200}"#, json!({"d": "+01.2e3"})),
         // What is none of the column's kind is not in the index.
         (r#"{"n":null}"#, json!({"n": "abc"})),
         (r#"{"n":null}"#, json!({"n": ["abc", true]})),
+        (r#"{"n":null}"#, json!({"n": ["", ".", "-", "e5", "+-5", "5 5", "0x5"]})),
         (r#"{"n":{"$lt":6}}"#, json!({"n": ["abc", 5]})),
         (r#"{"at":null}"#, json!({"at": "week 3"})),
         (r#"{"$not":{"at":{"$gt":"2026-01-01"}}}"#, json!({"at": ["week 3", "2025-01-01"]})),
@@ -197,6 +206,25 @@ fn what_the_index_has_in_another_form_is_tested_in_that() {
         assert!(passes(filter, &source), "{filter} {source}");
     }
     assert!(!passes(r#"{"at":{"$gt":"2026-01-01"}}"#, &json!({"at": "week 3"})));
+}
+
+#[test]
+fn a_date_is_tested_as_the_index_has_told_it() {
+    let index = index();
+    let filter = Filter::from_json(r#"{"at":{"$lt":"2026-01-02"}}"#).unwrap();
+    let residual = Residual::new(&filter, &index).unwrap();
+    let asked = json!({"field": "at", "format": "strict_date_optional_time"});
+    let columns = Columns::of(&Projection::Columns(vec!["at".to_owned()]), &index).unwrap();
+    assert_eq!((columns.dates(Some(&residual), &index), columns.dates(None, &index)), (vec![asked], vec![]));
+    for (stored, told, expected) in [
+        ("2026-01-01T03:04:05,678Z", "2026-01-01T03:04:05.678Z", true),
+        ("2026-01-02T", "2026-01-02T00:00:00.000Z", false),
+        ("-1000", "-1000-01-01T00:00:00.000Z", true),
+        ("+12026-01-02", "+12026-01-02T00:00:00.000Z", false),
+    ] {
+        let hit = json!({"_id": "7", "_source": {"at": stored}, "fields": {"at": [told]}});
+        assert_eq!(residual.matches(&serde_json::from_value(hit).unwrap()).unwrap(), expected, "{stored}");
+    }
 }
 
 fn passes(filter: &str, source: &Json) -> bool {
