@@ -48,8 +48,6 @@ pub(crate) async fn measure(rig: &Rig, arguments: &Arguments) -> Vec<Line> {
     // The first round makes the network, fills caches, and does not count.
     for run in 0..=arguments.runs {
         let mut round = Times::default();
-        // Nothing may be made beside the runs that are measured.
-        fill(rig).await;
         round.library.push(time(&library, trivial()).await.0);
         round.docker.push(rig.time_docker("none", &["true"]).await);
         let (elapsed, own) = time_with_state(&library, one_file()).await;
@@ -62,6 +60,7 @@ pub(crate) async fn measure(rig: &Rig, arguments: &Arguments) -> Vec<Line> {
         round.docker_isolated.push(rig.time_docker("light-runner-isolated", &["true"]).await);
         round.archive.push(with_files(rig, &archive, "archive").await);
         round.shared.push(with_files(rig, &shared, "shared").await);
+        fill(rig).await;
         round.warm.push(time(&warm, isolated.clone()).await.0);
         if run > 0 {
             times.add(round);
@@ -71,12 +70,12 @@ pub(crate) async fn measure(rig: &Rig, arguments: &Arguments) -> Vec<Line> {
     times.lines()
 }
 
-/// Waits until all containers of the pool wait.
+/// Waits until all containers of the pool are there. They are made one after the other: all but the last are ready.
 async fn fill(rig: &Rig) {
     let owners = fs::read_dir(rig.file("warm/owners")).unwrap().filter_map(Result::ok);
     let owner = owners.map(|file| file.path()).find_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
     let label = format!("light-runner.owner={}", owner.unwrap());
-    let is_full = async || rig.engine.running(&label).await.len() >= WARM;
+    let is_full = async || rig.engine.containers(&label).await.len() >= WARM;
     until("the pool is full", secs(60), is_full).await;
 }
 
