@@ -182,8 +182,7 @@ async fn a_detached_run_whose_engine_stays_away_is_found_again_and_ends_well() {
     assert_eq!(error.code(), SandboxErrorCode::DockerUnreachable, "{error}");
     way.set(Mood::Open);
     assert_eq!(house.container_status(execution.id()).await.as_deref(), Some("running"));
-    let found = house.sandbox.attach(execution.id()).await.unwrap().unwrap();
-    assert!(within(secs(60), found.outcome()).await.unwrap().success());
+    assert_found_well(&house, execution.id(), secs(60)).await;
     assert_taken_out(&to);
     house.assert_nothing_left(execution.id()).await;
 }
@@ -203,8 +202,7 @@ async fn an_adopted_run_whose_engine_stays_away_is_found_again_and_ends_well() {
     assert_eq!(house.sandbox.state(&id).unwrap().unwrap().status, RunStatus::Running);
     way.set(Mood::Open);
     assert_eq!(house.container_status(&id).await.as_deref(), Some("running"));
-    let found = house.sandbox.attach(&id).await.unwrap().unwrap();
-    assert!(within(secs(60), found.outcome()).await.unwrap().success());
+    assert_found_well(&house, &id, secs(60)).await;
     assert_taken_out(&to);
     house.assert_nothing_left(&id).await;
 }
@@ -258,8 +256,7 @@ async fn a_detached_run_whose_engine_goes_away_before_its_results_are_taken_keep
     assert_eq!(house.sandbox.state(execution.id()).unwrap().unwrap().status, RunStatus::Running);
     way.set(Mood::Open);
     assert_eq!(house.container_status(execution.id()).await.as_deref(), Some("exited"));
-    let found = house.sandbox.attach(execution.id()).await.unwrap().unwrap();
-    assert!(within(secs(30), found.outcome()).await.unwrap().success());
+    assert_found_well(&house, execution.id(), secs(30)).await;
     assert_taken_out(&to);
     house.assert_nothing_left(execution.id()).await;
 }
@@ -280,8 +277,7 @@ async fn a_detached_run_whose_engine_goes_away_amid_its_results_keeps_them_and_t
     assert_eq!(error.code(), SandboxErrorCode::DockerUnreachable, "{error}");
     assert_eq!(house.sandbox.state(execution.id()).unwrap().unwrap().status, RunStatus::Running);
     way.set(Mood::Open);
-    let found = house.sandbox.attach(execution.id()).await.unwrap().unwrap();
-    assert!(within(secs(30), found.outcome()).await.unwrap().success());
+    assert_found_well(&house, execution.id(), secs(30)).await;
     let read = |name: &str| std::fs::read_to_string(to.join(name)).unwrap();
     assert_eq!((read("first").as_str(), read("second").as_str()), ("x\n", "y\n"));
     house.assert_nothing_left(execution.id()).await;
@@ -317,6 +313,12 @@ async fn a_sweep_does_not_wait_long_for_an_engine_that_is_silent_and_the_next_on
         })
         .await;
     }
+}
+
+/// The run is attached to again, and ends well.
+async fn assert_found_well(house: &House, id: &sandbox::RunId, limit: Duration) {
+    let found = house.sandbox.attach(id).await.unwrap().unwrap();
+    assert!(within(limit, found.outcome()).await.unwrap().success());
 }
 
 /// A container of a process that is dead, as if it had been attached: nobody goes on with such a one.
