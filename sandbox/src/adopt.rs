@@ -16,9 +16,10 @@ use tracing::Instrument as _;
 
 use crate::execution::{Live, Stage};
 use crate::files::{self, Staged};
-use crate::run::{Belongings, End, disk, extract, follow_logs, outcome};
+use crate::run::{Belongings, End, disk, extract, outcome};
 use crate::sandbox::{Core, LastWord, goes_on};
 use crate::state::{RunId, RunState};
+use crate::streams::{Log, Streams};
 use crate::supervise::{self, Bounds, KILLED, Told};
 use crate::{Outcome, Output, SandboxError, SandboxErrorCode, engine, telemetry};
 
@@ -173,7 +174,13 @@ async fn see_out(
         live.cancel();
     }
     live.enter(Stage::Running);
-    let streams = follow_logs(core, docker, live, output);
+    let streams = match output {
+        Some(output) => {
+            let log = Log::of(docker, live.id.as_str());
+            Streams::reading_all(&core.drain, log.read(true), log, Some(output))
+        }
+        None => Streams::default(),
+    };
     let bounds = Bounds {
         deadline: deadline(state, &container),
         disk: disk(core, staged, &state.workdir),

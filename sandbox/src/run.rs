@@ -13,9 +13,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
-use bollard::query_parameters::{AttachContainerOptionsBuilder, LogsOptionsBuilder};
+use bollard::query_parameters::AttachContainerOptionsBuilder;
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
@@ -26,10 +25,10 @@ use crate::files::{Results, Staged};
 use crate::networks;
 use crate::sandbox::Core;
 use crate::state::{Journal, RunId};
-use crate::streams::Streams;
+use crate::streams::{Log, Streams};
 use crate::supervise::{self, Bounds, Disk, Ended, Told};
 use crate::warm::{self, Ready};
-use crate::{Extract, Extracted, Outcome, Output, Request, SandboxError, SandboxErrorCode, Seed};
+use crate::{Extract, Extracted, Outcome, Request, SandboxError, SandboxErrorCode, Seed};
 
 pub(crate) use set_up::{Bare, is_empty};
 
@@ -247,11 +246,15 @@ impl Run {
     }
 
     async fn begin(&self, docker: &Docker) -> Result<Streams, Halt> {
-        if self.spec.detached {
-            self.start(docker).await?;
-            return Ok(follow_logs(&self.core, docker, &self.live, self.request.output.clone()));
-        }
-        let streams = self.stream(self.attach(docker).await?, None);
+        let streams = match &self.request.output {
+            None if self.spec.detached => Streams::default(),
+            output if self.spec.detached => {
+                let attached = self.attach(docker).await?.output;
+                let log = Log::of(docker, self.live.id.as_str());
+                Streams::reading_all(&self.core.drain, attached, log, output.clone())
+            }
+            _ => self.stream(self.attach(docker).await?, None),
+        };
         self.start(docker).await?;
         Ok(streams)
     }
@@ -385,19 +388,6 @@ pub(crate) async fn extract(
     let container = live.id.as_str();
     let results = Results { docker: &docker, container, staged, workdir, limits, stop, journal };
     results.take(wanted).instrument(span).await
-}
-
-/// Reads what the engine has kept of a detached run's output, from its beginning on, where somebody wants it.
-pub(crate) fn follow_logs(
-    core: &Core,
-    docker: &Docker,
-    live: &Live,
-    output: Option<mpsc::Sender<Output>>,
-) -> Streams {
-    let Some(output) = output else { return Streams::default() };
-    let options = LogsOptionsBuilder::default().follow(true).stdout(true).stderr(true).build();
-    let logs = Box::pin(docker.logs(live.id.as_str(), Some(options)));
-    Streams::reading(&core.drain, logs, Some(output))
 }
 
 async fn give_back_folder(staged: Option<Staged>) {

@@ -2,14 +2,20 @@
 //!
 //! Output is read whether or not anybody wants it, so that a process never blocks on it; a receiver that is there but slow
 //! does hold it back. Input is written by a task of its own, and a process that does not read it is no failure.
+//!
+//! Of a detached run the engine keeps a log. What the stream of its output has left out is read from there when the
+//! process has ended: the stream may have been broken off, and engines before 23.0 end a followed log as soon as the
+//! process ends, with as much of it as was read until then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as EngineError;
-use bytes::Bytes;
+use bollard::query_parameters::LogsOptionsBuilder;
+use bytes::{Buf as _, Bytes};
 use futures::{Stream, StreamExt as _};
 use runtime::Drain;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -18,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Output, OutputStream};
+use crate::{Output, OutputStream, engine};
 
 /// The most that one piece of output has.
 const PIECE: usize = 64 * 1024;
@@ -32,21 +38,41 @@ const STALLED_WHEN_KILLED: Duration = Duration::from_secs(2);
 pub(crate) struct Streams {
     output: Option<AbortOnDropHandle<()>>,
     killed: CancellationToken,
+    ended: CancellationToken,
     pieces: Arc<AtomicU64>,
     _input: Option<AbortOnDropHandle<()>>,
 }
 
 impl Streams {
     /// Reads `from` into `to` until it ends.
-    pub(crate) fn reading(
+    pub(crate) fn reading(drain: &Drain, from: impl Pieces, to: Option<mpsc::Sender<Output>>) -> Self {
+        Self::pumping(drain, to, |mut pump, _| async move { pump.carry(from).await })
+    }
+
+    /// The same for a detached run, and after the end of its process what `from` has left out of its log.
+    pub(crate) fn reading_all(
         drain: &Drain,
-        from: impl Stream<Item = Result<LogOutput, EngineError>> + Send + Unpin + 'static,
+        from: impl Pieces,
+        log: Log,
         to: Option<mpsc::Sender<Output>>,
     ) -> Self {
-        let (killed, pieces) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        let pump = pump(from, to, killed.clone(), Arc::clone(&pieces));
-        let task = drain.spawn_companion("output of a run", pump);
-        Self { output: Some(AbortOnDropHandle::new(task)), killed, pieces, _input: None }
+        Self::pumping(drain, to, |mut pump, ended| async move {
+            pump.carry(from).await;
+            ended.cancelled().await;
+            pump.rest_of(log).await;
+        })
+    }
+
+    fn pumping<F: Future<Output = ()> + Send + 'static>(
+        drain: &Drain,
+        to: Option<mpsc::Sender<Output>>,
+        carry: impl FnOnce(Pump, CancellationToken) -> F,
+    ) -> Self {
+        let streams = Self::default();
+        let (killed, pieces) = (streams.killed.clone(), Arc::clone(&streams.pieces));
+        let pump = Pump { to, killed, pieces, had: Had::default(), left_out: Had::default() };
+        let task = drain.spawn_companion("output of a run", carry(pump, streams.ended.clone()));
+        Self { output: Some(AbortOnDropHandle::new(task)), ..streams }
     }
 
     /// Cancelled when the process is killed: from then on a receiver must keep up.
@@ -67,6 +93,7 @@ impl Streams {
 
     /// Waits until all output of a process that has ended is delivered, unless it stands still.
     pub(crate) async fn finished(mut self) {
+        self.ended.cancel();
         let Some(mut output) = self.output.take() else { return };
         loop {
             let before = self.pieces.load(Ordering::Relaxed);
@@ -81,30 +108,108 @@ impl Streams {
     }
 }
 
-async fn pump(
-    mut from: impl Stream<Item = Result<LogOutput, EngineError>> + Unpin,
-    mut to: Option<mpsc::Sender<Output>>,
+/// What the engine gives of both outputs of a process.
+pub(crate) trait Pieces:
+    Stream<Item = Result<LogOutput, EngineError>> + Send + Unpin + 'static
+{
+}
+
+impl<S: Stream<Item = Result<LogOutput, EngineError>> + Send + Unpin + 'static> Pieces for S {}
+
+/// What the engine keeps of a container's output.
+#[derive(Debug)]
+pub(crate) struct Log {
+    docker: Docker,
+    container: String,
+}
+
+impl Log {
+    pub(crate) fn of(docker: &Docker, container: &str) -> Self {
+        Self { docker: docker.clone(), container: container.to_owned() }
+    }
+
+    /// From its beginning on; with `follow` until the process ends.
+    pub(crate) fn read(&self, follow: bool) -> impl Pieces + use<> {
+        let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).build();
+        Box::pin(self.docker.logs(&self.container, Some(options)))
+    }
+}
+
+/// Bytes of both outputs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Had {
+    stdout: usize,
+    stderr: usize,
+}
+
+impl Had {
+    fn of(&mut self, stream: OutputStream) -> &mut usize {
+        match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+/// Carries output to its receiver, and throws it away when there is none any more.
+struct Pump {
+    to: Option<mpsc::Sender<Output>>,
     killed: CancellationToken,
     pieces: Arc<AtomicU64>,
-) {
-    while let Some(piece) = from.next().await {
-        let Ok(piece) = piece else { break };
-        pieces.fetch_add(1, Ordering::Relaxed);
-        let Some(sender) = &to else { continue };
-        if !deliver(piece, sender, &killed).await {
-            to = None;
+    had: Had,
+    /// What is not carried, because it has been before.
+    left_out: Had,
+}
+
+impl Pump {
+    async fn carry(&mut self, mut from: impl Pieces) {
+        while let Some(piece) = from.next().await {
+            match piece {
+                Ok(piece) => self.pass(piece).await,
+                Err(error) => {
+                    let error = engine::message(&error);
+                    return tracing::warn!(%error, "the engine has broken off the output of a run");
+                }
+            }
+        }
+    }
+
+    /// The log may have lost its beginning, for it is bounded: then this is less than all of the rest, and nothing twice.
+    async fn rest_of(&mut self, log: Log) {
+        if self.to.is_some() {
+            self.left_out = self.had;
+            self.carry(log.read(false)).await;
+        }
+    }
+
+    async fn pass(&mut self, piece: LogOutput) {
+        self.pieces.fetch_add(1, Ordering::Relaxed);
+        let (stream, mut bytes) = match piece {
+            LogOutput::StdErr { message } => (OutputStream::Stderr, message),
+            LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => {
+                (OutputStream::Stdout, message)
+            }
+        };
+        let left_out = self.left_out.of(stream);
+        let skipped = bytes.len().min(*left_out);
+        *left_out -= skipped;
+        bytes.advance(skipped);
+        let had = self.had.of(stream);
+        *had = had.saturating_add(bytes.len());
+        let Some(to) = &self.to else { return };
+        if !deliver(stream, bytes, to, &self.killed).await {
+            self.to = None;
         }
     }
 }
 
 /// False when nobody receives any more.
-async fn deliver(piece: LogOutput, to: &mpsc::Sender<Output>, killed: &CancellationToken) -> bool {
-    let (stream, mut bytes) = match piece {
-        LogOutput::StdErr { message } => (OutputStream::Stderr, message),
-        LogOutput::StdOut { message } | LogOutput::StdIn { message } | LogOutput::Console { message } => {
-            (OutputStream::Stdout, message)
-        }
-    };
+async fn deliver(
+    stream: OutputStream,
+    mut bytes: Bytes,
+    to: &mpsc::Sender<Output>,
+    killed: &CancellationToken,
+) -> bool {
     while !bytes.is_empty() {
         let bytes = bytes.split_to(bytes.len().min(PIECE));
         let given_up = async {

@@ -109,7 +109,16 @@ impl Engine {
 
     /// Names of the containers with this label (`key` or `key=value`), in whatever state.
     pub async fn containers(&self, label: &str) -> Vec<String> {
-        let list = self.ask(Request::get(filtered("/containers/json?all=1&", label))).await;
+        self.listed("/containers/json?all=1&", label).await
+    }
+
+    /// The same of those that run.
+    pub async fn running(&self, label: &str) -> Vec<String> {
+        self.listed("/containers/json?", label).await
+    }
+
+    async fn listed(&self, path: &str, label: &str) -> Vec<String> {
+        let list = self.ask(Request::get(filtered(path, label))).await;
         let name =
             |one: &Value| one["Names"][0].as_str().unwrap_or_default().trim_start_matches('/').to_owned();
         list.as_array().unwrap().iter().map(name).collect()

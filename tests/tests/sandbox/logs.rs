@@ -56,6 +56,14 @@ async fn follow(door: &Door, id: &str, last: Option<u64>) -> Streaming {
     stream
 }
 
+/// Of a run that has written so many lines, from a first to a last one.
+fn assert_complete(run: &Value, lines: u64) {
+    let logs = run["logs"].as_array().unwrap();
+    assert_eq!((&logs[0], logs.last().unwrap()), (&json!("1"), &json!("end")));
+    // A line stands for those that are left out.
+    assert_eq!(run["logsOmitted"]["lines"].as_u64().unwrap() + logs.len() as u64 - 1, lines);
+}
+
 #[tokio::test]
 async fn lines_come_while_the_run_goes_on_and_the_end_comes_last() {
     let door = Door::start().await;
@@ -125,6 +133,37 @@ async fn a_flood_keeps_its_beginning_and_its_end_and_the_server_stays_small() {
     let all = events(&mut follow(&door, id, None).await, |_| false).await;
     let gap = all.iter().find(|event| event.name == "gap").unwrap();
     assert_eq!(gap.data["lines"], omitted["lines"]);
+}
+
+#[tokio::test]
+async fn of_many_detached_runs_that_write_and_end_at_once_nothing_is_lost() {
+    let door = Door::start().await;
+    let started = (0..8).map(|_| door.detach("seq 1 60000; echo end", json!({"timeout": 60_000})));
+    for id in futures::future::join_all(started).await {
+        assert_complete(&door.ended(&id).await, 60_001);
+    }
+}
+
+#[tokio::test]
+async fn nor_is_it_when_another_server_goes_on_with_them() {
+    let mut door = Door::start().await;
+    // The engine is to be reading what is there when the process ends.
+    let line = "seq 1 300000; trap 'echo end; exit 0' USR1; echo ready; while :; do sleep 0.1; done";
+    let started = (0..4).map(|_| door.detach(line, json!({"timeout": 60_000})));
+    let started = futures::future::join_all(started).await;
+    for id in &started {
+        door.written(id, "ready").await;
+    }
+    door.process.kill().await;
+    door.restart().await;
+    futures::future::join_all(started.iter().map(|id| {
+        let path = format!("/containers/{id}/kill?signal=USR1");
+        door.engine.ask(Request::new("POST", path))
+    }))
+    .await;
+    for id in &started {
+        assert_complete(&door.ended(id).await, 300_002);
+    }
 }
 
 #[tokio::test]
