@@ -59,7 +59,7 @@ impl Streams {
         Self::pumping(drain, to, |mut pump, ended| async move {
             pump.carry(from).await;
             ended.cancelled().await;
-            pump.rest_of(log).await;
+            pump.rest_of(log.read(false)).await;
         })
     }
 
@@ -175,10 +175,10 @@ impl Pump {
     }
 
     /// The log may have lost its beginning, for it is bounded: then this is less than all of the rest, and nothing twice.
-    async fn rest_of(&mut self, log: Log) {
+    async fn rest_of(&mut self, log: impl Pieces) {
         if self.to.is_some() {
             self.left_out = self.had;
-            self.carry(log.read(false)).await;
+            self.carry(log).await;
         }
     }
 
@@ -233,5 +233,61 @@ async fn feed(bytes: Bytes, mut to: impl AsyncWrite + Unpin) {
     };
     if let Err(error) = written.await {
         tracing::debug!(%error, "the process has not read all of its input");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    type Piece = Result<LogOutput, EngineError>;
+
+    fn out(text: &'static str) -> Piece {
+        Ok(LogOutput::StdOut { message: Bytes::from_static(text.as_bytes()) })
+    }
+
+    fn err(text: &'static str) -> Piece {
+        Ok(LogOutput::StdErr { message: Bytes::from_static(text.as_bytes()) })
+    }
+
+    fn broken() -> Piece {
+        Err(EngineError::RequestTimeoutError)
+    }
+
+    /// What a receiver has of both outputs, by a stream and the log after it.
+    async fn received<const N: usize, const M: usize>(first: [Piece; N], log: [Piece; M]) -> [String; 2] {
+        let (to, mut from) = mpsc::channel(64);
+        let mut pump = Pump {
+            to: Some(to),
+            killed: CancellationToken::new(),
+            pieces: Arc::default(),
+            had: Had::default(),
+            left_out: Had::default(),
+        };
+        pump.carry(stream::iter(first)).await;
+        pump.rest_of(stream::iter(log)).await;
+        drop(pump);
+        let mut received = [String::new(), String::new()];
+        while let Some(Output { stream, bytes }) = from.recv().await {
+            received[usize::from(stream == OutputStream::Stderr)] += std::str::from_utf8(&bytes).unwrap();
+        }
+        received
+    }
+
+    #[tokio::test]
+    async fn what_a_stream_leaves_out_is_read_from_the_log_and_nothing_twice() {
+        let log = || [out("one\n"), err("two\n"), out("three\n")];
+        let all = ["one\nthree\n", "two\n"];
+        assert_eq!(received(log(), log()).await, all);
+        assert_eq!(received([out("on"), broken(), out("lost")], log()).await, all);
+        assert_eq!(received([err("two\n"), out("one\nth")], log()).await, all);
+        assert_eq!(received([], log()).await, all);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_has_lost_its_beginning_repeats_nothing() {
+        assert_eq!(received([out("one\ntwo\n")], [out("two\n")]).await, ["one\ntwo\n", ""]);
     }
 }

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use harness::docker::{BUSYBOX, Engine};
 use harness::folder::Folder;
+use harness::http::Request as HttpRequest;
 use runtime::Drain;
 use sandbox::{Command, Options, Outcome, Request, Sandbox, Transfer};
+use serde_json::Value;
 
 /// One engine and what asks it.
 pub(crate) struct Rig {
@@ -27,7 +29,7 @@ impl Rig {
 
     /// Which programs were met.
     pub(crate) async fn about(&self) -> String {
-        let version = self.engine.ask(harness::http::Request::get("/version")).await;
+        let version = self.engine.ask(HttpRequest::get("/version")).await;
         let mut client = self.docker(&["version", "--format", "{{.Client.Version}}"].map(str::to_owned));
         let client = client.stdout(Stdio::piped()).output().await.unwrap().stdout;
         let client = String::from_utf8_lossy(&client).trim().to_owned();
@@ -66,6 +68,30 @@ impl Rig {
         let elapsed = started.elapsed();
         assert!(status.success(), "docker run: {status}");
         elapsed.as_secs_f64() * 1e3
+    }
+
+    /// The reference's container, as the engine is asked for it.
+    pub(crate) async fn container(&self) -> Value {
+        let mut words = docker_run::arguments(BUSYBOX, "none", &["true"]);
+        words.retain(|word| word != "--rm");
+        "create".clone_into(&mut words[0]);
+        let id = self.docker(&words).stdout(Stdio::piped()).output().await.unwrap().stdout;
+        let path = format!("/containers/{}", String::from_utf8(id).unwrap().trim());
+        let mut known = self.engine.ask(HttpRequest::get(format!("{path}/json"))).await;
+        self.engine.ask(HttpRequest::new("DELETE", format!("{path}?v=1"))).await;
+        let mut container = known["Config"].take();
+        container["HostConfig"] = known["HostConfig"].take();
+        container
+    }
+
+    /// One run by the calls that it cannot be without: create, start, wait and remove.
+    pub(crate) async fn run_by_calls(&self, container: &Value) {
+        let made = self.engine.ask(HttpRequest::post("/containers/create", container)).await;
+        let path = format!("/containers/{}", made["Id"].as_str().unwrap());
+        self.engine.ask(HttpRequest::new("POST", format!("{path}/start"))).await;
+        let ended = self.engine.ask(HttpRequest::new("POST", format!("{path}/wait"))).await;
+        assert_eq!(ended["StatusCode"], 0);
+        self.engine.ask(HttpRequest::new("DELETE", format!("{path}?v=1"))).await;
     }
 
     /// Waits for what the sandboxes still do.
