@@ -125,7 +125,7 @@ impl Job {
         if let Failure::Bridge(_) | Failure::Connect(_) | Failure::ConnectTooSlow = failure {
             self.runner.metrics.source_failed(&self.source.name, outcome.code);
         }
-        let detail = crate::outcome::with_sources(failure);
+        let detail = runtime::error::with_sources(failure);
         // As text, not as Display: a database may say line breaks, which the log then escapes.
         tracing::debug!(code = %outcome.code, detail = scrubber.scrub(&detail).as_ref(), "job failed");
         outcome

@@ -5,7 +5,6 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use std::error::Error;
 use std::io;
 
 use bridge_core::BridgeError;
@@ -172,24 +171,9 @@ fn internal() -> Outcome {
 
 fn report_incident(failure: &Failure, scrubber: &Scrubber) -> String {
     let incident = uuid::Uuid::now_v7();
-    let detail = with_sources(failure);
+    let detail = runtime::error::with_sources(failure);
     tracing::error!(%incident, detail = scrubber.scrub(&detail).as_ref(), "internal error");
     format!("internal error, incident {incident}")
-}
-
-/// An error and what caused it, in one line for the log.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

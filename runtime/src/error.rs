@@ -1,8 +1,24 @@
 //! What can go wrong here. Messages name hosts and files, never credentials.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+/// An error and what caused it, in one line. A cause that the text ends with already is not repeated.
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
 
 /// A secret file cannot be used. Its path is not repeated: a secret may have been put where the path belongs.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bollard::errors::Error as EngineError;
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
+use runtime::error::with_sources;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
@@ -227,11 +228,13 @@ pub(crate) const fn is_unreachable(error: &EngineError) -> bool {
     )
 }
 
-/// What the engine said, without the library's words around it.
+/// What the engine said, without the library's words around it; of a failed connection all causes.
 pub(crate) fn message(error: &EngineError) -> String {
     match error {
         EngineError::DockerResponseServerError { message, .. } => message.clone(),
         EngineError::DockerStreamError { error } => error.clone(),
+        EngineError::HyperLegacyError { err } => with_sources(err),
+        EngineError::HyperResponseError { err } => with_sources(err),
         other => other.to_string(),
     }
 }

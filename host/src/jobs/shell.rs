@@ -221,7 +221,7 @@ impl ShellJob {
         if let Failure::Denied(denied) = failure {
             self.runner.metrics.exec_denied(denied.rule.as_str());
         }
-        let detail = crate::outcome::with_sources(failure);
+        let detail = runtime::error::with_sources(failure);
         // As text, not as Display: it may repeat what a caller wrote, and the log then escapes line breaks.
         tracing::info!(code = %outcome.code, command = shown(&self.request), detail, "command failed");
         let code = outcome.code;

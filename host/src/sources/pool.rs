@@ -14,7 +14,6 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Opening, Usable};
 use crate::error::Failure;
-use crate::outcome::with_sources;
 
 /// How long jobs that were told to stop may still use a bridge that is about to be closed.
 const LAST_JOBS_LIMIT: Duration = Duration::from_secs(1);
@@ -101,7 +100,7 @@ impl Pool {
             };
             let connected = connected.unwrap_or(Err(BridgeError::Timeout));
             if let Err(error) = &connected {
-                let reason = with_sources(error);
+                let reason = runtime::error::with_sources(error);
                 tracing::warn!(
                     source = name,
                     reason = scrubber.scrub(&reason).as_ref(),

@@ -13,6 +13,7 @@ mod bodies;
 mod callbacks;
 mod commands;
 mod crowds;
+mod encrypted;
 mod gate;
 mod languages;
 mod lifecycle;
