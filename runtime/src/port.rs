@@ -1,7 +1,8 @@
 //! An HTTP/1.1 port: how connections are taken, how long they may last, and what becomes of them at the end.
 //!
 //! Connections, heads and waits are bounded, and so is the patience with callers that do not read their answers. Once the
-//! daemon drains, answers under way are finished and idle connections closed; who connects after that gets one answer.
+//! daemon drains, answers under way are finished and idle connections closed; who connects after that, or has just
+//! connected, gets one answer.
 //! What lies between the socket and HTTP (TLS, something that watches the bytes) is for the daemon to put there.
 
 use std::convert::Infallible;
@@ -19,11 +20,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::Drain;
 
 /// Also how long a kept connection may be idle between two requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection that has had no request may take for its first one once the daemon drains.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, which means that the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -111,8 +115,11 @@ where
     let (refusing, stopping) = (drain.refusing(), drain.stopping());
     // Who connects during the drain is a probe, or gets one refusal.
     let draining = refusing.is_cancelled();
-    let service =
-        hyper::service::service_fn(move |request: Request<Incoming>| handle(request.map(Body::new)));
+    let asked = CancellationToken::new();
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        asked.cancel();
+        handle(request.map(Body::new))
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -126,6 +133,12 @@ where
         _ = connection.as_mut() => {}
         () = stopping.cancelled(), if draining => {}
         () = refusing.cancelled(), if !draining => {
+            // The first request may be on its way: who has just connected is answered like who connects from now on.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                _ = tokio::time::timeout(FIRST_REQUEST, asked.cancelled()) => {}
+                () = stopping.cancelled() => {}
+            }
             connection.as_mut().graceful_shutdown();
             let last = async {
                 stopping.cancelled().await;
@@ -157,7 +170,6 @@ fn set_options(stream: &TcpStream, write_timeout: Duration) {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::Drained;
@@ -223,6 +235,25 @@ mod tests {
         };
         assert_eq!(tokio::join!(draining, callers).0, Drained::Clean);
         rig.serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_connected_before_the_drain_and_asks_after_it_is_answered() {
+        let rig = rig(8, Duration::ZERO).await;
+        let mut late = TcpStream::connect(rig.address).await.unwrap();
+        while rig.drain.running() < 1 {
+            tokio::task::yield_now().await;
+        }
+        rig.open.cancel();
+        let refusing = rig.drain.refusing();
+        let draining = rig.drain.clone().run(SOON, std::future::pending());
+        let caller = async {
+            refusing.cancelled().await;
+            late.write_all(ASKED).await.unwrap();
+            let answer = rest(late).await;
+            assert!(answer.ends_with("ok"), "{answer:?}");
+        };
+        assert_eq!(tokio::join!(draining, caller).0, Drained::Clean);
     }
 
     #[tokio::test]
