@@ -20,8 +20,6 @@ use crate::state::Gateway;
 
 /// The outcome of an attempt whose caller went away.
 const CANCELLED: &str = "CANCELLED";
-/// The outcome of an attempt whose caller took no more bytes of the answer.
-const STALLED: &str = "caller_stalled";
 /// Characters of a lens's name that a row keeps.
 const MAX_LENS: usize = 200;
 
@@ -158,6 +156,6 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let stalled = self.peer.as_ref().is_some_and(|peer| peer.watch.has_stalled());
-        self.finish(if stalled { STALLED } else { CANCELLED });
+        self.finish(if stalled { audit::CALLER_STALLED } else { CANCELLED });
     }
 }

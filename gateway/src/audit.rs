@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use protocol::Timestamp;
+use protocol::{ErrorCode, Timestamp};
 use ring::digest;
 use runtime::Drain;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -36,6 +36,9 @@ const BATCH_WAIT: Duration = Duration::from_millis(100);
 /// Rows that wait to be written or have their place reserved, before requests have to wait. Each connection may have one
 /// request under way.
 const QUEUE_ROWS: usize = CONNECTION_LIMIT + 16 * BATCH_ROWS;
+/// How long who reads the log waits for what was recorded before, and how many may do so at a time before the others wait for them.
+const SETTLE_WAIT: Duration = Duration::from_secs(1);
+const READERS: usize = 64;
 /// Pause after a batch could not be written.
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// How often the queue is looked at while the last work ends.
@@ -93,6 +96,8 @@ pub struct AuditRow {
 pub const OK: &str = "ok";
 /// The outcome of a command that a runner had when the gateway ended without writing what became of it.
 pub const GATEWAY_LOST: &str = "gateway_lost";
+/// The outcome of an attempt whose caller took no more bytes of the answer.
+pub const CALLER_STALLED: &str = "caller_stalled";
 /// Commands that are settled at a time.
 const LOST_ROWS: u32 = 500;
 
@@ -142,6 +147,55 @@ pub mod action {
     pub const CONFIG_PUSH: &str = "config.push";
     /// A config is compared with what is in place.
     pub const CONFIG_DIFF: &str = "config.diff";
+
+    /// Every action.
+    pub const ALL: [&str; 22] = [
+        QUERY,
+        COUNT,
+        EXEC,
+        EXEC_BEGIN,
+        CONNECT,
+        ADMIN_READ,
+        RUNNER_CREATE,
+        RUNNER_UPDATE,
+        RUNNER_REVOKE,
+        RUNNER_ROTATE,
+        RUNNER_DELETE,
+        RUNNER_ASSIGN,
+        RUNNER_UNASSIGN,
+        SOURCE_CREATE,
+        SOURCE_UPDATE,
+        SOURCE_DELETE,
+        SOURCE_TEST,
+        KEY_CREATE,
+        KEY_REVOKE,
+        JOB_CANCEL,
+        CONFIG_PUSH,
+        CONFIG_DIFF,
+    ];
+}
+
+/// The outcomes beside the protocol's codes: our own words, and the codes of the HTTP interface that rows may have.
+const OTHER_OUTCOMES: [&str; 14] = [
+    OK,
+    CALLER_STALLED,
+    GATEWAY_LOST,
+    "unauthorized",
+    "forbidden",
+    "revoked",
+    "RUNNER_REVOKED",
+    "not_found",
+    "conflict",
+    "body_too_large",
+    "unsupported_media_type",
+    "timeout",
+    "draining",
+    "too_many_connections",
+];
+
+/// Every outcome that we write.
+pub fn outcomes() -> Vec<&'static str> {
+    OTHER_OUTCOMES.into_iter().chain(ErrorCode::ALL.map(ErrorCode::as_str)).collect()
 }
 
 /// Who has tried.
@@ -163,6 +217,9 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// The word of every kind.
+    pub const KINDS: [&str; 5] = ["anonymous", "admin", "secret-key", "public-key", "runner"];
+
     /// The word in the store and in the API.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -330,8 +387,12 @@ fn lost(begun: AuditRow) -> AuditRow {
 pub struct Audit {
     store: Arc<dyn Store>,
     queue: mpsc::Sender<AuditRow>,
+    readers: mpsc::Sender<Reader>,
     refusals: Arc<Refusals>,
 }
+
+/// Who waits until everything is written that was recorded before. Letting go of it is the answer.
+type Reader = oneshot::Sender<()>;
 
 /// A place in the queue for the row of work that was accepted.
 #[derive(Debug)]
@@ -357,11 +418,13 @@ impl Audit {
     /// row.
     pub fn start(store: Arc<dyn Store>, retention: Retention, drain: &Drain) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_ROWS);
+        let (readers, arriving) = mpsc::channel(READERS);
         let refusals = Arc::new(Refusals::default());
         let keeper = Arc::clone(&store);
         let writer = Writer {
             store: Arc::clone(&store),
             queue,
+            readers: arriving,
             refusals: Arc::clone(&refusals),
             drain: drain.clone(),
         };
@@ -369,7 +432,7 @@ impl Audit {
         if retention.days > 0 || retention.rows > 0 {
             drain.spawn_companion("audit sweeper", sweep(store, retention, drain.stopping()));
         }
-        Self { store: keeper, queue: sender, refusals }
+        Self { store: keeper, queue: sender, readers, refusals }
     }
 
     /// Waits until there is room for one more row: while the store is slower than the requests, they must be as slow as
@@ -381,6 +444,18 @@ impl Audit {
     /// Queues a row, once there is room for it.
     pub async fn record(&self, row: AuditRow) {
         self.reserve().await.record(row);
+    }
+
+    /// Waits until every row that was recorded before is written, so that who has had an answer finds it in the log. Gives up on
+    /// a store that is behind: what is there is better than nothing.
+    pub(crate) async fn settle(&self) {
+        let (reader, written) = oneshot::channel();
+        let settled = async {
+            if self.readers.send(reader).await.is_ok() {
+                let _let_go = written.await;
+            }
+        };
+        let _in_time = timeout(SETTLE_WAIT, settled).await;
     }
 
     /// Writes a row that must be there before something happens. Not behind others, and in no batch.
@@ -407,6 +482,7 @@ impl Audit {
 struct Writer {
     store: Arc<dyn Store>,
     queue: mpsc::Receiver<AuditRow>,
+    readers: mpsc::Receiver<Reader>,
     refusals: Arc<Refusals>,
     drain: Drain,
 }
@@ -415,6 +491,7 @@ impl Writer {
     async fn run(mut self) {
         let stopping = self.drain.stopping();
         let mut batch = Vec::with_capacity(BATCH_ROWS);
+        let mut waiting = Vec::new();
         let mut due = Instant::now() + refusals::WINDOW;
         loop {
             tokio::select! {
@@ -430,23 +507,45 @@ impl Writer {
                         return self.flush(&mut batch, &stopping).await;
                     }
                 }
+                Some(reader) = self.readers.recv() => waiting.push(reader),
                 () = stopping.cancelled() => break,
             }
-            self.fill(&mut batch).await;
-            self.write(&mut batch, &stopping).await;
+            if waiting.is_empty() {
+                self.fill(&mut batch, &mut waiting).await;
+            }
+            if !waiting.is_empty() {
+                self.catch_up(&mut batch, &stopping).await;
+            }
+            if !batch.is_empty() {
+                self.write(&mut batch, &stopping).await;
+            }
+            waiting.clear();
         }
         self.finish(batch, &stopping).await;
     }
 
-    /// Waits for more rows until the batch is full or its first row has waited long enough.
-    async fn fill(&mut self, batch: &mut Vec<AuditRow>) {
+    /// Waits for more rows until the batch is full, its first row has waited long enough, or somebody wants to read.
+    async fn fill(&mut self, batch: &mut Vec<AuditRow>, waiting: &mut Vec<Reader>) {
         let until = Instant::now() + BATCH_WAIT;
         while batch.len() < BATCH_ROWS {
             let room = BATCH_ROWS - batch.len();
-            match timeout_at(until, self.queue.recv_many(batch, room)).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
+            tokio::select! {
+                received = self.queue.recv_many(batch, room) => if received == 0 {
+                    return;
+                },
+                Some(reader) = self.readers.recv() => return waiting.push(reader),
+                () = sleep_until(until) => return,
             }
+        }
+    }
+
+    /// Takes what is in the queue by now. At the most a batch of it is left to be written.
+    async fn catch_up(&mut self, batch: &mut Vec<AuditRow>, stopping: &CancellationToken) {
+        for _ in 0..self.queue.len() {
+            if batch.len() >= BATCH_ROWS {
+                self.write(batch, stopping).await;
+            }
+            batch.extend(self.queue.try_recv());
         }
     }
 
@@ -472,6 +571,7 @@ impl Writer {
 
     /// Work that was told to stop still ends its requests, each with a row: the writer outlasts it.
     async fn finish(mut self, mut batch: Vec<AuditRow>, stopping: &CancellationToken) {
+        self.readers.close();
         loop {
             let worked = self.drain.running() > 0;
             while let Ok(row) = self.queue.try_recv() {

@@ -15,6 +15,7 @@ mod runners;
 mod serve;
 mod sources;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,11 +78,11 @@ pub enum Remote {
     Unassign(Single<runners::Assignment>),
     /// Make, list and revoke keys of applications
     Keys(Group<keys::Command>),
-    /// Run a command on a runner and end with its exit code
+    /// Run a command on a runner and end with its exit code; 125 when it has none
     Exec(Single<exec::Command>),
     /// Show and end jobs: queries under way, and commands on runners
     Jobs(Group<jobs::Command>),
-    /// Show who asked for what, and what came of it
+    /// Show who asked for what, and what came of it; --json shows everything of a row
     Audit(Single<audit::Command>),
     /// Put a config in place: JSON, YAML or TOML
     Push(Single<push::Command>),
@@ -131,12 +132,29 @@ pub struct DemoFlags {
     pub once: bool,
 }
 
+/// What was typed; or, once help or a mistake is shown, how the process ends.
+pub fn parse(typed: Vec<OsString>) -> Result<Cli, ExitCode> {
+    let is_exec = typed.get(1).is_some_and(|command| command == "exec");
+    Cli::try_parse_from(typed).map_err(|error| {
+        // Nobody is left to tell when the terminal is closed.
+        drop(error.print());
+        match (error.use_stderr(), is_exec) {
+            (false, _) => Exit::Clean.into(),
+            (true, false) => Exit::Configuration.into(),
+            (true, true) => ExitCode::from(error::NOT_ENDED),
+        }
+    })
+}
+
 /// Runs a command to its end. Its answer goes to `out`, complaints go to stderr.
 pub async fn run(cli: Cli, source: &dyn Source, out: &mut (dyn Write + Send)) -> ExitCode {
     match cli.command {
         Command::Serve(flags) => serve::run(&flags, source, out).await.into(),
         #[cfg(feature = "demo")]
         Command::Demo(flags) => crate::demo::run(flags).await.into(),
+        Command::Remote(Remote::Exec(asked)) => {
+            Remote::Exec(asked).run(source, out).await.unwrap_or_else(|error| error.end_exec())
+        }
         Command::Remote(command) => command.run(source, out).await.unwrap_or_else(|error| error.end()),
         Command::ExportOpenapi { output } => export_openapi(output, out).unwrap_or_else(|error| error.end()),
         Command::Completions { shell } => {

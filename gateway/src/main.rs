@@ -3,13 +3,15 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use runtime::Exit;
 use runtime::settings::Environment;
-use semilayer_gateway::cli::{self, Cli};
+use semilayer_gateway::cli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match cli::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(process) => {
             let exit = process.block_on(cli::run(cli, &Environment, &mut std::io::stdout()));

@@ -172,6 +172,7 @@ impl Settings {
             reader.mistake("SEMILAYER_NATS_URL", "expected nothing: this version runs as one gateway");
         }
         let outbound = Outbound::load(&mut reader);
+        reader.tell_strangers(&[]);
         let warnings = reader.finish()?;
         Ok(Loaded { settings, log, traces, warnings, outbound })
     }
@@ -375,6 +376,16 @@ mod tests {
             assert!(mistakes.contains(&format!("SEMILAYER_{key}")), "{key}: {mistakes}");
         }
         assert!(!mistakes.contains("short"), "{mistakes}");
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_warned_of_without_its_value() {
+        let environment =
+            [("SEMILAYER_LISTN", "hunter2"), ("SEMILAYER_SANDBOX_MEMROY", "1g"), ("HOME", "/h")];
+        let mapping: Mapping = environment.into_iter().collect();
+        let warnings = Settings::load(&ServeFlags::default(), &mapping).unwrap().warnings;
+        let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["SEMILAYER_LISTN: is not a setting; did you mean SEMILAYER_LISTEN?"]);
     }
 
     #[test]

@@ -183,6 +183,8 @@ impl Config {
             exec: ExecSettings::read(&mut reader, flags, &table),
             timings: Timings::default(),
         };
+        reader.reads("SEMILAYER_CONFIG");
+        reader.tell_strangers(&[exec::PREFIX]);
         reader.finish().map(|warnings| Loaded { config, log, traces, warnings })
     }
 }

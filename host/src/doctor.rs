@@ -74,7 +74,7 @@ pub(crate) async fn examine(
     let mut checks = vec![configuration(&config)];
     checks.extend(warnings.iter().map(of_warning));
     checks.extend(plugins(&config, registry).await);
-    checks.extend(exec::check(&config.exec).await);
+    checks.extend(exec::check(&config.exec, environment.as_ref()).await);
     let Gateway { checks: on_the_way, assigned } = introduce(&config, registry).await;
     checks.extend(on_the_way);
     match assigned {

@@ -8,8 +8,10 @@
 mod key;
 mod secret_file;
 mod source;
+mod strangers;
 mod value;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -50,6 +52,7 @@ pub struct Warning {
 pub struct Reader<'a> {
     source: &'a dyn Source,
     file: Option<&'a toml::Table>,
+    asked: BTreeSet<String>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
 }
@@ -70,7 +73,7 @@ impl Found {
 impl<'a> Reader<'a> {
     /// A reader of `source` without a config file.
     pub fn new(source: &'a dyn Source) -> Self {
-        Self { source, file: None, mistakes: Vec::new(), warnings: Vec::new() }
+        Self { source, file: None, asked: BTreeSet::new(), mistakes: Vec::new(), warnings: Vec::new() }
     }
 
     /// The same with a config file below the environment.
@@ -166,6 +169,26 @@ impl<'a> Reader<'a> {
         self.warnings.push(Warning { key: key.into(), message: message.into() });
     }
 
+    /// Notes that the caller reads a variable by itself, so that it is no stranger.
+    pub fn reads(&mut self, name: impl Into<String>) {
+        self.asked.insert(name.into());
+    }
+
+    /// Tells of variables that are set and no setting: those below `own`, prefixes of this program alone, and those that
+    /// are a misspelling of a name that was asked for and of none of another program of the workspace. To be called when
+    /// everything was read: a stranger is a warning, and a mistake where there are others, for it may be why.
+    pub fn tell_strangers(&mut self, own: &[&str]) {
+        let is_wrong = !self.mistakes.is_empty();
+        for stranger in strangers::strangers(self.source, &self.asked, own) {
+            let message = stranger.message();
+            if is_wrong {
+                self.mistake(stranger.name, message);
+            } else {
+                self.warn(stranger.name, message);
+            }
+        }
+    }
+
     /// The warnings, to be logged once telemetry is up; or all mistakes.
     pub fn finish(self) -> Result<Vec<Warning>, Mistakes> {
         if self.mistakes.is_empty() { Ok(self.warnings) } else { Err(Mistakes(self.mistakes)) }
@@ -196,6 +219,7 @@ impl<'a> Reader<'a> {
     }
 
     fn find(&mut self, key: &Key) -> Option<Found> {
+        self.asked.extend(key.env_names().map(str::to_owned));
         if let Some(text) = key.flag_value() {
             return Some(Found::new(key.name(), Origin::Flag, text.to_owned()));
         }

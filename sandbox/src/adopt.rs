@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 
 use crate::execution::{Live, Stage};
 use crate::files::{self, Staged};
-use crate::run::{Belongings, End, disk, extract, outcome};
+use crate::run::{Belongings, End, disk, extract, follow_log, outcome};
 use crate::sandbox::{Core, LastWord, goes_on};
 use crate::state::{RunId, RunState};
 use crate::streams::{Log, Streams};
@@ -136,7 +136,10 @@ async fn take_over(
         None
     });
     files::clear_stages(live.id.as_str(), &state.extract, &state.landed).await;
-    let outcome = see_out(core, live, state, &docker, staged.as_ref(), output).await;
+    let outcome = match check_engine(core, state).await {
+        Ok(()) => see_out(core, live, state, &docker, staged.as_ref(), output).await,
+        Err(error) => Err(error),
+    };
     let may_go_on = !live.was_asked_to_end() && state.cancelled != Some(true);
     let end = End::of(outcome, may_go_on);
     if let (true, End::Over(Ok(outcome))) = (state.detached, &end) {
@@ -150,6 +153,16 @@ async fn take_over(
     end
 }
 
+/// Fails as if the engine did not answer where this is not the one that has the run.
+async fn check_engine(core: &Core, state: &RunState) -> Result<(), SandboxError> {
+    let here = core.engine.id().await?;
+    if state.is_at(here.as_deref()) {
+        return Ok(());
+    }
+    let text = "the run is at another engine than the one that answers";
+    Err(SandboxError::new(SandboxErrorCode::DockerUnreachable, text).of_container(state.id.as_str()))
+}
+
 async fn see_out(
     core: &Arc<Core>,
     live: &Live,
@@ -159,7 +172,13 @@ async fn see_out(
     output: Option<mpsc::Sender<Output>>,
 ) -> Result<Outcome, SandboxError> {
     if let Some(outcome) = state.noted() {
-        // Its results are where they belong. Nothing but the removal was under way, and may be over.
+        // Its results are where they belong. Nothing but the removal was under way, and may be over: the log goes with it.
+        if let Some(output) = output
+            && docker.inspect_container(live.id.as_str(), None).await.is_ok()
+        {
+            let log = Log::of(&core.engine, docker, live.id.as_str());
+            Streams::reading_log(&core.drain, &log, output).finished().await;
+        }
         return Ok(outcome);
     }
     let container = find(docker, live).await?;
@@ -174,13 +193,7 @@ async fn see_out(
         live.cancel();
     }
     live.enter(Stage::Running);
-    let streams = match output {
-        Some(output) => {
-            let log = Log::of(docker, live.id.as_str());
-            Streams::reading_all(&core.drain, log.read(true), log, Some(output))
-        }
-        None => Streams::default(),
-    };
+    let streams = follow_log(core, docker, live, output);
     let bounds = Bounds {
         deadline: deadline(state, &container),
         disk: disk(core, staged, &state.workdir),

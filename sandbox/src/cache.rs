@@ -174,6 +174,8 @@ fn keep_last(kept: &mut String, more: &str) {
 }
 
 fn broken(error: &str, output: &str) -> SandboxError {
+    // The engine's builder colours what a step writes to its standard error.
+    let output = output.replace("\u{1b}[91m", "").replace("\u{1b}[0m", "");
     let output = output.trim();
     let text = if output.is_empty() { error.to_owned() } else { format!("{error}\n{output}") };
     SandboxError::new(SandboxErrorCode::BuildFailed, text).during("build")
@@ -239,7 +241,8 @@ mod tests {
     #[tokio::test]
     async fn a_build_that_fails_tells_the_error_and_the_last_output() {
         let failure = EngineError::DockerStreamError { error: "returned a non-zero code: 3".to_owned() };
-        let output = stream::iter([line("Step 1/2\n"), line("no such package\n"), Err(failure)]);
+        let output =
+            stream::iter([line("Step 1/2\n"), line("\u{1b}[91mno such package\n\u{1b}[0m"), Err(failure)]);
         let error = read_to_end(output).await.unwrap_err();
         assert_eq!((error.code(), error.docker_op()), (SandboxErrorCode::BuildFailed, Some("build")));
         assert_eq!(error.message(), "returned a non-zero code: 3\nStep 1/2\nno such package");

@@ -47,8 +47,10 @@ enum Endpoint {
 }
 
 /// What does not change while an engine runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Facts {
+    /// Its own name for itself and the folder of its containers. Several engines of one machine may have one name.
+    id: Option<String>,
     /// Users in containers are users of this machine, and nothing labels files on their way in.
     plain_users: bool,
 }
@@ -133,6 +135,21 @@ impl Engine {
         self.facts().await.map(|facts| facts.plain_users)
     }
 
+    /// Where it is to be: the socket or the port.
+    pub(crate) fn address(&self) -> &str {
+        match &self.0.endpoint {
+            Endpoint::Unix(address) | Endpoint::Http(address) | Endpoint::Tls { address, .. } => address,
+        }
+    }
+
+    /// What tells it from another engine at the same address, where it says that.
+    ///
+    /// # Errors
+    /// `DOCKER_UNREACHABLE`, `ENGINE_FAILED`.
+    pub(crate) async fn id(&self) -> Result<Option<String>, SandboxError> {
+        self.facts().await.map(|facts| facts.id.clone())
+    }
+
     /// Remembers that it does not see our folders.
     pub(crate) fn folder_refused(&self) {
         self.0.folder_refused.store(true, Ordering::Relaxed);
@@ -158,7 +175,7 @@ impl Engine {
         self.0.quota_refused.store(true, Ordering::Relaxed);
     }
 
-    async fn facts(&self) -> Result<Facts, SandboxError> {
+    async fn facts(&self) -> Result<&Facts, SandboxError> {
         let learn = async {
             let info = self.docker().await?.info().await;
             let info = info.map_err(|error| failed(SandboxErrorCode::EngineFailed, "info", error))?;
@@ -166,11 +183,12 @@ impl Engine {
             let maps = |option: &String| {
                 ["name=rootless", "name=userns", "name=selinux"].iter().any(|name| option.contains(name))
             };
-            Ok(Facts { plain_users: !security.iter().any(maps) })
+            let id = info.id.zip(info.docker_root_dir).map(|(id, root)| format!("{id} {root}"));
+            Ok(Facts { id, plain_users: !security.iter().any(maps) })
         };
         // Boxed, because the call is large and every run holds this future.
         let learn = Box::pin(learn);
-        self.0.facts.get_or_try_init(|| learn).await.copied()
+        self.0.facts.get_or_try_init(|| learn).await
     }
 
     fn answered_lately(&self) -> bool {
@@ -235,6 +253,8 @@ pub(crate) fn message(error: &EngineError) -> String {
         EngineError::DockerStreamError { error } => error.clone(),
         EngineError::HyperLegacyError { err } => with_sources(err),
         EngineError::HyperResponseError { err } => with_sources(err),
+        // Callers of a server are told this, too, and no path of it.
+        EngineError::SocketNotFoundError(_) => "there is no such socket".to_owned(),
         other => other.to_string(),
     }
 }
@@ -249,6 +269,11 @@ fn silent(limit: Duration) -> SandboxError {
     SandboxError::new(SandboxErrorCode::DockerUnreachable, text).during("ping")
 }
 
+/// Whether an engine's address can be understood.
+pub(crate) fn is_address(host: &str) -> bool {
+    endpoint(host, None).is_ok()
+}
+
 fn endpoint(host: &str, certificates: Option<&Path>) -> Result<Endpoint, SandboxError> {
     match host.split_once("://") {
         Some(("unix", path)) if path.starts_with('/') => Ok(Endpoint::Unix(host.to_owned())),
@@ -258,9 +283,7 @@ fn endpoint(host: &str, certificates: Option<&Path>) -> Result<Endpoint, Sandbox
             }
             None => Endpoint::Http(format!("tcp://{address}")),
         }),
-        Some(_) | None => {
-            Err(SandboxError::invalid("docker_host", "unix:///path/of/the/socket or tcp://host:port"))
-        }
+        Some(_) | None => Err(SandboxError::invalid("docker_host", Options::DOCKER_HOST)),
     }
 }
 

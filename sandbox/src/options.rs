@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine;
+
 const MIB: u64 = 1024 * 1024;
 /// What builds and tools leave behind and nobody means to send.
 const SEED_IGNORE: [&str; 8] =
@@ -52,6 +54,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// What the address of an engine looks like.
+    pub const DOCKER_HOST: &str = "unix:///path/of/the/socket or tcp://host:port";
+
+    /// Whether a text is one, as far as that can be said without asking there.
+    pub fn is_docker_host(text: &str) -> bool {
+        engine::is_address(text)
+    }
+
     /// Every default, with this folder of states.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {

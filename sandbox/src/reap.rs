@@ -82,7 +82,10 @@ pub(crate) async fn maintain(core: &Arc<Core>) -> Maintenance {
                 tracing::warn!(?SWEEP, "the engine takes too long, the rest is left to the next sweep");
             }
         }
-        Err(error) => tracing::warn!(%error, "the engine is not cleared up"),
+        Err(error) => {
+            let engine = core.engine.address();
+            tracing::warn!(engine, %error, "no container engine answers, and runs fail until one does");
+        }
     }
     done.states_evicted = noted("states", core.store.evict(core.options.state_budget)).unwrap_or(0);
     done
@@ -125,7 +128,10 @@ async fn at_the_engine(core: &Arc<Core>, docker: &Docker, done: &mut Maintenance
         // Without its lock, the next sweep would not know the owner of what is left.
         owners.extend(found.owner);
     }
-    done.reconciled = reconcile(core, &states, &present).await;
+    if let Some(here) = noted("the engine's name", core.engine.id().await) {
+        let here = states.values().filter(|state| state.is_at(here.as_deref()));
+        done.reconciled = reconcile(core, here, &present).await;
+    }
     folders(core, &present).await;
     done.volumes = noted("volumes", volumes(docker, core.options.reap_age).await).unwrap_or(0);
     done.cache_images = noted("cached images", core.cache.cleanup(docker, CACHE_AGE).await).unwrap_or(0);
@@ -134,9 +140,9 @@ async fn at_the_engine(core: &Arc<Core>, docker: &Docker, done: &mut Maintenance
 }
 
 /// States that say running while nobody answers for them and no container is there.
-async fn reconcile(core: &Core, states: &HashMap<RunId, RunState>, present: &HashSet<RunId>) -> u64 {
+async fn reconcile(core: &Core, states: impl Iterator<Item = &RunState>, present: &HashSet<RunId>) -> u64 {
     let mut reconciled = 0;
-    for state in states.values() {
+    for state in states {
         let owner = state.owner.as_deref();
         let is_ours = owner == Some(core.owner.name());
         let is_answered =

@@ -15,6 +15,7 @@ use bollard::container::AttachContainerResults;
 use bollard::errors::Error as EngineError;
 use bollard::query_parameters::AttachContainerOptionsBuilder;
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, info_span};
 
@@ -28,7 +29,7 @@ use crate::state::{Journal, RunId};
 use crate::streams::{Log, Streams};
 use crate::supervise::{self, Bounds, Disk, Ended, Told};
 use crate::warm::{self, Ready};
-use crate::{Extract, Extracted, Outcome, Request, SandboxError, SandboxErrorCode, Seed};
+use crate::{Extract, Extracted, Outcome, Output, Request, SandboxError, SandboxErrorCode, Seed};
 
 pub(crate) use set_up::{Bare, is_empty};
 
@@ -41,12 +42,14 @@ pub(crate) struct Run {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Live>,
     pub(crate) spec: Spec,
-    /// Without its seed and its input.
+    /// Without its seed, its input and its output.
     request: Request,
     /// Until its files are in place: they may be many.
     seed: Mutex<Option<Seed>>,
     /// Until it is on its way to the process.
     input: Mutex<Option<Bytes>>,
+    /// Until its process is about to begin.
+    output: Mutex<Option<mpsc::Sender<Output>>>,
     /// The container that waited for it.
     ready: Mutex<Option<Ready>>,
 }
@@ -131,7 +134,8 @@ impl Run {
         ready: Option<Ready>,
     ) -> Self {
         let (seed, input) = (Mutex::new(request.seed.take()), Mutex::new(request.input.take()));
-        Self { core: Arc::clone(core), live, spec, request, seed, input, ready: Mutex::new(ready) }
+        let (output, ready) = (Mutex::new(request.output.take()), Mutex::new(ready));
+        Self { core: Arc::clone(core), live, spec, request, seed, input, output, ready }
     }
 
     /// Runs it. What it has is [cleared](Self::clear) afterwards if it is over.
@@ -246,15 +250,11 @@ impl Run {
     }
 
     async fn begin(&self, docker: &Docker) -> Result<Streams, Halt> {
-        let streams = match &self.request.output {
-            None if self.spec.detached => Streams::default(),
-            output if self.spec.detached => {
-                let attached = self.attach(docker).await?.output;
-                let log = Log::of(docker, self.live.id.as_str());
-                Streams::reading_all(&self.core.drain, attached, log, output.clone())
-            }
-            _ => self.stream(self.attach(docker).await?, None),
-        };
+        if self.spec.detached {
+            self.start(docker).await?;
+            return Ok(follow_log(&self.core, docker, &self.live, self.output()));
+        }
+        let streams = self.stream(self.attach(docker).await?, None);
         self.start(docker).await?;
         Ok(streams)
     }
@@ -292,7 +292,7 @@ impl Run {
     /// Carries output and input; `line` goes before the input.
     fn stream(&self, attached: AttachContainerResults, line: Option<Bytes>) -> Streams {
         let drain = &self.core.drain;
-        let streams = Streams::reading(drain, attached.output, self.request.output.clone());
+        let streams = Streams::reading(drain, attached.output, self.output());
         let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
         match line.map(|line| warm::told(&line, input.as_ref())).or(input) {
             Some(input) => streams.writing(drain, input, attached.input),
@@ -311,6 +311,11 @@ impl Run {
             outcome.cancelled = self.live.is_cancelled();
         }
         Ok(outcome)
+    }
+
+    /// Where its output goes: once, so that the receiver is told its end.
+    fn output(&self) -> Option<mpsc::Sender<Output>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The files that it begins with.
@@ -388,6 +393,17 @@ pub(crate) async fn extract(
     let container = live.id.as_str();
     let results = Results { docker: &docker, container, staged, workdir, limits, stop, journal };
     results.take(wanted).instrument(span).await
+}
+
+/// Follows the log of a detached run from its beginning on, where somebody wants it.
+pub(crate) fn follow_log(
+    core: &Core,
+    docker: &Docker,
+    live: &Live,
+    output: Option<mpsc::Sender<Output>>,
+) -> Streams {
+    let Some(output) = output else { return Streams::default() };
+    Streams::following(&core.drain, Log::of(&core.engine, docker, live.id.as_str()), output)
 }
 
 async fn give_back_folder(staged: Option<Staged>) {

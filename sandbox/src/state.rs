@@ -107,6 +107,9 @@ pub struct RunState {
     /// Which process answers for it: the name of its lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Which engine has a detached one: what that calls itself, and its folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// When it was asked for.
     pub started_at: String,
     /// When it had ended.

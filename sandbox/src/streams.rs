@@ -3,9 +3,9 @@
 //! Output is read whether or not anybody wants it, so that a process never blocks on it; a receiver that is there but slow
 //! does hold it back. Input is written by a task of its own, and a process that does not read it is no failure.
 //!
-//! Of a detached run the engine keeps a log. What the stream of its output has left out is read from there when the
-//! process has ended: the stream may have been broken off, and engines before 23.0 end a followed log as soon as the
-//! process ends, with as much of it as was read until then.
+//! Of a detached run the engine keeps a log, which is followed, so that the process never waits for us. What that leaves out
+//! is read from the log when the process has ended: the stream may have been broken off, and engines before 23.0 (API 1.42)
+//! end a followed log as soon as the process ends, with as much of it as was read until then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,13 +24,16 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Output, OutputStream, engine};
+use crate::engine::{self, Engine};
+use crate::{Output, OutputStream};
 
 /// The most that one piece of output has.
 const PIECE: usize = 64 * 1024;
 /// How long the output of a process that has ended may stand still before its rest is given up.
 const STALLED: Duration = Duration::from_secs(10);
-/// The same for one that was killed. The engine does not see the end of a process whose output nobody takes.
+/// How long before its process the output may end. Its last part, and that alone, is the engine's work after that.
+const BROKEN_OFF: Duration = Duration::from_secs(10);
+/// The same as for a process that has ended for one that was killed. The engine does not see the end of a process whose output nobody takes.
 const STALLED_WHEN_KILLED: Duration = Duration::from_secs(2);
 
 /// The tasks that carry a run's input and output. Dropping it ends them.
@@ -46,21 +49,29 @@ pub(crate) struct Streams {
 impl Streams {
     /// Reads `from` into `to` until it ends.
     pub(crate) fn reading(drain: &Drain, from: impl Pieces, to: Option<mpsc::Sender<Output>>) -> Self {
-        Self::pumping(drain, to, |mut pump, _| async move { pump.carry(from).await })
-    }
-
-    /// The same for a detached run, and after the end of its process what `from` has left out of its log.
-    pub(crate) fn reading_all(
-        drain: &Drain,
-        from: impl Pieces,
-        log: Log,
-        to: Option<mpsc::Sender<Output>>,
-    ) -> Self {
         Self::pumping(drain, to, |mut pump, ended| async move {
             pump.carry(from).await;
-            ended.cancelled().await;
-            pump.rest_of(log.read(false)).await;
+            // An end that comes long before that of the process is none of its own: its init keeps both outputs open.
+            if tokio::time::timeout(BROKEN_OFF, ended.cancelled()).await.is_err() {
+                tracing::warn!("the output of a run has ended before its process");
+            }
         })
+    }
+
+    /// Follows the log of a detached run, and reads after the end of its process what that has left out.
+    pub(crate) fn following(drain: &Drain, log: Log, to: mpsc::Sender<Output>) -> Self {
+        Self::pumping(drain, Some(to), |mut pump, ended| async move {
+            let whole = pump.carry(log.read(true)).await;
+            if !(whole && log.is_followed_to_its_end) {
+                ended.cancelled().await;
+                pump.rest_of(log.read(false)).await;
+            }
+        })
+    }
+
+    /// Reads what there is of the log of a process that has ended.
+    pub(crate) fn reading_log(drain: &Drain, log: &Log, to: mpsc::Sender<Output>) -> Self {
+        Self::reading(drain, log.read(false), Some(to))
     }
 
     fn pumping<F: Future<Output = ()> + Send + 'static>(
@@ -121,15 +132,17 @@ impl<S: Stream<Item = Result<LogOutput, EngineError>> + Send + Unpin + 'static> 
 pub(crate) struct Log {
     docker: Docker,
     container: String,
+    is_followed_to_its_end: bool,
 }
 
 impl Log {
-    pub(crate) fn of(docker: &Docker, container: &str) -> Self {
-        Self { docker: docker.clone(), container: container.to_owned() }
+    pub(crate) fn of(engine: &Engine, docker: &Docker, container: &str) -> Self {
+        let (docker, container) = (docker.clone(), container.to_owned());
+        Self { docker, container, is_followed_to_its_end: engine.knows(1, 42) }
     }
 
     /// From its beginning on; with `follow` until the process ends.
-    pub(crate) fn read(&self, follow: bool) -> impl Pieces + use<> {
+    fn read(&self, follow: bool) -> impl Pieces + use<> {
         let options = LogsOptionsBuilder::default().follow(follow).stdout(true).stderr(true).build();
         Box::pin(self.docker.logs(&self.container, Some(options)))
     }
@@ -162,16 +175,19 @@ struct Pump {
 }
 
 impl Pump {
-    async fn carry(&mut self, mut from: impl Pieces) {
+    /// False where it was broken off.
+    async fn carry(&mut self, mut from: impl Pieces) -> bool {
         while let Some(piece) = from.next().await {
             match piece {
                 Ok(piece) => self.pass(piece).await,
                 Err(error) => {
                     let error = engine::message(&error);
-                    return tracing::warn!(%error, "the engine has broken off the output of a run");
+                    tracing::warn!(%error, "the engine has broken off the output of a run");
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// The log may have lost its beginning, for it is bounded: then this is less than all of the rest, and nothing twice.

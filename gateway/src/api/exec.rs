@@ -131,7 +131,7 @@ async fn admit(api: &Api, request: Request, attempt: &mut ShellAttempt) -> Resul
     let snapshot = api.gateway.snapshots.load();
     caller.check(|key| snapshot.key(key.id).is_some_and(|key| key.revoked_at.is_none()))?;
     let Asked { target, request } = asked?;
-    let runner = find(&snapshot, &target)?;
+    let runner = find(&snapshot, &target, matches!(caller, Caller::Admin))?;
     attempt.of(&runner);
     attempt.seen(&api.gateway, &runner);
     if api.gateway.drain.refusing().is_cancelled() {

@@ -104,6 +104,38 @@ async fn a_row_is_written_soon_after_it_was_recorded() {
 }
 
 #[tokio::test]
+async fn who_reads_finds_what_was_recorded_before_and_does_not_wait_for_a_store_that_is_away() {
+    let (store, file) = store().await;
+    let drain = Drain::new();
+    let audit = Audit::start(Arc::clone(&store), Retention::default(), &drain);
+    for round in 1..=3 {
+        for number in 0..BATCH_ROWS + 10 {
+            audit.record(row(&number.to_string())).await;
+        }
+        audit.settle().await;
+        assert_eq!(all(store.as_ref()).await.len(), round * (BATCH_ROWS + 10));
+    }
+    let other = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
+    let mut lock = other.acquire().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *lock).await.unwrap();
+    audit.record(row("held")).await;
+    timeout(PATIENCE, audit.settle()).await.unwrap();
+    sqlx::query("ROLLBACK").execute(&mut *lock).await.unwrap();
+}
+
+#[test]
+fn every_word_of_the_log_is_listed_once() {
+    let words = outcomes();
+    let distinct: std::collections::BTreeSet<_> = words.iter().chain(&action::ALL).collect();
+    assert_eq!(distinct.len(), words.len() + action::ALL.len());
+    assert!([OK, GATEWAY_LOST, CALLER_STALLED, "QUERY_TIMEOUT"].iter().all(|word| words.contains(word)));
+    for kind in Actor::KINDS {
+        let id = Some(Uuid::now_v7());
+        assert!(Actor::from_parts(kind, id).or(Actor::from_parts(kind, None)).is_some(), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn requests_wait_for_a_store_that_is_behind_and_no_row_is_lost() {
     let (store, file) = store().await;
     let drain = Drain::new();

@@ -48,7 +48,7 @@ pub struct Command {
     page: Page,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     ("TIME", |row| text(row, "at")),
     ("ACTION", |row| text(row, "action")),
     ("OUTCOME", outcome),
@@ -56,12 +56,19 @@ const COLUMNS: [Column; 8] = [
     ("ON", on),
     ("ROWS", |row| text(row, "rows")),
     ("MS", |row| text(row, "durationMs")),
+    ("WHAT", what),
     ("REQUEST", |row| text(row, "requestId")),
 ];
 
+/// The flags that are not called as the parameters that they are.
+const FLAGS: [(&str, &str); 3] =
+    [("actorId", "--actor-id"), ("requestId", "--request-id"), ("from", "--since")];
+/// Characters of a command that the table shows.
+const MAX_WHAT: usize = 200;
+
 pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_>) -> Result<(), CliError> {
     let [limit, cursor] = command.page.parameters();
-    let answer = client
+    let asking = client
         .find(
             &["audit"],
             &[
@@ -80,8 +87,20 @@ pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_
                 cursor,
             ],
         )
-        .await?;
+        .await;
+    let answer = asking.map_err(|error| error.by_flag(&FLAGS))?;
     Ok(output.page(&answer, "entries", &COLUMNS)?)
+}
+
+/// The command, or the source of a query, as in the list of jobs.
+fn what(row: &Value) -> String {
+    let exec = row.get("exec").unwrap_or(&Value::Null);
+    let argv = || exec.get("argv").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let command = match exec.get("command").and_then(Value::as_str) {
+        Some(command) => command.to_owned(),
+        None => argv().collect::<Vec<_>>().join(" "),
+    };
+    if command.is_empty() { text(row, "source") } else { command.chars().take(MAX_WHAT).collect() }
 }
 
 /// The outcome, the rule that is behind it, and how many refusals the row stands for.
@@ -100,4 +119,20 @@ fn outcome(row: &Value) -> String {
 fn on(row: &Value) -> String {
     let named = ["lens", "target", "source"].into_iter().find(|key| row.get(*key).is_some());
     text(row, named.unwrap_or("target"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_shows_the_command_or_the_source() {
+        assert_eq!(what(&json!({"exec": {"command": "df -h | sort"}})), "df -h | sort");
+        assert_eq!(what(&json!({"exec": {"argv": ["df", "-h"]}, "source": "main"})), "df -h");
+        assert_eq!(what(&json!({"exec": {"command": "x".repeat(4_000)}})).len(), MAX_WHAT);
+        assert_eq!(what(&json!({"source": "main"})), "main");
+        assert_eq!(what(&json!({"action": "key.create"})), "-");
+    }
 }

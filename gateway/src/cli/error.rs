@@ -12,6 +12,8 @@ use serde_json::Value;
 
 /// What a shell says of a program that an interrupt has ended: 128 + 2.
 const INTERRUPTED: u8 = 130;
+/// How `exec` ends when its program did not come to an end of its own, as `docker run` does.
+pub(super) const NOT_ENDED: u8 = 125;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,35 @@ impl CliError {
         self.exit()
     }
 
+    /// The same of `exec`: all codes but a few are its program's.
+    pub(super) fn end_exec(&self) -> ExitCode {
+        match self {
+            Self::Interrupted => self.end(),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => self.end(),
+            _ => {
+                complain(self);
+                ExitCode::from(NOT_ENDED)
+            }
+        }
+    }
+
+    /// The same in the words of the command line, where the gateway names a field that was a flag: one of `flags`, otherwise the
+    /// flag of that name.
+    pub(super) fn by_flag(mut self, flags: &[(&str, &str)]) -> Self {
+        let Self::Refused { body, .. } = &mut self else { return self };
+        let Some(field) = body.get("field").and_then(Value::as_str).map(str::to_owned) else { return self };
+        let known = flags.iter().find(|(name, _)| *name == field).map(|(_, flag)| (*flag).to_owned());
+        let flag = known.unwrap_or_else(|| format!("--{field}"));
+        for key in ["error", "user_message"] {
+            if let Some(Value::String(message)) = body.get_mut(key)
+                && let Some(rest) = message.strip_prefix(&format!("{field}:"))
+            {
+                *message = format!("{flag}:{rest}");
+            }
+        }
+        self
+    }
+
     fn exit(&self) -> ExitCode {
         match self {
             Self::Interrupted => ExitCode::from(INTERRUPTED),
@@ -146,4 +177,22 @@ fn refusal(status: &u16, body: &Value) -> String {
             .to_owned();
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_is_named_by_the_flag_that_it_was() {
+        let said = |field: &str, message: &str| {
+            let body = json!({"error": message, "code": "bad_request", "field": field});
+            CliError::Refused { status: 400, body }.by_flag(&[("from", "--since")]).to_string()
+        };
+        assert_eq!(said("from", "from: expected a time"), "--since: expected a time");
+        assert_eq!(said("limit", "limit: expected a number"), "--limit: expected a number");
+        assert_eq!(said("limit", "something else"), "something else");
+    }
 }

@@ -3,27 +3,50 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::builder::RangedI64ValueParser;
+use clap::{Args, value_parser};
 use runtime::signals::Stops;
 use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::error::CliError;
 use super::output::{Output, pairs};
+use crate::shell::request::MAX_TIMEOUT_SECS;
+
+const USAGE: &str = "semilayer-gateway exec [OPTIONS] <TARGET> [OPTIONS] [--] <PROGRAM> [ARGUMENT]...
+       semilayer-gateway exec [OPTIONS] <TARGET> --command <TEXT>";
+const EXITS: &str = "The exit code is the program's own; 125 when there is none (refused, offline, its time over, the gateway not \
+    reachable, wrong options), 130 after an interrupt, 141 when the reader of the output has gone";
+/// What the fields of the request are on the command line.
+const FLAGS: [(&str, &str); 7] = [
+    ("target", "TARGET"),
+    ("argv", "PROGRAM"),
+    ("timeout_secs", "--timeout"),
+    ("sandbox.image", "--image"),
+    ("sandbox.network", "--network"),
+    ("sandbox.memory", "--memory"),
+    ("sandbox.cpus", "--cpus"),
+];
 
 /// A command for a runner.
 #[derive(Debug, Args)]
+#[command(after_help = EXITS, override_usage = USAGE)]
 pub struct Command {
     /// Name or id of the runner, with or without runner: before it
     target: String,
-    /// The program and its arguments
-    #[arg(last = true, value_name = "ARGV", required_unless_present = "command", conflicts_with = "command")]
+    /// The program and its arguments; options of exec stand before the program
+    #[arg(
+        trailing_var_arg = true,
+        value_name = "PROGRAM",
+        required_unless_present = "command",
+        conflicts_with = "command"
+    )]
     argv: Vec<String>,
     /// One line of text in place of a program and its arguments
     #[arg(long, value_name = "TEXT")]
     command: Option<String>,
-    /// Seconds that it may take, up to 3600 [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds that it may take, 1 to 3600 [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = timeout(), allow_negative_numbers = true)]
     timeout: Option<u32>,
     /// readonly, full or sandbox [default: the strongest that is allowed]
     #[arg(long, value_name = "MODE")]
@@ -51,7 +74,9 @@ pub(super) async fn run(command: Command, client: &Client, output: Output<'_>) -
     let mut stops = Stops::listen()?;
     let mut shown = Shown { output, envelope: None };
     tokio::select! {
-        done = client.events(&["exec"], &body, |name, data| shown.event(name, data)) => done?,
+        done = client.events(&["exec"], &body, |name, data| shown.event(name, data)) => {
+            done.map_err(|error| error.by_flag(&FLAGS))?;
+        }
         // Letting go of the connection is what ends the command.
         _ = stops.next() => return Err(CliError::Interrupted),
     }
@@ -82,6 +107,11 @@ impl Command {
         }
         Ok(body)
     }
+}
+
+/// As the gateway takes it.
+fn timeout() -> RangedI64ValueParser<u32> {
+    value_parser!(u32).range(1..=i64::from(MAX_TIMEOUT_SECS))
 }
 
 /// What has come of it until now.
@@ -155,7 +185,52 @@ mod tests {
             serde_json::json!({"target": "edge", "env": {"A": "b=c"}, "command": "id; id",
                 "sandbox": {"image": "busybox", "memory": "64m"}})
         );
-        assert!(body(&["edge"]).is_err() && body(&["edge", "--command", "ls", "--", "ls"]).is_err());
         assert!(body(&["edge", "--env", "A", "--", "ls"]).unwrap_err().contains("--env"));
+    }
+
+    #[test]
+    fn a_program_stands_behind_two_dashes_or_without_them_and_its_options_are_its_own() {
+        let argv = |line: &str| {
+            let body = body(&line.split_whitespace().collect::<Vec<_>>())
+                .map_err(|error| format!("{line}: {error}"));
+            let body = body.unwrap();
+            (body["argv"].clone(), body.get("timeout_secs").cloned())
+        };
+        let df = serde_json::json!(["df", "-h", "--json", "/"]);
+        for line in ["edge -- df -h --json /", "edge df -h --json /"] {
+            assert_eq!(argv(line), (df.clone(), None), "{line}");
+        }
+        for line in [
+            "edge --timeout 5 -- df -h --json /",
+            "edge --timeout 5 df -h --json /",
+            "--timeout 5 edge df -h --json /",
+            "--timeout=5 edge -- df -h --json /",
+        ] {
+            assert_eq!(argv(line), (df.clone(), Some(5.into())), "{line}");
+        }
+        assert_eq!(argv("edge df --timeout 5").0, serde_json::json!(["df", "--timeout", "5"]));
+        assert_eq!(argv("edge -- -x").0, serde_json::json!(["-x"]));
+        assert_eq!(argv("edge -- sh -- -x").0, serde_json::json!(["sh", "--", "-x"]));
+        assert_eq!(argv("edge sh -- -x").0, serde_json::json!(["sh", "--", "-x"]));
+        assert!(body(&["edge", "--timeot", "5", "df"]).unwrap_err().contains("--timeout"));
+        assert!(body(&["edge", "--command", "ls", "df"]).is_err() && body(&["edge", "--"]).is_err());
+    }
+
+    #[test]
+    fn a_time_is_one_that_the_gateway_takes() {
+        for good in ["1", "3600"] {
+            assert!(body(&["edge", "--timeout", good, "ls"]).is_ok(), "{good}");
+        }
+        for bad in ["0", "3601", "30000", "-1", "x"] {
+            let refused = body(&["edge", "--timeout", bad, "ls"]).unwrap_err();
+            assert!(refused.contains("--timeout"), "{refused}");
+        }
+        let long = body(&["edge", "--timeout", "30000", "ls"]).unwrap_err();
+        assert!(long.contains("30000 is not in 1..=3600"), "{long}");
+    }
+
+    #[test]
+    fn there_is_one_command() {
+        assert!(body(&["edge"]).is_err() && body(&["edge", "--command", "ls", "--", "ls"]).is_err());
     }
 }

@@ -62,7 +62,8 @@ pub(super) async fn run(command: Command, client: &Client, mut output: Output<'_
                 limit,
                 cursor,
             ];
-            output.page(&client.find(&["jobs"], &parameters).await?, "jobs", &COLUMNS)?;
+            let answer = client.find(&["jobs"], &parameters).await.map_err(|error| error.by_flag(&[]))?;
+            output.page(&answer, "jobs", &COLUMNS)?;
         }
         Command::Get { job } => {
             let answer = client.get(&["jobs", &job]).await?;

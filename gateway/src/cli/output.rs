@@ -53,10 +53,16 @@ impl Output<'_> {
         })
     }
 
-    /// The same of a list that may go on, which is then told on standard error.
+    /// The same of a list that may go on or be empty, which is then told on standard error.
     pub(super) fn page(&mut self, answer: &Value, key: &str, columns: &[Column]) -> io::Result<()> {
         self.table(answer, key, columns)?;
-        if let (false, Some(cursor)) = (self.json, answer.get("nextCursor").and_then(Value::as_str)) {
+        if self.json {
+            return Ok(());
+        }
+        if answer.get(key).and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            complain(&"no rows");
+        }
+        if let Some(cursor) = answer.get("nextCursor").and_then(Value::as_str) {
             complain(&format_args!("there are more: --cursor {}", printable(cursor)));
         }
         Ok(())

@@ -30,7 +30,8 @@ pub enum Command {
     Update {
         /// Id or name
         runner: String,
-        /// What it may do beside queries, all of it; may be given more than once
+        /// What it may do beside queries, in place of all that it has: exec.readonly, exec.full, docker, sandbox; may be given
+        /// more than once
         #[arg(long = "capability", value_name = "CAPABILITY")]
         capabilities: Vec<String>,
         /// It may do nothing beside queries

@@ -50,7 +50,7 @@ pub(crate) fn grant(
         std::iter::once(needed).chain(with_docker.then_some(Capability::Docker)).collect();
     match needs.iter().find(|needed| !effective.has(*needed)) {
         None => Ok(Grant { mode, docker, needs }),
-        Some(missing) => Err(denied(name, missing, entry.closed().has(missing))),
+        Some(missing) => Err(denied(name, missing, entry)),
     }
 }
 
@@ -74,14 +74,34 @@ fn asks_for_docker(invocation: &Invocation) -> bool {
     program.and_then(|program| program.rsplit('/').next()) == Some("docker")
 }
 
-fn denied(name: &str, missing: Capability, is_in_entry: bool) -> Failure {
-    let message = if is_in_entry {
-        format!("the runner {name:?} does not take such commands: its own settings do not allow {missing}")
+fn denied(name: &str, missing: Capability, entry: CapabilitySet) -> Failure {
+    let (by, message) = if entry.closed().has(missing) {
+        let setting = setting(missing);
+        let message = format!(
+            "the runner {name:?} does not take such commands: its own settings do not allow {missing}; to add it there: {setting}"
+        );
+        ("runner", message)
     } else {
-        format!("the runner {name:?} may not do this: its capabilities here do not contain {missing}")
+        // An update puts its list in place of all: the others go with it.
+        let all = entry.or(std::iter::once(missing).collect());
+        let flags: String = all.iter().map(|capability| format!(" --capability {capability}")).collect();
+        let message = format!(
+            "the runner {name:?} may not do this: its capabilities here do not contain {missing}; to add it: \
+             semilayer-gateway runners update {name}{flags}"
+        );
+        ("gateway", message)
     };
-    let by = if is_in_entry { "runner" } else { "gateway" };
     Failure::denied(format!("capability.{missing}"), message).with("denied_by", by)
+}
+
+/// Where a runner's own settings allow something.
+const fn setting(capability: Capability) -> &'static str {
+    match capability {
+        Capability::ExecReadonly => "readonly among the modes of SEMILAYER_EXEC",
+        Capability::ExecFull => "full among the modes of SEMILAYER_EXEC",
+        Capability::Sandbox => "sandbox among the modes of SEMILAYER_EXEC",
+        Capability::Docker => "SEMILAYER_EXEC_READONLY_DOCKER=true",
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +159,21 @@ mod tests {
         assert_eq!(mode(&["exec.readonly"], &all, &argv), refused("docker", "gateway"));
         assert_eq!(mode(&["exec.readonly", "docker"], &all, &argv), Ok(ExecMode::Readonly));
         assert_eq!(mode(&["exec.full"], &all, &argv), Ok(ExecMode::Full));
+    }
+
+    #[test]
+    fn a_refusal_ends_with_how_to_add_what_is_missing() {
+        let message = |entry: &[&str], said: &[&str], request: &ExecRequest| {
+            grant("edge", set(entry), Some(set(said)), request).unwrap_err().message().to_owned()
+        };
+        let all = ["exec.readonly", "exec.full", "sandbox", "docker"];
+        let here = message(&["exec.readonly"], &all, &boxed());
+        let update = "semilayer-gateway runners update edge --capability exec.readonly --capability sandbox";
+        assert!(here.ends_with(update), "{here}");
+        let there = message(&all, &["exec.readonly"], &boxed());
+        assert!(there.ends_with("to add it there: sandbox among the modes of SEMILAYER_EXEC"), "{there}");
+        let docker = message(&["exec.readonly", "docker"], &["exec.readonly"], &line("docker ps"));
+        assert!(docker.ends_with("to add it there: SEMILAYER_EXEC_READONLY_DOCKER=true"), "{docker}");
     }
 
     #[test]

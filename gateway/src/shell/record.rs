@@ -129,9 +129,11 @@ impl JobStatus {
         match self {
             Self::Succeeded => &[audit::OK],
             Self::Timeout => &["QUERY_TIMEOUT"],
-            Self::Cancelled => &["CANCELLED", "caller_stalled"],
+            Self::Cancelled => &["CANCELLED", audit::CALLER_STALLED],
             Self::Denied => &["POLICY_DENIED"],
-            Self::Failed => &[audit::OK, "QUERY_TIMEOUT", "CANCELLED", "caller_stalled", "POLICY_DENIED"],
+            Self::Failed => {
+                &[audit::OK, "QUERY_TIMEOUT", "CANCELLED", audit::CALLER_STALLED, "POLICY_DENIED"]
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use protocol::{ErrorCode, ExecMode, ExecRequest, Invalid, RawObject};
 use runtime::spelling::closest;
 
 use super::failure::Failure;
+use super::record::said;
 use crate::api::error::ApiError;
 use crate::model::Runner;
 use crate::snapshot::Snapshot;
@@ -30,7 +31,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads the body. Whatever is wrong is named by its field.
     pub(crate) fn parse(body: &str) -> Result<Self, ApiError> {
-        let object = RawObject::from_text(body)?;
+        let object = RawObject::from_text(body).map_err(|invalid| invalid.within("body"))?;
         only(&object, &FIELDS, "")?;
         if let Some(sandbox) = object.get("sandbox") {
             only(
@@ -40,24 +41,42 @@ impl Asked {
             )?;
         }
         let target = object.required_text("target")?;
-        let request = ExecRequest::parse("", &object)?;
+        let request = ExecRequest::parse("", &object).map_err(with_our_limit)?;
         if request.timeout_secs > MAX_TIMEOUT_SECS {
-            let expected = format!("a whole number from 1 to {MAX_TIMEOUT_SECS}");
-            return Err(Invalid::new("timeout_secs", expected).into());
+            return Err(wrong_timeout().into());
         }
         if request.sandbox.is_some() && request.mode.is_some_and(|mode| mode != ExecMode::Sandbox) {
-            return Err(Invalid::new("mode", "sandbox, or nothing, beside the field sandbox").into());
+            let expected = "sandbox, or nothing: an image, network, memory or cpus asks for a container";
+            return Err(Invalid::new("mode", expected).into());
         }
         Ok(Self { target, request })
     }
 }
 
+/// The protocol's limit is a wider one.
+fn with_our_limit(invalid: Invalid) -> Invalid {
+    if invalid.field == "timeout_secs" { wrong_timeout() } else { invalid }
+}
+
+fn wrong_timeout() -> Invalid {
+    Invalid::new("timeout_secs", format!("a whole number from 1 to {MAX_TIMEOUT_SECS}"))
+}
+
 /// The runner that a target names. A target that names nobody, or that cannot name anybody, is answered with the same words.
-pub(crate) fn find(snapshot: &Snapshot, target: &str) -> Result<Arc<Runner>, Failure> {
-    let found = snapshot.find_runner(target.strip_prefix(PREFIX).unwrap_or(target));
-    let message = "there is no such runner; a target is a runner's name, or runner: and its name or id";
-    let unknown = || Failure::validation(ApiError::coded(ErrorCode::TargetNotFound, message));
-    found.cloned().ok_or_else(unknown)
+/// Who may know the runners' names, as operators do, is told which one may be meant.
+pub(crate) fn find(snapshot: &Snapshot, target: &str, may_know_names: bool) -> Result<Arc<Runner>, Failure> {
+    let name = target.strip_prefix(PREFIX).unwrap_or(target);
+    if let Some(runner) = snapshot.find_runner(name) {
+        return Ok(Arc::clone(runner));
+    }
+    let names = || snapshot.runners().map(|runner| runner.name.as_str()).collect::<Vec<_>>();
+    let meant = if may_know_names { closest(name, &names()) } else { None };
+    let hint = match meant {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => "a target is a runner's name or id, with or without runner: before it".to_owned(),
+    };
+    let message = format!("there is no runner {:?}; {hint}", said(target));
+    Err(Failure::validation(ApiError::coded(ErrorCode::TargetNotFound, message)))
 }
 
 fn only(object: &RawObject<'_>, known: &[&str], path: &str) -> Result<(), ApiError> {
@@ -117,9 +136,24 @@ mod tests {
             let refused = Asked::parse(&body.to_string()).unwrap_err();
             assert_eq!(refused.body()["field"], field, "{body}: {}", refused.message());
         }
-        for body in ["", "[]", "{\"target\":", "7"] {
-            assert_eq!(Asked::parse(body).unwrap_err().status(), 400, "{body}");
+        for seconds in [0, 3_601, 30_000, 90_000] {
+            let body = json!({"target": "edge", "command": "ls", "timeout_secs": seconds});
+            let refused = Asked::parse(&body.to_string()).unwrap_err();
+            assert_eq!(
+                refused.message(),
+                "timeout_secs: expected a whole number from 1 to 3600",
+                "{seconds}"
+            );
         }
+        for body in ["", "[]", "{\"target\":", "7"] {
+            let refused = Asked::parse(body).unwrap_err();
+            assert_eq!(
+                (refused.status().as_u16(), &refused.body()["field"]),
+                (400, &json!("body")),
+                "{body}"
+            );
+        }
+        assert_eq!(Asked::parse("").unwrap_err().message(), "body: expected an object");
         let long = Asked::parse(&format!(r#"{{"target":"e","command":"ls","{}":1}}"#, "x".repeat(10_000)));
         assert!(long.unwrap_err().message().len() < 400);
     }
@@ -141,8 +175,14 @@ mod tests {
         let vault = Arc::new(Vault::new(&MasterKey::generate().unwrap()).unwrap());
         let snapshot = Snapshot::new(records, vault);
         for target in ["edge".to_owned(), "runner:edge".to_owned(), id.to_string(), format!("runner:{id}")] {
-            assert_eq!(find(&snapshot, &target).unwrap().id, id, "{target}");
+            assert_eq!(find(&snapshot, &target, false).unwrap().id, id, "{target}");
         }
+        let message = |target: &str, may_know_names: bool| {
+            find(&snapshot, target, may_know_names).unwrap_err().message().to_owned()
+        };
+        assert_eq!(message("egde", true), "there is no runner \"egde\"; did you mean edge?");
+        assert_eq!(message("runner:Edge", true), "there is no runner \"runner:Edge\"; did you mean edge?");
+        assert!(message("x".repeat(10_000).as_str(), true).len() < 400);
         let refused: std::collections::BTreeSet<String> = [
             "Edge".to_owned(),
             "nope".to_owned(),
@@ -155,9 +195,15 @@ mod tests {
             "edge ".to_owned(),
         ]
         .iter()
-        .map(|target| find(&snapshot, target).unwrap_err().envelope().to_string())
+        .map(|target| {
+            let refused = find(&snapshot, target, false).unwrap_err().message().to_owned();
+            refused.replace(&format!("{target:?}"), "TARGET")
+        })
         .collect();
         assert_eq!(refused.len(), 1, "{refused:?}");
-        assert!(refused.first().unwrap().contains("TARGET_NOT_FOUND"), "{refused:?}");
+        assert!(
+            refused.first().unwrap().starts_with("there is no runner TARGET; a target is"),
+            "{refused:?}"
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! The audit log: every attempt, refused ones too.
 
+use semilayer_gateway::audit::{Actor, AuditRow};
+use semilayer_gateway::store::Store as _;
+use semilayer_gateway::store::sqlite::SqliteStore;
 use serde_json::{Value, json};
 
 use crate::harness::Gateway;
@@ -120,6 +123,9 @@ async fn filters_must_all_fit() {
         "limit=1001",
         "limit=x",
         "from=yesterday",
+        "action=exce",
+        "outcome=denied",
+        "actor=root",
         "actorId=x",
         "cursor=x",
         "runner=no%20one",
@@ -133,6 +139,26 @@ async fn filters_must_all_fit() {
     }
     let misspelt = gateway.admin("GET", "/api/audit?limt=5", Value::Null).await.expect(400);
     assert_eq!(misspelt["error"], "limt: expected no such parameter; did you mean limit?");
+    let action = gateway.admin("GET", "/api/audit?action=exce", Value::Null).await.expect(400);
+    let said = action["error"].as_str().unwrap();
+    assert!(said.starts_with("action: expected one of query, count, exec, "), "{said}");
+    assert!(said.ends_with("; did you mean exec?"), "{said}");
+}
+
+#[tokio::test]
+async fn words_that_another_version_has_written_are_found() {
+    let (folder, admin) = Gateway::start().await.stop().await;
+    let store = SqliteStore::open(&folder.path().join("gateway.db")).await.unwrap();
+    let row = AuditRow::new(Actor::Admin, "lens.rename", "lens_in_use", "r");
+    store.append_audit(&[row]).await.unwrap();
+    store.close().await;
+    let gateway = Gateway::start_in(folder, Some(admin), &[]).await.ok().unwrap();
+    for query in ["action=lens.rename", "outcome=lens_in_use", "action=lens.rename&outcome=lens_in_use"] {
+        let page = gateway.admin("GET", &format!("/api/audit?{query}"), Value::Null).await.expect(200);
+        assert_eq!(page["entries"].as_array().unwrap().len(), 1, "{query}");
+    }
+    let none = gateway.admin("GET", "/api/audit?action=lens.rename&outcome=lens_is_used", Value::Null).await;
+    assert_eq!(none.wrong_field(), "outcome");
 }
 
 #[tokio::test]

@@ -170,7 +170,11 @@ async fn a_command_runs_there_as_if_it_were_run_here() {
 async fn a_command_that_is_refused_says_why_and_by_which_rule() {
     let gateway = Gateway::start().await;
     let unknown = ask(&gateway, &["exec", "nope", "--", "ls"]).await;
-    assert!(unknown.code == 1 && unknown.err.starts_with("there is no such runner"), "{}", unknown.err);
+    assert!(
+        unknown.code == 125 && unknown.err.starts_with("there is no runner \"nope\";"),
+        "{}",
+        unknown.err
+    );
     let mut runner = shell_runner(&gateway).await;
     let answering = async {
         let job = runner.frame().await;
@@ -179,11 +183,83 @@ async fn a_command_that_is_refused_says_why_and_by_which_rule() {
         runner.send(&error).await;
     };
     let (ran, ()) = tokio::join!(ask(&gateway, &["exec", "edge", "--image", "x", "--", "ls"]), answering);
-    assert_eq!((ran.code, ran.err.as_str()), (1, "this image is not allowed (rule image.allowed)\n"));
+    assert_eq!((ran.code, ran.err.as_str()), (125, "this image is not allowed (rule image.allowed)\n"));
     let mut stranger = command(&["exec", "edge", "--", "ls"]);
     stranger.env("SEMILAYER_GATEWAY_API", format!("http://{}", gateway.address));
     stranger.env("SEMILAYER_ADMIN_TOKEN", "ak_wrong-wrong-wrong");
-    assert_eq!(run(stranger).await.code, 3);
+    assert_eq!(run(stranger).await.code, 125);
+    let misspelt = ask(&gateway, &["exec", "egde", "ls"]).await;
+    assert_eq!(
+        (misspelt.code, misspelt.err.as_str()),
+        (125, "there is no runner \"egde\"; did you mean edge?\n")
+    );
+    let container = ask(&gateway, &["exec", "edge", "--mode", "full", "--image", "x", "ls"]).await;
+    let expected =
+        "--mode: expected sandbox, or nothing: an image, network, memory or cpus asks for a container\n";
+    assert_eq!((container.code, container.err.as_str()), (125, expected));
+    let memory = ask(&gateway, &["exec", "edge", "--memory", "much", "ls"]).await;
+    assert!(memory.code == 125 && memory.err.starts_with("--memory: expected "), "{}", memory.err);
+    drop(runner);
+    gateway.eventually("/api/runners/edge", |runner| runner["status"] == "offline").await;
+    for wrong in [&["exec", "edge", "ls"][..], &["exec", "edge", "--timeout", "0", "ls"], &["exec"]] {
+        assert_eq!(ask(&gateway, wrong).await.code, 125, "{wrong:?}");
+    }
+    let mut nobody = command(&["exec", "edge", "ls", "--help", "--url", "http://127.0.0.1:1"]);
+    nobody.env("SEMILAYER_ADMIN_TOKEN", "ak_whatever-it-is");
+    nobody.env("SEMILAYER_GATEWAY_API", "http://127.0.0.1:1");
+    assert_eq!(run(nobody).await.code, 125, "not reachable");
+    assert_eq!(run(command(&["exec", "edge", "ls"])).await.code, 125, "no token");
+    let help = run(command(&["exec", "--help"])).await;
+    assert!(help.code == 0 && help.out.contains("125"), "{}", help.out);
+}
+
+#[tokio::test]
+async fn lists_say_what_they_know_and_that_they_are_empty() {
+    let gateway = Gateway::start().await;
+    let mut runner = shell_runner(&gateway).await;
+    let answering = async {
+        let job = runner.frame().await;
+        runner
+            .send(&json!({"type": "exec_done", "job_id": job["job_id"], "exit_code": 0, "duration_ms": 1}))
+            .await;
+    };
+    let (ran, ()) = tokio::join!(ask(&gateway, &["exec", "edge", "df", "-h"]), answering);
+    good(ran);
+    let shown = good(ask(&gateway, &["audit", "--action", "exec"]).await);
+    let lines: Vec<_> = shown.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[0].contains("  WHAT   REQUEST") && lines[1].contains("  df -h  "),
+        "{shown}"
+    );
+    for (arguments, said) in [
+        (&["audit", "--action", "exce"][..], "--action: expected one of query, count, exec, "),
+        (&["audit", "--action", "exce"], "did you mean exec?"),
+        (&["audit", "--outcome", "denied"], "--outcome: expected one of ok, "),
+        (&["audit", "--outcome", "policy-denied"], "did you mean POLICY_DENIED?"),
+        (&["audit", "--actor", "root"], "--actor: expected one of anonymous, admin, "),
+        (&["audit", "--since", "1h"], "--since: expected a time such as "),
+        (&["audit", "--actor-id", "x"], "--actor-id: expected an id"),
+        (&["jobs", "list", "--status", "runing"], "--status: expected one of pending, "),
+        (&["jobs", "list", "--status", "runing"], "did you mean running?"),
+        (&["jobs", "list", "--kind", "shel"], "did you mean shell?"),
+    ] {
+        let refused = ask(&gateway, arguments).await;
+        assert!(refused.code == 1 && refused.out.is_empty(), "{arguments:?}");
+        assert!(refused.err.contains(said), "{arguments:?}: {}", refused.err);
+    }
+    for arguments in [&["audit", "--lens", "anything"][..], &["jobs", "list", "--status", "failed"]] {
+        let none = ask(&gateway, arguments).await;
+        assert_eq!((none.code, none.out.lines().count(), none.err.as_str()), (0, 1, "no rows\n"));
+        let json = ask(&gateway, &[arguments, &["--json"]].concat()).await;
+        assert_eq!((json.code, json.err.as_str()), (0, ""));
+    }
+    let help = good(run(command(&["runners", "update", "--help"])).await);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let capability =
+        "in place of all that it has: exec.readonly, exec.full, docker, sandbox; may be given more than once";
+    assert!(help.contains(capability), "{help}");
+    let help = good(run(command(&["audit", "--help"])).await);
+    assert!(help.contains("--json shows everything"), "{help}");
 }
 
 #[tokio::test]

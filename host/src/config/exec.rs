@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use protocol::ExecMode;
 use runtime::settings::{Key, Reader, Source};
-use sandbox::ContainerRuntime;
+use sandbox::{ContainerRuntime, Options};
 use toml::{Table, Value};
 
 use super::{images::ImagePattern, state_dir};
@@ -35,6 +35,8 @@ use crate::cli::Flags;
 pub use crate::exec::OutputCaps;
 
 const NAME: &str = "SEMILAYER_EXEC";
+/// No other program has variables that begin so.
+pub(super) const PREFIX: &str = "SEMILAYER_EXEC_";
 const MIB: u64 = 1024 * 1024;
 const DEFAULT_IMAGE: &str = "alpine:3.19";
 
@@ -170,8 +172,16 @@ impl ExecSettings {
         self.modes.iter().map(|mode| mode.as_str()).collect::<Vec<_>>().join(",")
     }
 
+    /// The variables beside `SEMILAYER_EXEC` that are set in `source`. Where nothing may run they have no effect.
+    pub(crate) fn variables(source: &dyn Source) -> Vec<String> {
+        let is_set = |name: &String| source.get(name).is_some_and(|text| !text.is_empty());
+        variables().filter(is_set).collect()
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>, flags: &Flags, table: &Table) -> Self {
         refuse_unknown(reader, table);
+        reader.reads(NAME);
+        variables().for_each(|name| reader.reads(name));
         let defaults = Self::default();
         let sandbox = SandboxSettings::read(reader, flags, table);
         let modes = modes(reader, flags, table);
@@ -240,8 +250,13 @@ fn key(path: &str) -> Key {
     Key::env(variable(path)).file(format!("exec.{path}"))
 }
 
+/// All variables but [`NAME`], which stands for `modes`.
+fn variables() -> impl Iterator<Item = String> {
+    VALUES.iter().chain(LISTS).filter(|path| **path != "modes").map(|path| variable(path))
+}
+
 fn variable(path: &str) -> String {
-    format!("{NAME}_{}", path.replace('.', "_").to_uppercase())
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
 fn modes(reader: &mut Reader<'_>, flags: &Flags, table: &Table) -> BTreeSet<ExecMode> {
@@ -374,13 +389,10 @@ fn container_runtime(text: &str) -> Option<ContainerRuntime> {
 
 /// The engine's own variable is nobody's business where nothing runs.
 fn docker_host(reader: &mut Reader<'_>, on: bool) -> Option<String> {
-    let known = |text: &str| {
-        let known = ["unix://", "tcp://"].iter().any(|scheme| text.starts_with(scheme));
-        known.then(|| text.to_owned())
-    };
+    let known = |text: &str| Options::is_docker_host(text).then(|| text.to_owned());
     let key = key("docker_host");
     let key = if on { key.or_env("DOCKER_HOST") } else { key };
-    reader.parsed_by(key, "unix:// or tcp://", known)
+    reader.parsed_by(key, Options::DOCKER_HOST, known)
 }
 
 /// Files and folders that are named in the settings because there is a secret or the runner's state in them.
@@ -442,6 +454,15 @@ mod tests {
             Ok(_) => Ok(settings),
             Err(mistakes) => Err(mistakes.iter().map(|mistake| mistake.key.clone()).collect()),
         }
+    }
+
+    #[test]
+    fn the_other_programs_know_every_variable_of_shell_jobs() {
+        let source: Mapping = variables().map(|name| (name, "1")).collect();
+        let mut reader = Reader::new(&source);
+        reader.tell_strangers(&[PREFIX]);
+        assert_eq!(reader.finish().unwrap(), []);
+        assert_eq!(variables().count(), VALUES.len() + LISTS.len() - 1);
     }
 
     #[test]

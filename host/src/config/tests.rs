@@ -224,3 +224,24 @@ mod plugins {
         assert!(load_plugins(&flags, &nothing).is_ok_and(|plugins| plugins.dir.is_some()));
     }
 }
+
+#[test]
+fn a_misspelt_variable_is_warned_of_without_its_value() {
+    let environment = [
+        ("SEMILAYER_EXEC", "off"),
+        ("SEMILAYER_EXEC_SANDBOX_IMGES", "hunter2"),
+        ("SEMILAYER_EXEC_SANDBOX_IMAGES", "python:*"),
+        ("SEMILAYER_EXEC_COLOUR", "hunter2"),
+        ("SEMILAYER_CONFG", "hunter2"),
+        ("SEMILAYER_SANDBOX_MEMROY", "1g"),
+        ("SEMILAYER_SOURCE_MAIN_URL", "postgres://db"),
+    ];
+    let warnings = load(&Flags::default(), &environment).unwrap().warnings;
+    let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        "SEMILAYER_CONFG: is not a setting; did you mean SEMILAYER_CONFIG?",
+        "SEMILAYER_EXEC_COLOUR: is not a setting",
+        "SEMILAYER_EXEC_SANDBOX_IMGES: is not a setting; did you mean SEMILAYER_EXEC_SANDBOX_IMAGES?",
+    ];
+    assert_eq!(told, expected);
+}

@@ -2,6 +2,7 @@
 
 use protocol::ExecMode;
 use runtime::Drain;
+use runtime::settings::Source as Environment;
 use sandbox::Sandbox;
 
 use super::Check;
@@ -11,9 +12,13 @@ use crate::exec::{HostFiles, find_programs, sandbox_options};
 const NAME: &str = "exec";
 const SANDBOX: &str = "exec sandbox";
 
-/// Looks at each granted mode.
-pub(super) async fn check(settings: &ExecSettings) -> Vec<Check> {
+/// Looks at each granted mode, and where there is none at variables that only a granted one would need.
+pub(super) async fn check(settings: &ExecSettings, environment: &dyn Environment) -> Vec<Check> {
     let mut checks = vec![Check::passed(NAME, format!("shell jobs: {}", settings.shown()))];
+    if !settings.is_on() {
+        let idle = |name| Check::warning(NAME, format!("{name} has no effect while SEMILAYER_EXEC is off"));
+        checks.extend(ExecSettings::variables(environment).into_iter().map(idle));
+    }
     if settings.grants(ExecMode::Readonly) {
         checks.push(programs(settings));
     }
@@ -66,5 +71,29 @@ async fn image(sandbox: &Sandbox, image: &str, answers: String) -> Check {
             Check { advice: Some(advice.to_owned()), ..warning }
         }
         Err(error) => Check::warning(SANDBOX, format!("{answers}, but not about the image {image}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::settings::Mapping;
+
+    use super::super::CheckStatus;
+    use super::*;
+
+    #[tokio::test]
+    async fn variables_for_shell_jobs_that_are_off_are_told_to_have_no_effect() {
+        let environment: Mapping = [
+            ("SEMILAYER_EXEC_SANDBOX_IMAGES", "python:*"),
+            ("SEMILAYER_EXEC_SANDBOX_MEMORY", ""),
+            ("SEMILAYER_EXEC_COLOUR", "no setting"),
+        ]
+        .into_iter()
+        .collect();
+        let told = check(&ExecSettings::default(), &environment).await;
+        let [off, idle] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((off.status, off.detail.as_str()), (CheckStatus::Passed, "shell jobs: off"));
+        let expected = "SEMILAYER_EXEC_SANDBOX_IMAGES has no effect while SEMILAYER_EXEC is off";
+        assert_eq!((idle.status, idle.detail.as_str()), (CheckStatus::Warning, expected));
     }
 }

@@ -13,6 +13,7 @@ use super::Check;
 use crate::config::Config;
 use crate::link::{Greeting, NoSession, Refusal, greet};
 use crate::registry::Registry;
+use crate::session::Ended;
 
 /// The stages before hello, in their order.
 const STAGES: [&str; 4] = ["dns", "tcp", "proxy", "tls"];
@@ -198,9 +199,9 @@ async fn leave(greeting: Greeting) -> Vec<AssignedSource> {
 
 fn refused(error: &NoSession) -> Check {
     let advice = match error {
-        NoSession::Refused(refusal) => refusal.advice(),
-        NoSession::Ended(crate::session::Ended::Closed { code: 4401, .. }) => Refusal::Revoked.advice(),
-        NoSession::Ended(crate::session::Ended::Closed { code: 4426, .. }) => Refusal::Version.advice(),
+        NoSession::Refused(refusal) => return not_wanted(*refusal),
+        NoSession::Ended(Ended::Closed { code: 4401, .. }) => return not_wanted(Refusal::Revoked),
+        NoSession::Ended(Ended::Closed { code: 4426, .. }) => return not_wanted(Refusal::Version),
         NoSession::Upgrade { .. } | NoSession::NoAnswer | NoSession::Ended(_) => {
             "make sure that SEMILAYER_GATEWAY_URL, with its path, is a gateway's and no other web server's"
         }
@@ -208,4 +209,24 @@ fn refused(error: &NoSession) -> Check {
         NoSession::Token => "copy the token anew, without quotes, blanks or line breaks",
     };
     Check::failed("token", error.to_string(), advice)
+}
+
+fn not_wanted(refusal: Refusal) -> Check {
+    Check::failed("token", refusal.to_string(), refusal.advice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_that_refuses_the_runner_is_told_as_a_refusal() {
+        let closed = |code| refused(&NoSession::Ended(Ended::Closed { code, reason: String::new() }));
+        let revoked = closed(4401);
+        assert_eq!(revoked, refused(&NoSession::Refused(Refusal::Revoked)));
+        assert!(revoked.detail.contains("the id is not the one that the token was made for"), "{revoked:?}");
+        assert!(revoked.advice.unwrap().starts_with("check SEMILAYER_RUNNER_ID; "));
+        assert_eq!(closed(4426), refused(&NoSession::Refused(Refusal::Version)));
+        assert_eq!(closed(1001).detail, "the socket ended before hello was answered");
+    }
 }

@@ -138,7 +138,11 @@ fn container(asked: &ExecSandbox, granted: &SandboxSettings) -> Result<Container
     let image = asked.image.as_ref().unwrap_or(&granted.image);
     let default = ImagePattern::parse(&granted.image);
     if !granted.images.iter().chain(&default).any(|pattern| pattern.matches(image)) {
-        let message = format!("image {} is not granted on this runner", shown(image));
+        let message = format!(
+            "image {} is not granted on this runner; those that are: {} (exec.sandbox.images)",
+            shown(image),
+            listed(default.iter().chain(&granted.images).map(ToString::to_string).collect())
+        );
         return Err(Denied::new(Rule::Image, message));
     }
     let network = asked.network.as_deref().unwrap_or(NO_NETWORK);
@@ -162,6 +166,20 @@ fn container(asked: &ExecSandbox, granted: &SandboxSettings) -> Result<Container
         memory: asked.memory,
         cpus: asked.cpus,
     })
+}
+
+/// The beginning of a list, for messages.
+fn listed(names: Vec<String>) -> String {
+    const LENGTH: usize = 300;
+    let mut text = String::new();
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 && text.len() + name.len() > LENGTH {
+            return format!("{text} and {} more", names.len() - index);
+        }
+        let separator = if index == 0 { "" } else { ", " };
+        text = format!("{text}{separator}{name}");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -275,5 +293,23 @@ mod tests {
         assert_eq!(asked(memory), Err(Rule::Memory));
         let cpus = ExecSandbox { cpus: Some(1.5), ..ExecSandbox::default() };
         assert_eq!(asked(cpus), Err(Rule::Cpus));
+    }
+
+    #[test]
+    fn a_refused_image_is_told_with_the_granted_ones_as_far_as_there_is_room() {
+        let granted = SandboxSettings {
+            images: vec![ImagePattern::parse("python:*").unwrap()],
+            ..SandboxSettings::default()
+        };
+        let asked = ExecSandbox { image: Some("node:22".to_owned()), ..ExecSandbox::default() };
+        assert_eq!(
+            container(&asked, &granted).unwrap_err().to_string(),
+            "image \"node:22\" is not granted on this runner; those that are: alpine:3.19, python:* \
+             (exec.sandbox.images) (sandbox.image)"
+        );
+        let many = (0..1_000).map(|index| ImagePattern::parse(&format!("acme/image-{index}:*")).unwrap());
+        let granted = SandboxSettings { images: many.collect(), ..granted };
+        let denied = container(&asked, &granted).unwrap_err().message;
+        assert!(denied.len() < 450 && denied.contains(" more (exec.sandbox.images)"), "{denied}");
     }
 }

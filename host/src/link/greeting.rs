@@ -64,8 +64,10 @@ pub(crate) enum Refusal {
     /// 401: it does not know the id or the token.
     #[error("the gateway does not know this runner's id and token (401)")]
     Unknown,
-    /// 403 or a close with 4401: it knows them and does not accept them any more.
-    #[error("the gateway has revoked this runner's token")]
+    /// 403 or a close with 4401: it knows the token, and does not accept it any more or not with this id.
+    #[error(
+        "the gateway refuses this runner's id and token: revoked, or the id is not the one that the token was made for"
+    )]
     Revoked,
     /// 426 or a close with 4426.
     #[error("the gateway does not speak this runner's protocol version")]
@@ -80,7 +82,7 @@ impl Refusal {
                 "check SEMILAYER_RUNNER_ID and SEMILAYER_RUNNER_TOKEN, and that the gateway is the one that made them"
             }
             Self::Revoked => {
-                "set the new token if it was rotated; a revoked runner needs another one (semilayer-gateway runners create)"
+                "check SEMILAYER_RUNNER_ID; set the new token if it was rotated; a revoked runner needs another one (semilayer-gateway runners create)"
             }
             Self::Version => "install a runner of the gateway's version",
         }

@@ -322,6 +322,8 @@ mod doctor {
             ("SEMILAYER_GATEWAY_URL", gateway_url.as_str()),
             ("SEMILAYER_SOURCE_ODERS_PATH", "/orders.db"),
             ("SEMILAYER_SOURCE_WAREHOUSE_PATH", "/w.db"),
+            ("SEMILAYER_EXEC_SANDBOX_IMGES", "python:*"),
+            ("SEMILAYER_EXEC_SANDBOX_IMAGE", "alpine:3.19"),
         ];
         let mut foreign = sqlite("ledger");
         foreign["bridge"] = json!("@acme/ledger");
@@ -341,6 +343,8 @@ mod doctor {
             "SEMILAYER_SOURCE_ODERS_PATH belongs to no assigned source; for source orders it must be SEMILAYER_SOURCE_ORDERS_PATH",
         );
         warned("SEMILAYER_SOURCE_WAREHOUSE_PATH belongs to no source that is assigned to this runner");
+        warned("SEMILAYER_EXEC_SANDBOX_IMGES: is not a setting; did you mean SEMILAYER_EXEC_SANDBOX_IMAGES?");
+        warned("SEMILAYER_EXEC_SANDBOX_IMAGE has no effect while SEMILAYER_EXEC is off");
         let ledger = check(&checks, "source ledger");
         assert!(ledger["advice"].as_str().unwrap().contains("a runner that has its bridge"), "{ledger}");
         let token = check(&checks, "token");
@@ -381,6 +385,26 @@ mod doctor {
         assert_eq!(token["status"], "failed");
         assert!(token["advice"].as_str().unwrap().contains("SEMILAYER_RUNNER_TOKEN"), "{token}");
         assert_eq!(status(&checks, "sources"), "skipped");
+    }
+
+    #[tokio::test]
+    async fn an_id_that_the_token_was_not_made_for_fails_with_both_that_it_may_be() {
+        let gateway = Gateway::bind().await;
+        let gateway_url = url(&gateway);
+        let environment = [("SEMILAYER_GATEWAY_URL", gateway_url.as_str())];
+        let playing = async {
+            drop(gateway.tcp().await);
+            let mut socket = gateway.accept().await;
+            assert_eq!(socket.frame().await["runnerId"], "r1");
+            socket.close(4401, "runner mismatch").await;
+        };
+        let ((code, checks), ()) = tokio::join!(doctor(&[], &environment), playing);
+        assert_eq!(code, 1);
+        let token = check(&checks, "token");
+        let expected = "the gateway refuses this runner's id and token: revoked, or the id is not the one that the token was \
+                        made for";
+        assert_eq!(token["detail"], expected);
+        assert!(token["advice"].as_str().unwrap().starts_with("check SEMILAYER_RUNNER_ID; "), "{token}");
     }
 
     #[tokio::test]

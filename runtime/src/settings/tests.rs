@@ -176,3 +176,35 @@ fn names_are_those_with_the_prefix_in_order() {
     assert!(Environment.names("").contains(&"PATH".to_owned()));
     assert!(Environment.get("PATH").is_some_and(|path| !path.is_empty()));
 }
+
+#[test]
+fn a_variable_that_was_asked_for_is_no_stranger_and_a_slip_in_its_name_is_one() {
+    let source = source([
+        ("SEMILAYER_LISTEN", "1"),
+        ("SEMILAYER_ADMIN_TOKEN_FIEL", "hunter2"),
+        ("SEMILAYER_READ_ELSEWHERE", "1"),
+        ("SEMILAYER_LISTN", "hunter2"),
+    ]);
+    let mut reader = Reader::new(&source);
+    reader.text(Key::env("SEMILAYER_LISTEN").flag("--listen", Some("2".to_owned())));
+    reader.secret("SEMILAYER_ADMIN_TOKEN");
+    reader.reads("SEMILAYER_READ_ELSEWHERE");
+    reader.tell_strangers(&["SEMILAYER_READ_"]);
+    let told: Vec<_> = reader.finish().unwrap().iter().map(ToString::to_string).collect();
+    let expected = [
+        "SEMILAYER_ADMIN_TOKEN_FIEL: is not a setting; did you mean SEMILAYER_ADMIN_TOKEN_FILE?",
+        "SEMILAYER_LISTN: is not a setting; did you mean SEMILAYER_LISTEN?",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_misspelt_name_is_told_together_with_the_setting_that_it_leaves_without_a_value() {
+    let source = source([("SEMILAYER_RUNER_ID", "r1")]);
+    let mut reader = Reader::new(&source);
+    reader.required("SEMILAYER_RUNNER_ID");
+    reader.tell_strangers(&[]);
+    let expected = "SEMILAYER_RUNNER_ID: is required\n\
+        SEMILAYER_RUNER_ID: is not a setting; did you mean SEMILAYER_RUNNER_ID?";
+    assert_eq!(reader.finish().unwrap_err().to_string(), expected);
+}

@@ -187,7 +187,7 @@ pub(super) fn capabilities(names: &[String], user: &User) -> Result<Vec<String>,
         return Ok(Vec::new());
     }
     if !user.is_root {
-        return Err(SandboxError::invalid("capabilities", "none, for a user that is not root"));
+        return Err(SandboxError::invalid("capabilities", "none, for a user that is not root (user: \"0\")"));
     }
     let plain = |name: &String| name.strip_prefix("CAP_").unwrap_or(name).to_owned();
     let names: Vec<String> = names.iter().map(plain).collect();

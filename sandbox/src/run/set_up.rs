@@ -55,6 +55,9 @@ struct Source<'a> {
 impl Run {
     pub(super) async fn set_up(&self, belongings: &mut Belongings) -> Result<Docker, Halt> {
         let docker = self.unless_cancelled(self.core.engine.ready()).await?;
+        if self.spec.detached {
+            self.note_engine().await?;
+        }
         let image = self.image(&docker).await?;
         self.stage(belongings).await?;
         let wants_bare = belongings.staged.is_some() && !self.spec.seeded;
@@ -78,6 +81,13 @@ impl Run {
         self.seed(&docker, source, belongings).await?;
         self.join_networks(&docker).await?;
         Ok(docker)
+    }
+
+    /// Who looks for the run later may be at another engine.
+    async fn note_engine(&self) -> Result<(), Halt> {
+        let engine = self.unless_cancelled(self.core.engine.id()).await?;
+        let noted = self.core.store.update(&self.live.id, |state| state.engine = engine);
+        noted.map(drop).map_err(Halt::Failed)
     }
 
     /// The image, or the cached one with the steps of `run` on top of it.

@@ -83,6 +83,11 @@ impl Book {
         self.tell(pages);
     }
 
+    /// Whether nothing was written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pages().written == 0
+    }
+
     /// There will be no more lines.
     pub(crate) fn end(&self) {
         let mut pages = self.pages();
@@ -103,6 +108,8 @@ impl Book {
     /// Up to `most` lines after the one with this number.
     pub(crate) fn after(&self, number: u64, most: usize) -> Following {
         let pages = self.pages();
+        // Numbers begin anew where a run is found again, and its log may begin later than before.
+        let number = if number > pages.written { 0 } else { number };
         let all = || pages.head.iter().chain(&pages.tail);
         let mut next = None;
         // What is missed lies before the first line of an answer, never between two.
@@ -196,6 +203,8 @@ mod tests {
         book.end();
         assert!(book.after(1, 10).ended && !book.after(1, 1).ended);
         assert_eq!(book.after(3, 10), Following { missed: 0, lines: Vec::new(), ended: true });
+        // Of a reader who saw more before a restart.
+        assert_eq!(book.after(9, 10), book.after(0, 10));
     }
 
     #[test]

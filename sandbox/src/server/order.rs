@@ -316,7 +316,9 @@ fn callback_url(text: &str, private_callbacks: bool) -> Result<Url, &'static str
         Some(url::Host::Ipv6(address)) => !Reach::of(address.into()).is_public(),
     };
     if private && !private_callbacks {
-        return Err("callbackUrl: expected a public address; private ones must be allowed by the server");
+        return Err(
+            "callbackUrl: expected a public address; private ones must be allowed by the server (--allow-private-callbacks)",
+        );
     }
     Ok(url)
 }

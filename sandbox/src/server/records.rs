@@ -189,9 +189,11 @@ impl Records {
     /// Keeps the lines of a run that has ended.
     pub(crate) fn put_lines(&self, id: &RunId, book: &Book) -> io::Result<()> {
         let Some(bytes) = book.save() else { return Ok(()) };
-        disk::replace(&self.lines_path(id), &bytes, false)?;
+        let path = self.lines_path(id);
+        let before = path.symlink_metadata().map_or(0, |found| found.len());
+        disk::replace(&path, &bytes, false)?;
         let mut all = self.lines_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        *all = all.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        *all = all.saturating_sub(before).saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if *all > LINES_BUDGET {
             *all = shrink(&self.folder, LINES_BUDGET / 4 * 3)?;
         }

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ use super::room::{Held, Room};
 use super::slots::{Slot, Slots};
 use super::view::RunView;
 use crate::{
-    Execution, Extract, Lines, Output, OutputStream, RunId, RunState, RunStatus, Sandbox, SandboxError,
-    SandboxErrorCode,
+    Execution, Extract, Lines, Outcome, Output, OutputStream, RunId, RunState, RunStatus, Sandbox,
+    SandboxError, SandboxErrorCode,
 };
 
 /// Pieces of output that wait to become lines.
@@ -243,27 +244,7 @@ impl Runs {
         mut pieces: mpsc::Receiver<Output>,
         book: &Arc<Book>,
     ) {
-        let outcome = {
-            let mut writer = Writer::new(book);
-            let outcome = {
-                let ended = execution.outcome();
-                tokio::pin!(ended);
-                loop {
-                    tokio::select! {
-                        outcome = &mut ended => break outcome,
-                        Some(piece) = pieces.recv() => writer.write(&piece),
-                    }
-                }
-            };
-            let rest = async {
-                while let Some(piece) = pieces.recv().await {
-                    writer.write(&piece);
-                }
-            };
-            let _late = tokio::time::timeout(LAST_PIECES, rest).await;
-            writer.finish();
-            outcome
-        };
+        let outcome = self.written(&execution, &record, &mut pieces, book).await;
         match outcome {
             Ok(outcome) => record.disk_exceeded = outcome.disk_exceeded,
             Err(error) if record.detached && self.goes_on(execution.id()).await => {
@@ -286,6 +267,46 @@ impl Runs {
         self.evict(execution.id()).await;
     }
 
+    /// Makes lines of what a run writes until it is over.
+    async fn written(
+        &self,
+        execution: &Execution,
+        record: &Record,
+        pieces: &mut mpsc::Receiver<Output>,
+        book: &Arc<Book>,
+    ) -> Result<Outcome, Arc<SandboxError>> {
+        let mut writer = Writer::new(book);
+        let mut over = pin!(execution.outcome());
+        loop {
+            tokio::select! {
+                outcome = &mut over => {
+                    let rest = async {
+                        while let Some(piece) = pieces.recv().await {
+                            writer.write(&piece);
+                        }
+                    };
+                    let _late = tokio::time::timeout(LAST_PIECES, rest).await;
+                    writer.finish();
+                    return outcome;
+                }
+                piece = pieces.recv() => match piece {
+                    Some(piece) => writer.write(&piece),
+                    None => break,
+                },
+            }
+        }
+        writer.finish();
+        if record.detached && !book.is_empty() {
+            // The end of the run is told, and its container's log gone, soon after that of its output, also without us.
+            let (shared, id, book) = (Arc::clone(&self.0), record.id.clone(), Arc::clone(book));
+            let kept = disk::blocking(move || shared.records.put_lines(&id, &book)).await.flatten();
+            if let Err(error) = kept {
+                tracing::warn!(run = %record.id, %error, "the lines of a run are not kept yet");
+            }
+        }
+        over.await
+    }
+
     /// Whether a run that was lost sight of has not ended, as far as anybody knows.
     async fn goes_on(&self, id: &RunId) -> bool {
         let (shared, id) = (Arc::clone(&self.0), id.clone());
@@ -302,6 +323,8 @@ impl Runs {
         if let Some(pending) = record.pending.take() {
             record.leave(shared.artifacts.keep(&id, &pending)?);
         }
+        // One who goes on with a run whose container is gone has none; its lines were kept before that.
+        let book = book.filter(|book| !book.is_empty());
         if let Some(book) = book {
             shared.records.put_lines(&id, book)?;
         }

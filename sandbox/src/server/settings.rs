@@ -87,7 +87,8 @@ pub struct ServeFlags {
     /// Graphics processors of every run, as docker run takes them [env: SEMILAYER_SANDBOX_GPUS] [default: none]
     #[arg(long, value_name = "GPUS")]
     pub gpus: Option<String>,
-    /// How long a run may take that does not say so itself [env: SEMILAYER_SANDBOX_TIMEOUT] [default: 20m]
+    /// How long a run may take that does not say so itself; a bare number is seconds [env: SEMILAYER_SANDBOX_TIMEOUT]
+    /// [default: 20m]
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
     /// How files go in and out: auto, archive or shared [env: SEMILAYER_SANDBOX_TRANSFER] [default: auto]
@@ -205,6 +206,7 @@ impl Settings {
         let ca_file = reader.text("SEMILAYER_CA_FILE").map(PathBuf::from);
         let ssl_cert_file = reader.text("SSL_CERT_FILE").map(PathBuf::from);
         let proxies = Proxies::load(&mut reader);
+        reader.tell_strangers(&[PREFIX]);
         let warnings = reader.finish()?;
         Ok(Loaded { settings, log, traces, ca_file, ssl_cert_file, proxies, warnings })
     }
@@ -232,6 +234,8 @@ impl Name {
     }
 }
 
+/// No other program has variables that begin so.
+const PREFIX: &str = "SEMILAYER_SANDBOX_";
 const PORT: Name = Name::new("SEMILAYER_SANDBOX_PORT", Some("LIGHT_RUN_PORT"), "--port");
 const HOST: Name = Name::new("SEMILAYER_SANDBOX_HOST", Some("LIGHT_RUN_HOST"), "--host");
 const TOKEN: Name = Name::new("SEMILAYER_SANDBOX_TOKEN", Some("LIGHT_RUN_TOKEN"), "--token");
@@ -267,7 +271,9 @@ const STATE_BYTES: &str = "SEMILAYER_SANDBOX_STATE_MAX_BYTES";
 
 fn options(reader: &mut Reader<'_>, flags: &ServeFlags) -> Options {
     let mut options = Options::new(state_dir(reader, flags));
-    options.docker_host = reader.text(DOCKER_HOST.key(flags.docker_host.clone()));
+    let address = |text: &str| Options::is_docker_host(text).then(|| text.to_owned());
+    let docker_host = DOCKER_HOST.key(flags.docker_host.clone());
+    options.docker_host = reader.parsed_by(docker_host, Options::DOCKER_HOST, address);
     if reader.text("DOCKER_TLS_VERIFY").is_some() || !is_plain(options.docker_host.as_deref()) {
         options.docker_certs = reader.text("DOCKER_CERT_PATH").map(PathBuf::from);
     }
@@ -483,6 +489,23 @@ mod tests {
     }
 
     #[test]
+    fn variables_that_are_no_settings_are_warned_of_without_their_values() {
+        let environment =
+            [("SEMILAYER_SANDBOX_MEMROY", "hunter2"), ("SEMILAYER_SANDBOX_NETWORK", "none"), ("HOME", "/h")];
+        let mapping: Mapping = environment.into_iter().collect();
+        let warnings = Settings::load(&ServeFlags::default(), &mapping).unwrap().warnings;
+        let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+        let expected = [
+            "SEMILAYER_SANDBOX_MEMROY: is not a setting; did you mean SEMILAYER_SANDBOX_MEMORY?",
+            "SEMILAYER_SANDBOX_NETWORK: is not a setting; did you mean SEMILAYER_SANDBOX_ALLOW_NETWORK?",
+        ];
+        assert_eq!(told, expected);
+        let flags = ServeFlags { allow_network: vec!["db".to_owned()], ..ServeFlags::default() };
+        let mapping: Mapping = [(ALLOW_NETWORK, "web"), ("HOME", "/h")].into_iter().collect();
+        assert!(Settings::load(&flags, &mapping).unwrap().warnings.is_empty(), "known, and the flag wins");
+    }
+
+    #[test]
     fn names_of_old_are_understood_and_ours_stand_above_them() {
         let old = [
             ("LIGHT_RUN_PORT", "4000"),
@@ -550,6 +573,7 @@ mod tests {
             ("SEMILAYER_SANDBOX_RUNTIME", "crun"),
             ("SEMILAYER_SANDBOX_TRANSFER", "pigeon"),
             ("SEMILAYER_SANDBOX_WARM", "busybox"),
+            ("DOCKER_HOST", "/var/run/docker.sock"),
             ("LIGHT_RUN_MAX_ARTIFACTS_BYTES", "1t"),
         ];
         let mistakes = load(&ServeFlags::default(), &environment).unwrap_err();

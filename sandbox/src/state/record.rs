@@ -23,6 +23,7 @@ impl RunState {
             extract: request.extract.clone(),
             detached: spec.detached,
             owner: Some(owner.to_owned()),
+            engine: None,
             started_at: now(),
             finished_at: None,
             status: RunStatus::Running,
@@ -36,6 +37,14 @@ impl RunState {
             landed: Vec::new(),
             error: None,
             error_code: None,
+        }
+    }
+
+    /// Whether the run is at this engine, as far as is known.
+    pub(crate) fn is_at(&self, engine: Option<&str>) -> bool {
+        match (self.engine.as_deref(), engine) {
+            (Some(noted), Some(here)) => noted == here,
+            _ => true,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use harness::docker::Engine;
 use sandbox::{Command, Request, SandboxErrorCode, Transfer};
 use tokio::sync::mpsc;
 
@@ -158,6 +159,19 @@ async fn a_program_that_is_not_in_the_image_ends_as_a_shell_would_tell_it() {
     let told = house.run(Request { command, ..shell("") }).await;
     assert_eq!(told.outcome.exit_code, 127);
     assert!(told.errors().contains("/no/such/program"), "{}", told.errors());
+}
+
+#[tokio::test]
+async fn a_workdir_without_files_is_the_runs_own_at_every_engine() {
+    for engine in Engine::all() {
+        for transfer in [Transfer::Shared, Transfer::Archive] {
+            let house = House::with(|options| {
+                (options.docker_host, options.transfer) = (Some(engine.host().to_owned()), transfer);
+            });
+            let told = house.shell("touch x && ls").await;
+            assert_eq!((told.text(), told.errors()), ("x\n", ""), "{engine:?} {transfer:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,39 @@ async fn a_detached_run_outlives_a_killed_server_with_artifacts_lines_and_callba
 }
 
 #[tokio::test]
+async fn its_lines_are_there_also_when_the_server_ends_right_after_it() {
+    let receiver = Receiver::start().await;
+    let mut door = Door::start_with(&[("SEMILAYER_SANDBOX_ALLOW_PRIVATE_CALLBACKS", "yes")]).await;
+    for round in 0..6 {
+        let id = door.detach("echo first; echo last", json!({"callbackUrl": receiver.url()})).await;
+        let state = door.states().join(format!("{id}.json"));
+        let ended = async || std::fs::read_to_string(&state).is_ok_and(|text| text.contains("exitCode"));
+        until("its end is noted", secs(30), async || {
+            // Closer than whoever waits in between would be.
+            for _ in 0..500 {
+                if ended().await {
+                    return true;
+                }
+                tokio::task::yield_now().await;
+            }
+            false
+        })
+        .await;
+        if round % 2 == 0 {
+            door.process.kill().await;
+        } else {
+            assert_eq!(door.process.terminate(secs(30)).await, Some(0));
+        }
+        door.restart().await;
+        let run = door.ended(&id).await;
+        assert_eq!(run["logs"], json!(["first", "last"]), "round {round}: {run}");
+        let told = receiver.wait(round + 1).await;
+        let told: Value = serde_json::from_slice(&told.last().unwrap().body).unwrap();
+        assert_eq!((&told["id"], &told["logs"]), (&run["id"], &run["logs"]));
+    }
+}
+
+#[tokio::test]
 async fn a_detached_run_that_ended_while_nobody_was_there_is_put_away() {
     let mut door = Door::start().await;
     let id = door.detach("echo up; sleep 1; echo x > out", json!({"extract": ["out"]})).await;
@@ -85,6 +118,37 @@ async fn a_detached_run_is_found_when_the_engine_is_there_only_after_the_server(
     assert_eq!(door.get(&format!("/runs/{id}/artifacts/out")).await.text(), "x\n");
     let told: Value = serde_json::from_slice(&receiver.wait(1).await[0].body).unwrap();
     assert_eq!((&told["status"], &told["artifacts"]), (&run["status"], &run["artifacts"]));
+}
+
+#[tokio::test]
+async fn a_detached_run_is_not_given_up_where_another_engine_answers() {
+    let folder = harness::folder::Folder::new();
+    let (link, other) = (folder.file("docker.sock"), harness::docker::Engine::own().await);
+    let socket = |engine: &harness::docker::Engine| engine.host().strip_prefix("unix://").unwrap().to_owned();
+    let point_to = |engine: &harness::docker::Engine| {
+        drop(std::fs::remove_file(&link));
+        std::os::unix::fs::symlink(socket(engine), &link).unwrap();
+    };
+    let shared = harness::docker::Engine::shared();
+    point_to(&shared);
+    let through_link = format!("unix://{link}");
+    let mut door = Door::start_with(&[("SEMILAYER_SANDBOX_DOCKER_HOST", &through_link)]).await;
+    let id = door.detach("echo up; while [ ! -e go ]; do sleep 0.1; done", Value::Null).await;
+    door.written(&id, "up").await;
+    assert_eq!(door.process.terminate(secs(30)).await, Some(0));
+    point_to(&other);
+    door.restart().await;
+    door.process.stderr.line_with("at another engine").await;
+    door.process.stderr.line_with("maintenance done").await;
+    assert_eq!(door.run(&id).await["status"], "running");
+    assert_eq!(door.process.terminate(secs(30)).await, Some(0));
+    assert_eq!(shared.containers(&format!("light-runner.run-id={id}")).await, [id.as_str()]);
+    point_to(&shared);
+    door.restart().await;
+    door.written(&id, "up").await;
+    assert_eq!(door.post(&format!("/runs/{id}/cancel")).await.status, 204);
+    assert_eq!(door.ended(&id).await["status"], "cancelled");
+    assert!(door.is_gone(&id).await);
 }
 
 #[tokio::test]

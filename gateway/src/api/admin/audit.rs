@@ -9,7 +9,7 @@ use super::views::{AuditPage, AuditView};
 use crate::api::Api;
 use crate::api::error::ApiError;
 use crate::api::schema::Envelope;
-use crate::audit::AuditFilter;
+use crate::audit::{Actor, AuditFilter, action, outcomes};
 
 /// What to look for. Everything that is given must fit.
 #[derive(IntoParams)]
@@ -66,8 +66,11 @@ const PARAMETERS: [&str; 13] = [
         (status = 400, description = "A parameter is wrong", body = Envelope)),
     security(("admin" = [])))]
 pub(super) async fn list(State(api): State<Api>, pairs: Pairs) -> Result<Json<AuditPage>, ApiError> {
-    let filter = filter(&api, &Parameters::read(pairs, &PARAMETERS)?)?;
+    let parameters = Parameters::read(pairs, &PARAMETERS)?;
+    let filter = filter(&api, &parameters)?;
     let limit = filter.limit;
+    api.audit.settle().await;
+    check_words(&api, &parameters).await?;
     // One row more than the page has room for tells whether there is another page.
     let mut rows = api.control.store().audit(&AuditFilter { limit: limit + 1, ..filter }).await?;
     let more = u32::try_from(rows.len()).unwrap_or(u32::MAX) > limit;
@@ -78,11 +81,30 @@ pub(super) async fn list(State(api): State<Api>, pairs: Pairs) -> Result<Json<Au
     Ok(Json(AuditPage { entries: rows.into_iter().map(AuditView::from).collect(), next_cursor }))
 }
 
+/// Refuses actions and outcomes that no row has.
+async fn check_words(api: &Api, parameters: &Parameters) -> Result<(), ApiError> {
+    let row = AuditFilter { limit: 1, ..AuditFilter::default() };
+    let of_action = AuditFilter { action: parameters.text("action"), ..row.clone() };
+    check_word(api, parameters.word("action", &action::ALL), &of_action).await?;
+    let of_outcome = AuditFilter { outcome: parameters.text("outcome"), ..row };
+    check_word(api, parameters.word("outcome", &outcomes()), &of_outcome).await
+}
+
+/// Lets a word through that is none of ours and in the log all the same: another version has written it.
+async fn check_word(
+    api: &Api,
+    word: Result<Option<String>, ApiError>,
+    rows: &AuditFilter,
+) -> Result<(), ApiError> {
+    let Err(unknown) = word else { return Ok(()) };
+    if api.control.store().audit(rows).await?.is_empty() { Err(unknown) } else { Ok(()) }
+}
+
 fn filter(api: &Api, parameters: &Parameters) -> Result<AuditFilter, ApiError> {
     Ok(AuditFilter {
         action: parameters.text("action"),
         outcome: parameters.text("outcome"),
-        actor_kind: parameters.text("actor"),
+        actor_kind: parameters.word("actor", &Actor::KINDS)?,
         actor_id: parameters.parsed("actorId", "an id")?,
         lens: parameters.text("lens"),
         source: parameters.text("source"),

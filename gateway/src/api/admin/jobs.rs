@@ -50,6 +50,7 @@ pub(super) async fn list(State(api): State<Api>, pairs: Pairs) -> Result<Json<Jo
     let mut jobs: Vec<JobView> =
         live.iter().filter(|job| wanted.fits(job)).map(|job| JobView::from(job.as_ref())).collect();
     if wanted.has_ended() {
+        api.audit.settle().await;
         let ended = api.control.store().shell_jobs(&wanted.filter()).await?;
         jobs.extend(ended.into_iter().filter_map(JobView::ended));
     }
@@ -73,13 +74,15 @@ pub(super) async fn get(
     Path(job): Path<String>,
 ) -> Result<Json<JobDetail>, ApiError> {
     let id = id(&job)?;
+    // The live one first, as in the list.
+    let live = api.gateway.jobs.find(id);
+    api.audit.settle().await;
     if let Some(row) = api.control.store().shell_job(JobId::from_uuid(id)).await?
         && let Some(detail) = JobDetail::ended(row)
     {
         return Ok(Json(detail));
     }
-    let live = api.gateway.jobs.find(id).ok_or_else(missing)?;
-    Ok(Json(JobDetail::from(live.as_ref())))
+    Ok(Json(JobDetail::from(live.ok_or_else(missing)?.as_ref())))
 }
 
 /// Ends a job under way. Its runner is told at once; its caller gets the code CANCELLED.
@@ -123,24 +126,27 @@ enum Status {
 }
 
 impl Status {
-    fn of(word: &str) -> Option<Self> {
+    /// Each with its word.
+    fn all() -> impl Iterator<Item = (&'static str, Self)> {
         let live = [JobState::Pending, JobState::Claimed, JobState::Running]
             .map(|state| (state_of(state), Self::Live(state)));
         let ended = JobStatus::ALL.map(|status| (status.as_str(), Self::Ended(status)));
-        live.into_iter().chain(ended).find_map(|(name, status)| (name == word).then_some(status))
+        live.into_iter().chain(ended)
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        Self::all().find_map(|(name, status)| (name == word).then_some(status))
     }
 }
 
 impl Wanted {
     fn read(api: &Api, parameters: &Parameters) -> Result<Self, ApiError> {
-        let kinds = || JobKind::ALL.iter().map(|kind| kind.label()).chain([Work::SHELL]);
-        let expected = format!("one of {}", kinds().collect::<Vec<_>>().join(", "));
-        let kind = |word: &str| kinds().any(|kind| kind == word).then(|| word.to_owned());
-        let statuses = "pending, claimed, running, succeeded, failed, timeout, cancelled or denied";
+        let kinds: Vec<&str> = JobKind::ALL.iter().map(|kind| kind.label()).chain([Work::SHELL]).collect();
+        let statuses: Vec<&str> = Status::all().map(|(name, _)| name).collect();
         Ok(Self {
             runner: parameters.runner(api)?,
-            kind: parameters.parsed_by("kind", &expected, kind)?,
-            status: parameters.parsed_by("status", statuses, Status::of)?,
+            kind: parameters.word("kind", &kinds)?,
+            status: parameters.word("status", &statuses)?.and_then(|word| Status::of(&word)),
             before: parameters.cursor()?,
             limit: usize::try_from(parameters.limit()?).unwrap_or(usize::MAX),
         })

@@ -55,6 +55,14 @@ impl Parameters {
         parse(&text).map(Some).ok_or_else(|| ApiError::invalid(name, expected))
     }
 
+    /// A word of a short list.
+    pub(super) fn word(&self, name: &str, known: &[&str]) -> Result<Option<String>, ApiError> {
+        match self.text(name) {
+            Some(word) if !known.contains(&word.as_str()) => Err(unknown_word(name, &word, known)),
+            word => Ok(word),
+        }
+    }
+
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         self.parsed_by(name, "a time such as 2026-01-31T12:00:00Z", Timestamp::parse)
     }
@@ -77,6 +85,11 @@ impl Parameters {
     pub(super) fn cursor<T: FromStr>(&self) -> Result<Option<T>, ApiError> {
         self.parsed("cursor", "nextCursor of the page before")
     }
+}
+
+fn unknown_word(name: &str, word: &str, known: &[&str]) -> ApiError {
+    let hint = closest(word, known).map(|meant| format!("; did you mean {meant}?"));
+    ApiError::invalid(name, &format!("one of {}{}", known.join(", "), hint.unwrap_or_default()))
 }
 
 fn unknown(name: &str, known: &[&str]) -> ApiError {
