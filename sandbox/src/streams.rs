@@ -31,10 +31,10 @@ use crate::{Output, OutputStream};
 const PIECE: usize = 64 * 1024;
 /// How long the output of a process that has ended may stand still before its rest is given up.
 const STALLED: Duration = Duration::from_secs(10);
-/// How long before its process the output may end. Its last part, and that alone, is the engine's work after that.
-const BROKEN_OFF: Duration = Duration::from_secs(10);
-/// The same as for a process that has ended for one that was killed. The engine does not see the end of a process whose output nobody takes.
+/// The same for one that was killed. The engine does not see the end of a process whose output nobody takes.
 const STALLED_WHEN_KILLED: Duration = Duration::from_secs(2);
+/// How long before the engine tells the end of a process its output may end.
+const BROKEN_OFF: Duration = Duration::from_secs(10);
 
 /// The tasks that carry a run's input and output. Dropping it ends them.
 #[derive(Debug, Default)]
@@ -50,9 +50,9 @@ impl Streams {
     /// Reads `from` into `to` until it ends.
     pub(crate) fn reading(drain: &Drain, from: impl Pieces, to: Option<mpsc::Sender<Output>>) -> Self {
         Self::pumping(drain, to, |mut pump, ended| async move {
-            pump.carry(from).await;
+            let whole = pump.carry(from).await;
             // An end that comes long before that of the process is none of its own: its init keeps both outputs open.
-            if tokio::time::timeout(BROKEN_OFF, ended.cancelled()).await.is_err() {
+            if whole && timeout(BROKEN_OFF, ended.cancelled()).await.is_err() {
                 tracing::warn!("the output of a run has ended before its process");
             }
         })

@@ -155,7 +155,8 @@ impl Engine {
         self.ask(Request::new("DELETE", format!("/containers/{id}?force=1&v=1"))).await;
     }
 
-    fn socket(&self) -> &Path {
+    /// Its socket.
+    pub fn socket(&self) -> &Path {
         Path::new(self.host().strip_prefix("unix://").expect("an engine for tests has a socket"))
     }
 }

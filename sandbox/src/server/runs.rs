@@ -244,7 +244,7 @@ impl Runs {
         mut pieces: mpsc::Receiver<Output>,
         book: &Arc<Book>,
     ) {
-        let outcome = self.written(&execution, &record, &mut pieces, book).await;
+        let outcome = self.written(&execution, &mut pieces, book).await;
         match outcome {
             Ok(outcome) => record.disk_exceeded = outcome.disk_exceeded,
             Err(error) if record.detached && self.goes_on(execution.id()).await => {
@@ -267,17 +267,17 @@ impl Runs {
         self.evict(execution.id()).await;
     }
 
-    /// Makes lines of what a run writes until it is over.
+    /// Makes lines of what a run writes until it is over, and keeps them as soon as there can be no more: the run's end is
+    /// told, and its container's log gone, soon after that, also without us.
     async fn written(
         &self,
         execution: &Execution,
-        record: &Record,
         pieces: &mut mpsc::Receiver<Output>,
         book: &Arc<Book>,
     ) -> Result<Outcome, Arc<SandboxError>> {
         let mut writer = Writer::new(book);
         let mut over = pin!(execution.outcome());
-        loop {
+        let outcome = loop {
             tokio::select! {
                 outcome = &mut over => {
                     let rest = async {
@@ -286,25 +286,32 @@ impl Runs {
                         }
                     };
                     let _late = tokio::time::timeout(LAST_PIECES, rest).await;
-                    writer.finish();
-                    return outcome;
+                    break Some(outcome);
                 }
                 piece = pieces.recv() => match piece {
                     Some(piece) => writer.write(&piece),
-                    None => break,
+                    None => break None,
                 },
             }
-        }
+        };
         writer.finish();
-        if record.detached && !book.is_empty() {
-            // The end of the run is told, and its container's log gone, soon after that of its output, also without us.
-            let (shared, id, book) = (Arc::clone(&self.0), record.id.clone(), Arc::clone(book));
-            let kept = disk::blocking(move || shared.records.put_lines(&id, &book)).await.flatten();
-            if let Err(error) = kept {
-                tracing::warn!(run = %record.id, %error, "the lines of a run are not kept yet");
-            }
+        self.keep_lines(execution.id(), book).await;
+        match outcome {
+            Some(outcome) => outcome,
+            None => over.await,
         }
-        over.await
+    }
+
+    /// One who goes on with a run whose container is gone has no lines; those that were kept before stay.
+    async fn keep_lines(&self, id: &RunId, book: &Arc<Book>) {
+        if book.is_empty() {
+            return;
+        }
+        let (shared, of, book) = (Arc::clone(&self.0), id.clone(), Arc::clone(book));
+        let kept = disk::blocking(move || shared.records.put_lines(&of, &book)).await.flatten();
+        if let Err(error) = kept {
+            tracing::error!(run = %id, %error, "cannot keep the lines of a run");
+        }
     }
 
     /// Whether a run that was lost sight of has not ended, as far as anybody knows.
@@ -323,18 +330,13 @@ impl Runs {
         if let Some(pending) = record.pending.take() {
             record.leave(shared.artifacts.keep(&id, &pending)?);
         }
-        // One who goes on with a run whose container is gone has none; its lines were kept before that.
-        let book = book.filter(|book| !book.is_empty());
-        if let Some(book) = book {
-            shared.records.put_lines(&id, book)?;
-        }
         record.settle();
         shared.records.put(&record)?;
         let Some(view) = shared.view(&id, false)? else { return Ok(()) };
         let duration = Duration::from_millis(view.duration_ms.unwrap_or_default());
         shared.metrics.ended(view.status, duration);
         tracing::info!(run = %id, status = view.status.as_str(), duration_ms = view.duration_ms, "run ended");
-        self.tell(&record, view, book)
+        self.tell(&record, view, book.filter(|book| !book.is_empty()))
     }
 
     /// Sends the callback of a run that has ended, if it has one that is not over.

@@ -55,7 +55,7 @@ impl Authority {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("tcp://{}", listener.local_addr().unwrap());
-        let socket = engine.host().strip_prefix("unix://").unwrap().to_owned();
+        let socket = engine.socket().to_owned();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, socket) = (acceptor.clone(), socket.clone());

@@ -1,9 +1,16 @@
 //! What a server finds again after its end, however that came.
 
+use harness::docker::Engine;
 use harness::http::Request;
 use harness::sandbox::{Door, Receiver, TOKEN, order};
 use harness::wait::{eventually, secs, until};
 use serde_json::{Value, json};
+
+/// Makes a link lead to an engine's socket, wherever it led before.
+fn point(link: &str, engine: &Engine) {
+    drop(std::fs::remove_file(link));
+    std::os::unix::fs::symlink(engine.socket(), link).unwrap();
+}
 
 #[tokio::test]
 async fn ended_runs_are_found_again_with_what_they_have_left() {
@@ -93,9 +100,8 @@ async fn a_detached_run_that_ended_while_nobody_was_there_is_put_away() {
 async fn a_detached_run_is_found_when_the_engine_is_there_only_after_the_server() {
     let receiver = Receiver::start().await;
     let folder = harness::folder::Folder::new();
-    let (link, host) = (folder.file("docker.sock"), harness::docker::Engine::shared());
-    let socket = host.host().strip_prefix("unix://").unwrap().to_owned();
-    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    let (link, engine) = (folder.file("docker.sock"), Engine::shared());
+    point(&link, &engine);
     let through_link = format!("unix://{link}");
     let mut door = Door::start_with(&[
         ("SEMILAYER_SANDBOX_ALLOW_PRIVATE_CALLBACKS", "yes"),
@@ -111,7 +117,7 @@ async fn a_detached_run_is_found_when_the_engine_is_there_only_after_the_server(
     door.process.stderr.line_with("out of sight").await;
     assert_eq!(door.run(&id).await["status"], "running");
     assert!(receiver.seen().is_empty(), "its end was told before it had ended");
-    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    point(&link, &engine);
     let run = door.ended(&id).await;
     assert_eq!((&run["status"], &run["logs"]), (&json!("succeeded"), &json!(["up"])), "{run}");
     assert!(run.get("error").is_none() && run.get("errorCode").is_none(), "{run}");
@@ -123,27 +129,21 @@ async fn a_detached_run_is_found_when_the_engine_is_there_only_after_the_server(
 #[tokio::test]
 async fn a_detached_run_is_not_given_up_where_another_engine_answers() {
     let folder = harness::folder::Folder::new();
-    let (link, other) = (folder.file("docker.sock"), harness::docker::Engine::own().await);
-    let socket = |engine: &harness::docker::Engine| engine.host().strip_prefix("unix://").unwrap().to_owned();
-    let point_to = |engine: &harness::docker::Engine| {
-        drop(std::fs::remove_file(&link));
-        std::os::unix::fs::symlink(socket(engine), &link).unwrap();
-    };
-    let shared = harness::docker::Engine::shared();
-    point_to(&shared);
+    let (link, shared, other) = (folder.file("docker.sock"), Engine::shared(), Engine::own().await);
+    point(&link, &shared);
     let through_link = format!("unix://{link}");
     let mut door = Door::start_with(&[("SEMILAYER_SANDBOX_DOCKER_HOST", &through_link)]).await;
     let id = door.detach("echo up; while [ ! -e go ]; do sleep 0.1; done", Value::Null).await;
     door.written(&id, "up").await;
     assert_eq!(door.process.terminate(secs(30)).await, Some(0));
-    point_to(&other);
+    point(&link, &other);
     door.restart().await;
     door.process.stderr.line_with("at another engine").await;
     door.process.stderr.line_with("maintenance done").await;
     assert_eq!(door.run(&id).await["status"], "running");
     assert_eq!(door.process.terminate(secs(30)).await, Some(0));
     assert_eq!(shared.containers(&format!("light-runner.run-id={id}")).await, [id.as_str()]);
-    point_to(&shared);
+    point(&link, &shared);
     door.restart().await;
     door.written(&id, "up").await;
     assert_eq!(door.post(&format!("/runs/{id}/cancel")).await.status, 204);
