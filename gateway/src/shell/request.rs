@@ -196,8 +196,9 @@ mod tests {
         ]
         .iter()
         .map(|target| {
-            let refused = find(&snapshot, target, false).unwrap_err().message().to_owned();
-            refused.replace(&format!("{target:?}"), "TARGET")
+            let refused = find(&snapshot, target, false).unwrap_err();
+            assert!(refused.envelope().to_string().contains("TARGET_NOT_FOUND"), "{target}");
+            refused.message().replace(&format!("{target:?}"), "TARGET")
         })
         .collect();
         assert_eq!(refused.len(), 1, "{refused:?}");
